@@ -1,0 +1,177 @@
+// Floor 5: functional delivery. Requests reach the BAR memory behind their address, completions reach the requester.
+import {
+  CPL_SC,
+  CPL_UR,
+  DESCRIPTOR_FLAGS,
+  DESCRIPTOR_H0,
+  DESCRIPTOR_H1,
+  DESCRIPTOR_H2,
+  DESCRIPTOR_KIND,
+  DESCRIPTOR_PAYLOAD,
+  DESCRIPTOR_SLOT,
+  FLAG_UPSTREAM,
+  FUNCTION_ID,
+  KIND_DMWR32,
+  KIND_DMWR64,
+  KIND_MRD32,
+  KIND_MRD64,
+  KIND_MWR32,
+  KIND_MWR64,
+  PARAM_COMPLETION_POLICY,
+  PARAM_MPS,
+  SLOT_NONE,
+} from '../layout';
+import { PARAMS, copyBytes } from '../kernel/arena';
+import { head, popDescriptor, reservePayload, tail } from '../kernel/rings';
+import { addressOf, pushCompletion, requestLength } from '../tlp/build';
+import { enabledBytes, firstOffset } from '../tlp/bytes';
+import { completionPiece } from '../tlp/split';
+import { functionAt, routeMemory, routedMemory, routedSlot } from './functions';
+import { countCompletion, countDelivered, countUnclaimed } from './traffic';
+
+/** Everybody but a root complex cuts completions at 128 bytes (base specification 2.3.1.1). */
+const ENDPOINT_RCB: u32 = 128;
+
+// Outstanding reads by tag: where the next byte goes (u32) and how many are still to come (u32).
+const READS: usize = memory.data(256 * 8, 16);
+
+/** The request with `tag` wants `bytes` bytes at core address `to`. */
+export function expectRead(tag: u32, to: usize, bytes: u32): void {
+  const at = READS + <usize>((tag & 0xff) << 3);
+  store<u32>(at, <u32>to);
+  store<u32>(at, bytes, 4);
+}
+
+/** Delivers every TLP in the ring, those included that arise on the way. */
+export function deliverAll(): void {
+  while (tail != head) {
+    const at = popDescriptor();
+    if (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_UPSTREAM) toRequester(at);
+    else toFunction(at);
+  }
+}
+
+function toFunction(at: usize): void {
+  const kind = load<u8>(at, DESCRIPTOR_KIND);
+  const address = addressOf(at);
+  const length = requestLength(at);
+  if (!routeMemory(address, length << 2)) {
+    unclaimed(at, kind);
+    return;
+  }
+  const fn = functionAt(routedSlot);
+  store<u16>(at, <u16>routedSlot, DESCRIPTOR_SLOT);
+  countDelivered(at, fn);
+  if (kind == KIND_MRD32 || kind == KIND_MRD64) {
+    answerRead(at, routedMemory, length, load<u32>(fn, FUNCTION_ID));
+    return;
+  }
+  writeEnabled(routedMemory, load<u32>(at, DESCRIPTOR_PAYLOAD), length, load<u32>(at, DESCRIPTOR_H1) & 0xff);
+  if (kind == KIND_DMWR32 || kind == KIND_DMWR64) {
+    // A Deferrable Memory Write is answered without data; Byte Count 4 as for all such completions (2.2.9).
+    pushCompletion(at, load<u32>(fn, FUNCTION_ID), CPL_SC, 4, 0, 0, 0, true);
+    countCompletion(0);
+  }
+}
+
+/** No BAR claims the address: a posted request is dropped, a non-posted one gets Unsupported Request (2.3.1). */
+function unclaimed(at: usize, kind: u32): void {
+  store<u16>(at, SLOT_NONE, DESCRIPTOR_SLOT);
+  countDelivered(at, 0);
+  const posted = kind == KIND_MWR32 || kind == KIND_MWR64;
+  countUnclaimed(posted);
+  if (posted) return;
+  const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
+  const isRead = kind == KIND_MRD32 || kind == KIND_MRD64;
+  const bytes = isRead ? enabledBytes(requestLength(at), enables & 0xf, enables >> 4) : 4;
+  pushCompletion(at, 0, CPL_UR, bytes, 0, 0, 0, true);
+  countCompletion(0);
+}
+
+/** Writes the enabled bytes of `length` DWs. Inner DWs are always whole. */
+function writeEnabled(to: usize, from: usize, length: u32, enables: u32): void {
+  const firstBe = enables & 0xf;
+  const lastBe = enables >> 4;
+  if (length == 1) {
+    writeDw(to, from, firstBe);
+    return;
+  }
+  if (enables == 0xff) {
+    copyBytes(to, from, length << 2);
+    return;
+  }
+  writeDw(to, from, firstBe);
+  copyBytes(to + 4, from + 4, (length - 2) << 2);
+  const last = <usize>(length - 1) << 2;
+  writeDw(to + last, from + last, lastBe);
+}
+
+function writeDw(to: usize, from: usize, be: u32): void {
+  if (be == 0xf) {
+    store<u32>(to, load<u32>(from));
+    return;
+  }
+  // Spread each enable bit over its byte: the four shifted copies leave bit k at bit 8k, times 255 fills the byte.
+  const mask: u32 = ((be * 0x204081) & 0x01010101) * 0xff;
+  store<u32>(to, (load<u32>(to) & ~mask) | (load<u32>(from) & mask));
+}
+
+/** Completes a read of `length` DWs from `from`: one completion or several, as `completionPolicy` says. */
+function answerRead(request: usize, from: usize, length: u32, completer: u32): void {
+  const enables = load<u32>(request, DESCRIPTOR_H1) & 0xff;
+  const firstBe = enables & 0xf;
+  const mps = load<u32>(PARAMS, PARAM_MPS);
+  const policy = load<u32>(PARAMS, PARAM_COMPLETION_POLICY);
+  let address = <u32>addressOf(request);
+  let left = length;
+  let bytes = enabledBytes(length, firstBe, enables >> 4);
+  let offset = firstOffset(firstBe);
+  while (left > 0) {
+    const piece = completionPiece(address, left, mps, ENDPOINT_RCB, policy);
+    const data = reservePayload(piece << 2, address);
+    copyBytes(data, from, piece << 2);
+    pushCompletion(request, completer, CPL_SC, bytes, (address & 0x7c) | offset, piece, data, true);
+    countCompletion(piece << 2);
+    bytes -= min(bytes, (piece << 2) - offset);
+    offset = 0;
+    address += piece << 2;
+    from += piece << 2;
+    left -= piece;
+  }
+}
+
+/** A completion came back to the CPU: its bytes go where the read wants them; an error reads as all ones (2.3.2). */
+function toRequester(at: usize): void {
+  const slot = load<u16>(at, DESCRIPTOR_SLOT);
+  countDelivered(at, slot == SLOT_NONE ? 0 : functionAt(slot));
+  const word = load<u32>(at, DESCRIPTOR_H2);
+  const entry = READS + <usize>((word >> 8) & 0xff) * 8;
+  const to = load<u32>(entry);
+  const left = load<u32>(entry, 4);
+  if (left == 0) return;
+  const status = (load<u32>(at, DESCRIPTOR_H1) >> 13) & 7;
+  if (status != CPL_SC) {
+    memory.fill(to, 0xff, left);
+    store<u32>(entry, 0, 4);
+    return;
+  }
+  const skip = word & 3;
+  const length = load<u32>(at, DESCRIPTOR_H0) & 0x3ff;
+  const bytes = min(left, ((length == 0 ? 1024 : length) << 2) - skip);
+  copyBytes(to, load<u32>(at, DESCRIPTOR_PAYLOAD) + skip, bytes);
+  store<u32>(entry, <u32>to + bytes);
+  store<u32>(entry, left - bytes, 4);
+}
+
+/** Completions of a read that is only counted, not performed: `length` DWs from bus address `address`. */
+export function countReadCompletions(address: u32, length: u32): void {
+  const mps = load<u32>(PARAMS, PARAM_MPS);
+  const policy = load<u32>(PARAMS, PARAM_COMPLETION_POLICY);
+  let left = length;
+  while (left > 0) {
+    const piece = completionPiece(address, left, mps, ENDPOINT_RCB, policy);
+    countCompletion(piece << 2);
+    address += piece << 2;
+    left -= piece;
+  }
+}

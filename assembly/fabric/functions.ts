@@ -1,0 +1,77 @@
+// Floor 5: the function table and the address windows of its BARs, as a root complex routes by address.
+import {
+  BAR_BASE,
+  BAR_BYTES,
+  BAR_COUNT,
+  BAR_MEMORY,
+  BAR_STRIDE,
+  FUNCTION_BARS,
+  FUNCTION_SLOTS,
+  FUNCTION_STRIDE,
+  SLOT_NONE,
+} from '../layout';
+import { FUNCTIONS } from '../kernel/arena';
+
+// One window: base u64, end u64 (exclusive), memory u32, slot u32.
+const WINDOW_END: usize = 8;
+const WINDOW_MEMORY: usize = 16;
+const WINDOW_SLOT: usize = 20;
+const WINDOW_STRIDE: u32 = 24;
+const WINDOWS: usize = memory.data(FUNCTION_SLOTS * BAR_COUNT * 24, 16);
+
+let windowCount: u32 = 0;
+// Most accesses hit the window of the one before.
+let lastWindow: usize = WINDOWS;
+
+/** Slot and core address that `routeMemory` found. */
+export let routedSlot: u32 = SLOT_NONE;
+export let routedMemory: usize = 0;
+
+export function functionAt(slot: u32): usize {
+  return FUNCTIONS + <usize>slot * FUNCTION_STRIDE;
+}
+
+export function barAt(fn: usize, bar: u32): usize {
+  return fn + FUNCTION_BARS + <usize>bar * BAR_STRIDE;
+}
+
+/** Rebuilds the windows from the function table. Call after a BAR moved. `count` functions are in use. */
+export function buildWindows(count: u32): void {
+  windowCount = 0;
+  lastWindow = WINDOWS;
+  store<u64>(WINDOWS, 0);
+  store<u64>(WINDOWS, 0, WINDOW_END);
+  for (let slot: u32 = 0; slot < count; slot++) {
+    for (let bar: u32 = 0; bar < <u32>BAR_COUNT; bar++) {
+      const entry = barAt(functionAt(slot), bar);
+      const bytes = load<u32>(entry, BAR_BYTES);
+      if (bytes == 0) continue;
+      const at = WINDOWS + <usize>(windowCount * WINDOW_STRIDE);
+      const base = load<u64>(entry, BAR_BASE);
+      store<u64>(at, base);
+      store<u64>(at, base + bytes, WINDOW_END);
+      store<u32>(at, load<u32>(entry, BAR_MEMORY), WINDOW_MEMORY);
+      store<u32>(at, slot, WINDOW_SLOT);
+      windowCount += 1;
+    }
+  }
+}
+
+/** Finds the function that claims all of `bytes` at `address`; false: nobody does (Unsupported Request). */
+export function routeMemory(address: u64, bytes: u32): bool {
+  let at = lastWindow;
+  if (address >= load<u64>(at) && address + bytes <= load<u64>(at, WINDOW_END)) return take(at, address);
+  const end = WINDOWS + <usize>(windowCount * WINDOW_STRIDE);
+  for (at = WINDOWS; at < end; at += WINDOW_STRIDE) {
+    if (address >= load<u64>(at) && address + bytes <= load<u64>(at, WINDOW_END)) return take(at, address);
+  }
+  routedSlot = SLOT_NONE;
+  return false;
+}
+
+function take(at: usize, address: u64): bool {
+  lastWindow = at;
+  routedSlot = load<u32>(at, WINDOW_SLOT);
+  routedMemory = <usize>load<u32>(at, WINDOW_MEMORY) + <usize>(address - load<u64>(at));
+  return true;
+}

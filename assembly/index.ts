@@ -1,0 +1,222 @@
+// Floor 8: the exported interface of the core, nothing else. `src/core/exports.ts` holds its TypeScript twin.
+import {
+  PLACE_ACCESS,
+  PLACE_BAR_MEMORY,
+  PLACE_COUNTERS,
+  PLACE_FIELDS,
+  PLACE_FUNCTIONS,
+  PLACE_HOST_MEMORY,
+  PLACE_OPERATIONS,
+  PLACE_PARAMS,
+  PLACE_PAYLOAD,
+  PLACE_RING,
+  PLACE_WIRE,
+  WIRE_LEAD,
+} from './layout';
+import {
+  ACCESS,
+  COUNTERS,
+  FIELDS,
+  FUNCTIONS,
+  PARAMS,
+  WIRE,
+  barMemory,
+  clearArena,
+  createArena,
+  hostMemory,
+  operations,
+  payload,
+  ring,
+} from './kernel/arena';
+import { drained as drainRings, keep, recordedOperations, recordedTlps, skipDelivery, stage } from './kernel/rings';
+import { buildWindows } from './fabric/functions';
+import { regionAccepts, regionCall } from './fabric/region';
+import { pushOperation, setNextTag } from './fabric/request';
+import { beginTraffic } from './fabric/traffic';
+import { beginAccess, runAccess, summariseAccess } from './path/engine';
+import { combineFence, combineStore, configureCombining } from './path/combine';
+import { listReadCompletions } from './path/completions';
+import { byteEnables, enabledBytes, firstOffset, lastOffset, lengthDw } from './tlp/bytes';
+import { ecrc, lcrc } from './tlp/crc';
+import { checkFields, decodeHeader, encodeHeader } from './tlp/header';
+import { setFunctionCount, storeBlock } from './zpci/storeblock';
+
+function pair(lo: u32, hi: u32): u64 {
+  return (<u64>hi << 32) | lo;
+}
+
+// -------------------------------------------------------------------------------------------------- machine
+/** Reserves all memory of a machine: host memory and BAR memory in bytes. Answers CREATE_*. */
+export function machineCreate(hostBytes: u32, barBytes: u32): u32 {
+  return createArena(hostBytes, barBytes);
+}
+
+/** Clears memories and counters; the function table is the host's to rewrite. */
+export function machineReset(): void {
+  clearArena();
+  setNextTag(0);
+}
+
+/** Where block PLACE_* stands in memory. */
+export function place(block: u32): u32 {
+  switch (block) {
+    case PLACE_FIELDS:
+      return <u32>FIELDS;
+    case PLACE_WIRE:
+      return <u32>WIRE;
+    case PLACE_PARAMS:
+      return <u32>PARAMS;
+    case PLACE_ACCESS:
+      return <u32>ACCESS;
+    case PLACE_FUNCTIONS:
+      return <u32>FUNCTIONS;
+    case PLACE_COUNTERS:
+      return <u32>COUNTERS;
+    case PLACE_RING:
+      return <u32>ring;
+    case PLACE_OPERATIONS:
+      return <u32>operations;
+    case PLACE_PAYLOAD:
+      return <u32>payload;
+    case PLACE_HOST_MEMORY:
+      return <u32>hostMemory;
+    case PLACE_BAR_MEMORY:
+      return <u32>barMemory;
+    default:
+      return 0;
+  }
+}
+
+/** The host changed the function table: `count` functions, BARs where the table says. */
+export function functionsChanged(count: u32): void {
+  setFunctionCount(count);
+  buildWindows(count);
+}
+
+// ------------------------------------------------------------------------------------------------ accesses
+/** Begins an access at offset `position`; see `beginAccess` in path/engine.ts. Then call `run` until RUN_DONE. */
+export function accessBegin(slot: u32, bar: u32, baseLo: u32, baseHi: u32, lo: u32, hi: u32, bytes: u32): void {
+  beginAccess(slot, bar, pair(baseLo, baseHi), pair(lo, hi), bytes);
+}
+
+/** Answers RUN_DONE, or RUN_HOST when the host has to drain the ring and the operation records first. */
+export function run(): u32 {
+  return runAccess();
+}
+
+/** Fills the ACCESS block with the totals of the access. */
+export function summarise(): void {
+  summariseAccess();
+}
+
+/** First undrained descriptor, as an index of the ring. */
+export function ringKeep(): u32 {
+  return keep;
+}
+
+/** Number of undrained TLPs and of operation records. */
+export function ringTlps(): u32 {
+  return recordedTlps();
+}
+
+export function ringOperations(): u32 {
+  return recordedOperations();
+}
+
+/** The host has read descriptors, their data and the operation records. */
+export function drained(): void {
+  drainRings();
+}
+
+/** PCI STORE BLOCK; see `storeBlock` in zpci/storeblock.ts. */
+export function pcistb(
+  handle: u32,
+  spaceAndFlags: u32,
+  length: u32,
+  offsetLo: u32,
+  offsetHi: u32,
+  sourceLo: u32,
+  sourceHi: u32,
+): u32 {
+  return storeBlock(handle, spaceAndFlags, length, pair(offsetLo, offsetHi), pair(sourceLo, sourceHi));
+}
+
+/** Write-combining buffers: how many, and whether a full line leaves at once (1) or at the next closing event (0). */
+export function wcConfigure(buffers: u32, immediate: u32): void {
+  configureCombining(buffers, immediate != 0);
+}
+
+/** Begins a host call on the write-combining buffers: `bytes` staged bytes at a place congruent to `phase` modulo 16. */
+export function wcBegin(bytes: u32, phase: u32): u32 {
+  beginTraffic();
+  return <u32>stage(bytes, phase);
+}
+
+/** Stores up to one line at bus address (lo, hi) from core address `data`. */
+export function wcStore(lo: u32, hi: u32, bytes: u32, data: u32): void {
+  combineStore(pair(lo, hi), bytes, data);
+}
+
+export function wcFence(): void {
+  combineFence();
+}
+
+// ------------------------------------------------------------------------------------- transaction layer tools
+/** Encodes the FIELDS block into the wire scratch; returns header bytes. */
+export function tlpEncode(): u32 {
+  return encodeHeader(FIELDS, WIRE + WIRE_LEAD);
+}
+
+/** Decodes the header of the `bytes` bytes in the wire scratch into the FIELDS block. Answers DECODE_*. */
+export function tlpDecode(bytes: u32): u32 {
+  return decodeHeader(FIELDS, WIRE + WIRE_LEAD, bytes);
+}
+
+/** First malformed rule of the decoded TLP with `rest` bytes behind its header; see `checkFields`. */
+export function tlpCheck(rest: u32, digest: u32, mps: u32, beCheck: u32): u32 {
+  return checkFields(FIELDS, rest, digest != 0, mps, beCheck != 0);
+}
+
+/** LCRC over the sequence number and the `bytes` bytes in the wire scratch; send least significant byte first. */
+export function tlpLcrc(bytes: u32, sequence: u32): u32 {
+  return lcrc(WIRE + WIRE_LEAD, bytes, sequence);
+}
+
+/** ECRC over the `bytes` bytes in the wire scratch; send least significant byte first. */
+export function tlpEcrc(bytes: u32): u32 {
+  return ecrc(WIRE + WIRE_LEAD, bytes);
+}
+
+/** Length in DW in bits 15:0, Last and First DW BE in bits 23:16. */
+export function byteRange(address: u32, bytes: u32): u32 {
+  return lengthDw(address, bytes) | (byteEnables(address, bytes) << 16);
+}
+
+/** Byte count in bits 15:0, first offset in 19:16, last offset in 23:20. */
+export function enabledRange(length: u32, firstBe: u32, lastBe: u32): u32 {
+  const last = length == 1 ? lastOffset(firstBe) : lastOffset(lastBe);
+  return enabledBytes(length, firstBe, lastBe) | (firstOffset(firstBe) << 16) | (last << 20);
+}
+
+/** Lists the one request of a zero-length transfer at bus address (lo, hi). */
+export function splitZero(lo: u32, hi: u32): void {
+  beginTraffic();
+  stage(0, 0);
+  pushOperation(pair(lo, hi), 0, 0, 0);
+  skipDelivery();
+}
+
+/** Tag of the next non-posted request. */
+export function tagNext(tag: u32): void {
+  setNextTag(tag & 0xff);
+}
+
+/** Lists a read request and its completions; see `listReadCompletions`. Returns the number of completions. */
+export function splitCompletions(lo: u32, hi: u32, length: u32, enables: u32, tag: u32, upstream: u32): u32 {
+  return listReadCompletions(pair(lo, hi), length, enables, tag, upstream != 0);
+}
+
+/** Device calls of one dispatch of `bytes` at `offset`: 0 when the region refuses it, else the size of each call. */
+export function regionDispatch(offset: u32, bytes: u32, valid: u32, impl: u32): u32 {
+  return regionAccepts(offset, bytes, valid) ? regionCall(bytes, impl) : 0;
+}

@@ -1,0 +1,387 @@
+// Floor 0: every size, offset, enumeration and status code that the core and the host share. Imports nothing.
+//
+// Plain constants only, so that AssemblyScript and TypeScript read the same file. Each constant derives from
+// the one before where that is possible; values stay below 0x80000000 so that both languages see one number.
+
+// ---------------------------------------------------------------------------------------------- answers of run()
+/** The access is finished; its results are in the ACCESS block. */
+export const RUN_DONE = 0;
+/** The host has to drain the descriptor ring or the operation records, then call `run` again. */
+export const RUN_HOST = 1;
+
+// -------------------------------------------------------------------------------------- answers of machineCreate
+export const CREATE_OK = 0;
+/** The engine refused to grow the memory. */
+export const CREATE_NO_MEMORY = 1;
+/** Asked for more than a 32-bit WebAssembly memory can hold. */
+export const CREATE_TOO_LARGE = 2;
+/** Called a second time: one memory growth per machine. */
+export const CREATE_TWICE = 3;
+
+// ------------------------------------------------------------------------------------------------- TLP kinds
+// One number per row of the type table (PCIe base specification 2.2.1, table 2-3), used as an index.
+export const KIND_MRD32 = 0; // Memory Read, 3 DW header
+export const KIND_MRD64 = 1; // Memory Read, 4 DW header
+export const KIND_MRDLK32 = 2; // Memory Read Locked
+export const KIND_MRDLK64 = 3;
+export const KIND_MWR32 = 4; // Memory Write
+export const KIND_MWR64 = 5;
+export const KIND_IORD = 6; // I/O Read
+export const KIND_IOWR = 7; // I/O Write
+export const KIND_CFGRD0 = 8; // Configuration Read, type 0
+export const KIND_CFGWR0 = 9;
+export const KIND_CFGRD1 = 10; // type 1: still to pass a bridge
+export const KIND_CFGWR1 = 11;
+export const KIND_CPL = 12; // Completion without data
+export const KIND_CPLD = 13; // Completion with data
+export const KIND_CPLLK = 14;
+export const KIND_CPLDLK = 15;
+export const KIND_FETCHADD32 = 16; // AtomicOps
+export const KIND_FETCHADD64 = 17;
+export const KIND_SWAP32 = 18;
+export const KIND_SWAP64 = 19;
+export const KIND_CAS32 = 20;
+export const KIND_CAS64 = 21;
+export const KIND_DMWR32 = 22; // Deferrable Memory Write
+export const KIND_DMWR64 = 23;
+export const KIND_COUNT = 24;
+/** Answer of the decoder for a Fmt/Type it does not know. */
+export const KIND_UNKNOWN = 255;
+
+// Shape of the header after DW0.
+export const SHAPE_MEMORY = 0; // requester, tag, byte enables, address
+export const SHAPE_IO = 1;
+export const SHAPE_CONFIG = 2; // destination ID and register instead of an address
+export const SHAPE_COMPLETION = 3; // completer, status, byte count, lower address
+
+// Flow-control class.
+export const FC_POSTED = 0;
+export const FC_NON_POSTED = 1;
+export const FC_COMPLETION = 2;
+
+// Completion status (PCIe base specification 2.2.9.1).
+export const CPL_SC = 0; // Successful Completion
+export const CPL_UR = 1; // Unsupported Request
+export const CPL_RRS = 2; // Request Retry Status
+export const CPL_CA = 4; // Completer Abort
+
+// Answers of the decoder. Anything but 0 is a Malformed TLP (2.2, 2.3) or bytes that are no TLP.
+export const DECODE_OK = 0;
+export const DECODE_SHORT = 1; // fewer bytes than the header needs
+export const DECODE_UNKNOWN_TYPE = 2; // undefined Fmt/Type
+export const DECODE_LENGTH = 3; // data bytes differ from Length
+export const DECODE_DIGEST = 4; // TD set without a digest DW, or a digest DW without TD
+export const DECODE_BYTE_ENABLES = 5; // byte-enable rules of 2.2.5 (only with `beCheck`)
+export const DECODE_CROSS_4K = 6; // memory request crosses a 4 KiB boundary
+export const DECODE_IO_CONFIG = 7; // I/O or configuration request with Length, Last BE, TC, Attr or AT not as required
+export const DECODE_PAYLOAD = 8; // payload above Max_Payload_Size
+
+// ------------------------------------------------------------------------------------- FIELDS: one TLP, decoded
+// A block of u32 words, one per header field, that host and core fill for each other.
+export const FIELD_KIND = 0;
+export const FIELD_FMT = 4;
+export const FIELD_TYPE = 8;
+export const FIELD_TC = 12; // Traffic Class
+export const FIELD_ATTR = 16; // bit 0 No Snoop, bit 1 Relaxed Ordering, bit 2 ID-based Ordering
+export const FIELD_AT = 20; // Address Type
+export const FIELD_TH = 24; // TLP Hints present
+export const FIELD_LN = 28; // Lightweight Notification
+export const FIELD_TD = 32; // TLP Digest present
+export const FIELD_EP = 36; // Error Poisoned
+export const FIELD_LENGTH = 40; // in DW, 0..1024
+export const FIELD_REQUESTER = 44;
+export const FIELD_TAG = 48; // 10 bits
+export const FIELD_FIRST_BE = 52;
+export const FIELD_LAST_BE = 56;
+export const FIELD_ADDRESS_LO = 60;
+export const FIELD_ADDRESS_HI = 64;
+export const FIELD_PH = 68; // Processing Hint
+export const FIELD_COMPLETER = 72; // completer ID, or destination ID of a configuration request
+export const FIELD_REGISTER = 76; // configuration byte offset, multiple of 4
+export const FIELD_STATUS = 80;
+export const FIELD_BCM = 84; // Byte Count Modified
+export const FIELD_BYTE_COUNT = 88; // 1..4096
+export const FIELD_LOWER_ADDRESS = 92;
+export const FIELD_FC = 96;
+export const FIELD_DATA_CREDITS = 100;
+export const FIELD_HEADER_BYTES = 104;
+export const FIELD_PAYLOAD_BYTES = 108;
+export const FIELD_WIRE_BYTES = 112; // on a non-flit link, LCRC and framing included
+export const FIELDS_BYTES = 128;
+
+// -------------------------------------------------------------------------------------- DESCRIPTOR: one TLP, queued
+//
+//   0        4        8        12       16       20       24  26  28       32            40       44       48
+//   | DW0    | DW1    | DW2    | DW3    | payload| bytes  |knd|slt| spare  | tick        | cause  | wire   |
+//
+// Header words stand in host order. `payload` points at byte 0 of the first data DW, in the payload ring.
+export const DESCRIPTOR_H0 = 0;
+export const DESCRIPTOR_H1 = 4;
+export const DESCRIPTOR_H2 = 8;
+export const DESCRIPTOR_H3 = 12;
+export const DESCRIPTOR_PAYLOAD = 16;
+export const DESCRIPTOR_BYTES = 20; // payload bytes, Length * 4, 0 without data
+export const DESCRIPTOR_KIND = 24; // u8
+export const DESCRIPTOR_FLAGS = 25; // u8
+export const DESCRIPTOR_SLOT = 26; // u16: function slot at the device end, SLOT_NONE before routing
+export const DESCRIPTOR_SPARE = 28;
+export const DESCRIPTOR_TICK = 32; // u64
+export const DESCRIPTOR_CAUSE = 40; // number of the operation within its access
+export const DESCRIPTOR_WIRE = 44; // wire bytes
+export const DESCRIPTOR_STRIDE = 48;
+
+/** Direction: set when the TLP travels from the function towards the root complex. */
+export const FLAG_UPSTREAM = 1;
+/** `DESCRIPTOR_SLOT` of a TLP that no function claimed; also "no function" as an argument. */
+export const SLOT_NONE = 0xffff;
+
+export const RING_LG2 = 13;
+/** TLPs that the ring holds. */
+export const RING_SLOTS = 1 << RING_LG2;
+/** No single operation makes more TLPs than this, completions included: 4 KiB at MPS 128 with RCB 64. */
+export const OPERATION_TLPS = 256;
+
+/** Payload ring: staged writes, read results and completion data of one access. */
+export const PAYLOAD_BYTES = 4 << 20;
+/** No single operation needs more payload room than this: 4 KiB of completions in RCB pieces, each padded. */
+export const OPERATION_PAYLOAD = 16384;
+/** Staged bytes begin this far into the payload ring: QEMU TCG reads up to 7 bytes before the range asked for. */
+export const STAGE_LEAD = 16;
+/** Longest access of one host call, in bytes. */
+export const ACCESS_BYTES = 1 << 20;
+
+// ------------------------------------------------------------------------- OPERATION record: one operation of a path
+export const OPERATION_POSITION_LO = 0;
+export const OPERATION_POSITION_HI = 4;
+export const OPERATION_BYTES = 8;
+export const OPERATION_KIND = 12; // OP_*
+export const OPERATION_STRIDE = 16;
+export const OPERATION_SLOTS = 8192;
+
+export const OP_ACCESS = 0; // an access that reaches the device: TLPs or device calls
+export const OP_SKIPPED = 1; // bytes of an excluded range: dropped on write, 0xff on read
+
+// ------------------------------------------------------------------------------ ACCESS block: what one access did
+// f64 words: counts are exact up to 2^53.
+export const ACCESS_GUEST_INSTRUCTIONS = 0;
+export const ACCESS_EXITS = 8;
+export const ACCESS_SYSTEM_CALLS = 16;
+export const ACCESS_HOST_OPERATIONS = 24;
+export const ACCESS_DEVICE_CALLS = 32;
+export const ACCESS_TLPS = 40; // requests and completions
+export const ACCESS_PAYLOAD_BYTES_DOWN = 48; // data DWs towards the function, in bytes
+export const ACCESS_PAYLOAD_BYTES_UP = 56;
+export const ACCESS_WIRE_DOWN = 64; // wire bytes towards the function
+export const ACCESS_WIRE_UP = 72;
+export const ACCESS_LAST_WIRE_DOWN = 80; // wire bytes of the last operation alone
+export const ACCESS_LAST_WIRE_UP = 88;
+export const ACCESS_REQUESTS = 96; // request TLPs alone
+export const ACCESS_BYTES_DONE = 104; // bytes of the access covered by operations, skipped ones included
+export const ACCESS_FAULT = 112; // FAULT_*
+export const ACCESS_ANSWER = 120; // zPCI answer of a fault, packed as ANSWER_*
+export const ACCESS_UNCLAIMED = 128; // requests no function claimed
+export const ACCESS_FAULT_POSITION = 136; // offset of the faulting operation
+export const ACCESS_LAST_OPERATION = 144; // bytes of the last operation
+export const ACCESS_BLOCK_BYTES = 192;
+
+export const FAULT_NONE = 0;
+export const FAULT_ALIGNMENT = 1; // arm64: unaligned access to Device memory
+export const FAULT_GENERAL_PROTECTION = 2; // x86 #GP: MOVDIR64B and ENQCMD want a 64-byte aligned destination
+export const FAULT_SIZE = 3; // the instruction has exactly one size
+export const FAULT_ZPCI = 4; // a PCI instruction did not end with condition code 0; see ACCESS_ANSWER
+export const FAULT_EINVAL = 5; // system call refused the range
+
+// ---------------------------------------------------------------------------------- PARAMETERS: u32 words of one access
+export const PARAM_OP = 0; // OPERATION_WRITE or OPERATION_READ
+export const PARAM_REQUEST = 4; // REQUEST_*
+export const PARAM_MPS = 8;
+export const PARAM_MRRS = 12;
+export const PARAM_RCB = 16;
+export const PARAM_WRITE_SPLIT = 20;
+export const PARAM_READ_SPLIT = 24;
+export const PARAM_COMPLETION_POLICY = 28;
+export const PARAM_REQUESTER = 32; // requester ID
+export const PARAM_HEADER_BITS = 36; // TC, Attr, AT, TH, TD, EP bits of DW0
+export const PARAM_RULES = 40; // four rules: guest, exit, dispatch, host
+export const PARAM_RULE_VALUES = 56; // their four values
+export const PARAM_COUNTING = 72; // COUNT_* bits
+export const PARAM_CHECK = 76; // CHECK_*
+export const PARAM_ZPCI_FLAGS = 80; // ZPCI_*
+export const PARAM_MAXSTBL = 84;
+export const PARAM_EXCLUDED_LO = 88; // first excluded offset (below 4 GiB)
+export const PARAM_EXCLUDED_END = 92;
+export const PARAM_DESCENDING = 96; // write-combining chunks in descending order
+export const PARAM_SOURCE = 100; // memory address of byte 0, low bits (chunking and alignment rules)
+export const PARAM_REGION_VALID = 104; // min | max << 8 | unaligned << 16
+export const PARAM_REGION_IMPL = 108;
+export const PARAM_MODE = 112; // MODE_*
+export const PARAM_COMPLETER = 116;
+export const PARAM_COALESCED = 120; // 1: writes are queued in the coalesced MMIO ring
+export const PARAM_BYTES = 128;
+
+export const OPERATION_WRITE = 0;
+export const OPERATION_READ = 1;
+
+export const REQUEST_MEMORY = 0; // MRd / MWr
+export const REQUEST_DEFERRABLE = 1; // DMWr
+export const REQUEST_CALL = 2; // device call of an emulator, no TLP
+
+export const SPLIT_ALIGNED = 0;
+export const SPLIT_GREEDY = 1;
+export const SPLIT_COCOTBEXT = 2;
+
+export const COMPLETION_FEWEST = 0;
+export const COMPLETION_RCB = 1;
+
+/** Count only: TLPs are formed and forgotten. */
+export const MODE_COUNT = 0;
+/** List: TLPs and operations stay in their rings until the host drained them; nothing is delivered. */
+export const MODE_LIST = 1;
+/** Live: TLPs travel to the functions of the machine. */
+export const MODE_LIVE = 2;
+/** Live, and TLPs stay in the ring until the host drained them. */
+export const MODE_TRACE = 3;
+
+// Rules: how a range of bytes is cut into the pieces of the next level. `v` is the value beside the rule.
+export const RULE_WHOLE = 0; // one piece
+export const RULE_NATURAL = 1; // largest power of two <= v that divides the position and fits
+export const RULE_CUT = 2; // cut at position multiples of v
+export const RULE_FRAGMENT = 3; // at most v bytes from the start, cut at 4 KiB (KVM MMIO fragments)
+export const RULE_X86_STRING = 4; // Linux memcpy_toio on x86: 1, 2, dwords, 2, 1
+export const RULE_ARM64_COPY = 5; // Linux __memcpy_toio on arm64: bytes, qwords, bytes
+export const RULE_ZPCI_OLD = 6; // s390 copy helper before January 2024, limit v
+export const RULE_ZPCI_NEW = 7; // s390 copy helper since then, limit v, 4 KiB rule on the I/O address
+export const RULE_ZPCI_NEW_LITERAL = 8; // the same with the 4 KiB rule on the memory address
+export const RULE_TCG = 9; // QEMU TCG: unaligned stores bytewise, unaligned loads as two aligned loads
+export const RULE_WC_LINE = 10; // a closed write-combining line: 64 bytes, or 8-byte chunks
+export const RULE_VFIO = 11; // RULE_NATURAL outside the excluded range, which is skipped
+export const RULE_VFIO_PRESERVE = 12; // caller's width kept, cut at 4 KiB and the excluded range
+export const RULE_CALL = 13; // one dispatch; its device calls follow the region's `impl` sizes
+
+export const LEVELS = 4;
+
+// What each level counts.
+export const COUNT_INSTRUCTIONS = 1; // guest level pieces are guest instructions
+export const COUNT_EXITS = 2; // exit level pieces are exits
+export const COUNT_SYSTEM_CALLS = 4; // dispatch level pieces are system calls
+export const COUNT_HOST_OPERATIONS = 8; // host level pieces are host operations
+export const COUNT_DEVICE_CALLS = 16; // host level pieces are device calls
+export const COUNT_LINE_STORES = 32; // guest pieces are lines, filled by naturally aligned stores of up to 64 bytes
+
+// What must hold for a guest-level piece.
+export const CHECK_NONE = 0;
+export const CHECK_NATURAL = 1; // position a multiple of the size: else FAULT_ALIGNMENT
+export const CHECK_64 = 2; // exactly 64 bytes at a 64-byte aligned position
+export const CHECK_ZPCI = 3; // PCISTB above 8 bytes, PCISTG and PCILG up to 8
+export const CHECK_ZPCI_BLOCK = 4; // always PCISTB
+
+// --------------------------------------------------------------------------------------- FUNCTION table
+export const FUNCTION_SLOTS = 64;
+export const FUNCTION_HANDLE = 0; // zPCI function handle as the guest has to give it, enable bit included
+export const FUNCTION_STATE = 4; // STATE_*
+export const FUNCTION_ZPCI_FLAGS = 8;
+export const FUNCTION_MAXSTBL = 12;
+export const FUNCTION_ID = 16; // bus/device/function
+export const FUNCTION_LOADS = 24; // f64 words, measurement block counters
+export const FUNCTION_STORES = 32;
+export const FUNCTION_STORE_BLOCKS = 40;
+export const FUNCTION_TLPS_DOWN = 48; // f64 words, traffic
+export const FUNCTION_TLPS_UP = 56;
+export const FUNCTION_WIRE_DOWN = 64;
+export const FUNCTION_WIRE_UP = 72;
+export const FUNCTION_DEVICE_CALLS = 80;
+export const FUNCTION_BARS = 96;
+export const BAR_BASE = 0; // u64 bus address
+export const BAR_BYTES = 8; // 0: not implemented
+export const BAR_MEMORY = 12; // core memory behind it
+export const BAR_VALID = 16; // accepted sizes: min | max << 8 | unaligned << 16
+export const BAR_IMPL = 20; // sizes of the device calls
+export const BAR_STRIDE = 32;
+export const BAR_COUNT = 6;
+export const FUNCTION_STRIDE = FUNCTION_BARS + BAR_COUNT * BAR_STRIDE;
+
+// zPCI function states (QEMU's seven; Linux: standby, configured, reserved).
+export const STATE_RESERVED = 0;
+export const STATE_STANDBY = 1;
+export const STATE_DISABLED = 2;
+export const STATE_ENABLED = 3;
+export const STATE_ERROR_LS_OPEN = 4;
+export const STATE_ERROR = 5;
+export const STATE_PERMANENT_ERROR = 6;
+
+export const ZPCI_RELAXED = 1; // PCISTB: any length and alignment (already combined with interception)
+export const ZPCI_DWORD_PAGE = 2; // PCILG/PCISTG may cross a doubleword, not a page
+export const ZPCI_RELAXED_MAXIMUM_PAGE = 4; // longest relaxed PCISTB is 4096 whatever maxstbl says
+export const ZPCI_ZERO_LENGTH_PE = 8; // relaxed PCISTB of length 0 is a specification exception
+export const ZPCI_QUIRKS = 16; // lengths 3, 5, 6, 7 act as their lowest set bit
+export const ZPCI_EMULATED = 32; // device calls instead of TLPs
+export const ZPCI_INTERCEPTED = 64; // executed by a VMM
+
+export const HANDLE_ENABLE_LG2 = 31; // bit number of the enable bit
+export const HANDLE_INDEX_MASK = 0xffff;
+export const HANDLE_MARK_VFIO = 0x00010000;
+export const HANDLE_MARK_EMULATED = 0x00020000;
+
+export const SPACE_CONFIG = 15; // address space 15 is configuration space
+
+// Answer of a PCI instruction: cc | status << 8 | program interruption code << 16.
+export const ANSWER_CC_MASK = 0xff;
+export const ANSWER_STATUS_SHIFT = 8;
+export const ANSWER_INTERRUPTION_SHIFT = 16;
+export const CC_DONE = 0;
+export const CC_ERROR = 1; // see the status
+export const CC_BUSY = 2;
+export const CC_NO_FUNCTION = 3; // invalid handle or function not available
+export const STATUS_BLOCKED = 12; // function blocked
+export const STATUS_ADDRESS_SPACE = 20; // invalid address space
+export const PE_PRIVILEGED = 2; // privileged-operation exception
+export const PE_ADDRESSING = 5; // addressing exception
+export const PE_SPECIFICATION = 6; // specification exception
+export const PE_OPERAND = 0x15; // operand exception
+
+/** Longest PCISTB and the border it may not cross, in bytes. */
+export const PAGE_BYTES = 4096;
+/** The length field of PCISTB has 13 bits. */
+export const PCISTB_LENGTH_MASK = 0x1fff;
+/** The length field of PCILG and PCISTG has 4 bits. */
+export const PCISTG_LENGTH_MASK = 0xf;
+
+// ------------------------------------------------------------------------------------------------ traffic counters
+// COUNTERS block: f64 words, one per TLP kind and direction: `kind * 16 + (upstream ? 8 : 0)`.
+export const COUNTER_KIND_STRIDE = 16;
+export const COUNTER_WIRE_DOWN = KIND_COUNT * COUNTER_KIND_STRIDE;
+export const COUNTER_WIRE_UP = COUNTER_WIRE_DOWN + 8;
+export const COUNTER_PAYLOAD_DOWN = COUNTER_WIRE_UP + 8;
+export const COUNTER_PAYLOAD_UP = COUNTER_PAYLOAD_DOWN + 8;
+export const COUNTER_UNCLAIMED_POSTED = COUNTER_PAYLOAD_UP + 8; // dropped: no function claimed the address
+export const COUNTER_UNCLAIMED_NON_POSTED = COUNTER_UNCLAIMED_POSTED + 8; // answered with UR
+export const COUNTERS_BYTES = COUNTER_UNCLAIMED_NON_POSTED + 8;
+
+// ------------------------------------------------------------------------------------------------ places
+// Argument of `place`: where a block stands in memory.
+export const PLACE_FIELDS = 0;
+export const PLACE_WIRE = 1; // scratch: one TLP in wire order, WIRE_LEAD bytes after the start
+export const PLACE_PARAMS = 2;
+export const PLACE_ACCESS = 3;
+export const PLACE_FUNCTIONS = 4;
+export const PLACE_COUNTERS = 5;
+export const PLACE_RING = 6;
+export const PLACE_OPERATIONS = 7;
+export const PLACE_PAYLOAD = 8;
+export const PLACE_HOST_MEMORY = 9;
+export const PLACE_BAR_MEMORY = 10;
+
+/** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
+export const WIRE_LEAD = 16;
+/** Largest TLP: 4 prefixes, 16 header bytes, 4096 data bytes, digest; rounded up. */
+export const WIRE_BYTES = WIRE_LEAD + 4160;
+
+/** Data link overhead of one TLP on a non-flit link: framing 4, sequence and LCRC 4 (base specification 3.6, 4.2). */
+export const TLP_OVERHEAD_BYTES = 8;
+
+/** Ticks per nanosecond: every byte time of gen 1 to 5 at x1 to x16 is a whole number of ticks. */
+export const TICKS_PER_NS = 4096;
+
+// Flags of the `pcistb` export, beside the address space in bits 3:0.
+export const STORE_PROBLEM_STATE = 1 << 8; // executed in problem state
+export const STORE_FROM_MEMORY = 1 << 9; // source is a guest address, else bytes staged in the payload ring

@@ -1,0 +1,104 @@
+// Floor 7: x86 write-combining buffers. Stores merge into open 64-byte lines; a closed line leaves as one write or in chunks.
+//
+// Model rules where the public manual (Intel SDM vol. 3A, "Buffering of Write Combining Memory Locations") leaves a choice:
+// options `wcBuffers`, `wcLineComplete`, `wcChunkOrder` (access-paths.md 2).
+import { KIND_MWR32, MODE_LIVE, PARAM_DESCENDING, PARAM_HEADER_BITS, PARAM_MODE, PARAM_REQUESTER } from '../layout';
+import { PARAMS, copyBytes } from '../kernel/arena';
+import { recycle, reservePayload, roomForOperation } from '../kernel/rings';
+import { deliverAll } from '../fabric/deliver';
+import { pushRequest } from '../tlp/build';
+import { beginOperation, countRequest } from '../fabric/traffic';
+
+const LINE: u32 = 64;
+const FULL: u64 = 0xffffffffffffffff;
+const MAX_BUFFERS: u32 = 64;
+
+// One buffer: line address u64, valid mask u64, 64 data bytes. Closed buffers have mask 0. Order of age: oldest first.
+const BUFFER_MASK: usize = 8;
+const BUFFER_DATA: usize = 16;
+const BUFFER_BYTES: u32 = 80;
+const BUFFERS: usize = memory.data(64 * 80, 16);
+
+let open: u32 = 0;
+let buffers: u32 = 4;
+let immediate: bool = true;
+
+function bufferAt(index: u32): usize {
+  return BUFFERS + <usize>(index * BUFFER_BYTES);
+}
+
+/** `count` buffers (1..64); `complete`: a full line leaves at once. */
+export function configureCombining(count: u32, complete: bool): void {
+  buffers = min(max(count, 1), MAX_BUFFERS);
+  immediate = complete;
+}
+
+/** Stores `bytes` at `address` from `data`; the range lies in one line. Lines that have to leave are sent. */
+export function combineStore(address: u64, bytes: u32, data: usize): void {
+  const line = address & ~(<u64>LINE - 1);
+  const offset = <u32>address & (LINE - 1);
+  let index = find(line);
+  if (index == open) {
+    if (open == buffers) close(0);
+    index = open;
+    open += 1;
+    store<u64>(bufferAt(index), line);
+    store<u64>(bufferAt(index), 0, BUFFER_MASK);
+  }
+  const at = bufferAt(index);
+  copyBytes(at + BUFFER_DATA + offset, data, bytes);
+  const ones: u64 = bytes == LINE ? FULL : ((<u64>1 << bytes) - 1) << offset;
+  const mask = load<u64>(at, BUFFER_MASK) | ones;
+  store<u64>(at, mask, BUFFER_MASK);
+  if (mask == FULL && immediate) close(index);
+}
+
+/** A closing event (SFENCE, UC access, interrupt, ...): every open line leaves, in the order of opening. */
+export function combineFence(): void {
+  while (open > 0) close(0);
+}
+
+function find(line: u64): u32 {
+  for (let index: u32 = 0; index < open; index++) if (load<u64>(bufferAt(index)) == line) return index;
+  return open;
+}
+
+/** Sends line `index` and removes it. */
+function close(index: u32): void {
+  const at = bufferAt(index);
+  emit(load<u64>(at), load<u64>(at, BUFFER_MASK), at + BUFFER_DATA);
+  open -= 1;
+  memory.copy(at, at + BUFFER_BYTES, (open - index) * BUFFER_BYTES);
+}
+
+/** A full line is one write of 64 bytes; of a partial one each 8-byte chunk with data is a write with byte enables. */
+function emit(line: u64, mask: u64, from: usize): void {
+  assert(roomForOperation(), 'write-combining flush without room in the ring');
+  const data = reservePayload(LINE, <u32>line);
+  copyBytes(data, from, LINE);
+  beginOperation();
+  if (mask == FULL) send(line, LINE >> 2, 0xff, data);
+  else {
+    for (let step: u32 = 0; step < 8; step++) {
+      const chunk = load<u32>(PARAMS, PARAM_DESCENDING) ? 7 - step : step;
+      const enables = <u32>(mask >> (chunk << 3)) & 0xff;
+      if (enables != 0) sendChunk(line + (chunk << 3), enables, data + (chunk << 3));
+    }
+  }
+  if (load<u32>(PARAMS, PARAM_MODE) >= <u32>MODE_LIVE) deliverAll();
+  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) recycle();
+}
+
+/** One 8-byte chunk; where only one of its DWs holds data it is a write of Length 1. */
+function sendChunk(address: u64, enables: u32, data: usize): void {
+  const first = enables & 0xf;
+  const last = enables >> 4;
+  if (first == 0) send(address + 4, 1, last, data + 4);
+  else if (last == 0) send(address, 1, first, data);
+  else send(address, 2, enables, data);
+}
+
+function send(address: u64, length: u32, enables: u32, data: usize): void {
+  const ids = load<u32>(PARAMS, PARAM_REQUESTER) << 16;
+  countRequest(pushRequest(KIND_MWR32, address, length, enables, ids, load<u32>(PARAMS, PARAM_HEADER_BITS), data, 0));
+}

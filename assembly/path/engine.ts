@@ -1,0 +1,400 @@
+// Floor 7: runs one access along its path. Four nested levels cut it: guest instructions, exits, dispatches (system calls,
+// device dispatches) and host operations; each operation becomes TLPs or device calls at once.
+//
+//   access ── guest rule ──> instruction ── exit rule ──> exit ── dispatch rule ──> pwrite ── host rule ──> operation ──> TLPs
+//
+// The cursors of the four levels are all the state there is, so the run can stop before any operation and go on later.
+import {
+  ACCESS_ANSWER,
+  ACCESS_BYTES_DONE,
+  ACCESS_DEVICE_CALLS,
+  ACCESS_EXITS,
+  ACCESS_FAULT,
+  ACCESS_FAULT_POSITION,
+  ACCESS_GUEST_INSTRUCTIONS,
+  ACCESS_HOST_OPERATIONS,
+  ACCESS_LAST_OPERATION,
+  ACCESS_SYSTEM_CALLS,
+  BAR_BASE,
+  BAR_BYTES,
+  BAR_IMPL,
+  BAR_MEMORY,
+  BAR_VALID,
+  CHECK_64,
+  CHECK_NATURAL,
+  CHECK_NONE,
+  CHECK_ZPCI_BLOCK,
+  COUNT_DEVICE_CALLS,
+  COUNT_EXITS,
+  COUNT_HOST_OPERATIONS,
+  COUNT_INSTRUCTIONS,
+  COUNT_LINE_STORES,
+  COUNT_SYSTEM_CALLS,
+  FAULT_ALIGNMENT,
+  FAULT_GENERAL_PROTECTION,
+  FAULT_NONE,
+  FAULT_SIZE,
+  FAULT_ZPCI,
+  FUNCTION_DEVICE_CALLS,
+  FUNCTION_LOADS,
+  FUNCTION_STORES,
+  FUNCTION_STORE_BLOCKS,
+  LEVELS,
+  MODE_COUNT,
+  MODE_LIST,
+  MODE_LIVE,
+  OPERATION_READ,
+  OPERATION_WRITE,
+  OP_ACCESS,
+  OP_SKIPPED,
+  PARAM_CHECK,
+  PARAM_COALESCED,
+  PARAM_COUNTING,
+  PARAM_DESCENDING,
+  PARAM_EXCLUDED_END,
+  PARAM_EXCLUDED_LO,
+  PARAM_MAXSTBL,
+  PARAM_MODE,
+  PARAM_OP,
+  PARAM_REGION_IMPL,
+  PARAM_REGION_VALID,
+  PARAM_REQUEST,
+  PARAM_RULES,
+  PARAM_RULE_VALUES,
+  PARAM_SOURCE,
+  PARAM_ZPCI_FLAGS,
+  REQUEST_CALL,
+  RULE_TCG,
+  RULE_VFIO,
+  RULE_VFIO_PRESERVE,
+  RULE_WC_LINE,
+  RUN_DONE,
+  RUN_HOST,
+  SLOT_NONE,
+} from '../layout';
+import { PARAMS } from '../kernel/arena';
+import { recordOperation, recycle, roomForOperation, skipDelivery, stage } from '../kernel/rings';
+import { deliverAll } from '../fabric/deliver';
+import { barAt, functionAt } from '../fabric/functions';
+import { callDevice, deviceCalls } from '../fabric/call';
+import { pushOperation } from '../fabric/request';
+import { beginOperation, beginTraffic, put, writeTraffic } from '../fabric/traffic';
+import { DONE, checkBlockForm, checkLoadStoreForm, checkState, checkTarget } from '../zpci/rules';
+import { naturalPiece, nextPiece } from './rules';
+
+const EXIT: u32 = 1;
+const DISPATCH: u32 = 2;
+const HOST: u32 = 3;
+
+// Cursor of each level: position u64, end u64.
+const CURSORS: usize = memory.data(LEVELS * 16, 16);
+
+/** A coalesced MMIO ring queues this many writes; the next one exits (KVM, access-paths.md 5). */
+const COALESCED_ENTRIES: u32 = 169;
+
+// The access.
+let start: u64 = 0;
+let base: u64 = 0;
+let data: usize = 0;
+let fn: usize = 0;
+let bar: usize = 0;
+let fault: u32 = FAULT_NONE;
+let answer: u32 = DONE;
+let faultPosition: u64 = 0;
+let tcgUnit: u32 = 0;
+let queued: u32 = 0;
+let lastBytes: u32 = 0;
+// Its counts.
+let instructions: u64 = 0;
+let exits: u64 = 0;
+let systemCalls: u64 = 0;
+let hostOperations: u64 = 0;
+let calls: u64 = 0;
+let bytesDone: u64 = 0;
+
+function param(at: usize): u32 {
+  return load<u32>(PARAMS + at);
+}
+
+/** One of the four words at `at` that belong to the levels. */
+function levelParam(at: usize, level: u32): u32 {
+  return load<u32>(PARAMS + at + <usize>(level << 2));
+}
+
+/** True when TLPs and device calls really reach functions. */
+function live(): bool {
+  return param(PARAM_MODE) >= <u32>MODE_LIVE;
+}
+
+function positionOf(level: u32): u64 {
+  return load<u64>(CURSORS + <usize>(level << 4));
+}
+
+function endOf(level: u32): u64 {
+  return load<u64>(CURSORS + <usize>(level << 4), 8);
+}
+
+function setCursor(level: u32, position: u64, end: u64): void {
+  store<u64>(CURSORS + <usize>(level << 4), position);
+  store<u64>(CURSORS + <usize>(level << 4), end, 8);
+}
+
+/**
+ * Begins an access of `bytes` at offset `position`. With a function slot the BAR gives the bus address; with SLOT_NONE
+ * it is `busBase` + `position`. The PARAMS block says everything else. Staged write data stand at the front of the
+ * payload ring, congruent to the position modulo 16; read results will stand there.
+ */
+export function beginAccess(slot: u32, barNumber: u32, busBase: u64, position: u64, bytes: u32): void {
+  beginTraffic();
+  data = stage(live() ? bytes : 0, <u32>position);
+  fn = slot == SLOT_NONE ? 0 : functionAt(slot);
+  bar = slot == SLOT_NONE ? 0 : barAt(fn, barNumber);
+  base = slot == SLOT_NONE ? busBase : load<u64>(bar, BAR_BASE);
+  start = position;
+  fault = FAULT_NONE;
+  answer = DONE;
+  queued = 0;
+  lastBytes = 0;
+  instructions = 0;
+  exits = 0;
+  systemCalls = 0;
+  hostOperations = 0;
+  calls = 0;
+  bytesDone = 0;
+  setCursor(0, position, position + bytes);
+  for (let level: u32 = 1; level < <u32>LEVELS; level++) setCursor(level, 0, 0);
+}
+
+/** Runs until the access is done or the host has to drain something. */
+export function runAccess(): u32 {
+  const mode = param(PARAM_MODE);
+  while (true) {
+    if (!descend()) return RUN_DONE;
+    if (!roomForOperation()) return RUN_HOST;
+    operate();
+    if (mode == MODE_COUNT) recycle();
+    else if (mode == MODE_LIST) skipDelivery();
+    else {
+      deliverAll();
+      if (mode == MODE_LIVE) recycle();
+    }
+  }
+}
+
+/** Writes the totals of the access into the ACCESS block. */
+export function summariseAccess(): void {
+  writeTraffic();
+  put(ACCESS_GUEST_INSTRUCTIONS, instructions);
+  put(ACCESS_EXITS, exits);
+  put(ACCESS_SYSTEM_CALLS, systemCalls);
+  put(ACCESS_HOST_OPERATIONS, hostOperations);
+  put(ACCESS_DEVICE_CALLS, calls);
+  put(ACCESS_BYTES_DONE, bytesDone);
+  put(ACCESS_FAULT, fault);
+  put(ACCESS_ANSWER, answer);
+  put(ACCESS_FAULT_POSITION, faultPosition);
+  put(ACCESS_LAST_OPERATION, lastBytes);
+}
+
+/** Moves the cursors until the host level has a piece; false at the end of the access or at a fault. */
+function descend(): bool {
+  let level = HOST;
+  while (true) {
+    if (positionOf(level) < endOf(level)) {
+      if (level == HOST) return true;
+      if (!enter(level)) return false;
+      level += 1;
+    } else {
+      if (level == 0) return false;
+      level -= 1;
+    }
+  }
+}
+
+/** Takes the next piece of `level` and makes it the range of the level below; false: the piece faults. */
+function enter(level: u32): bool {
+  const position = positionOf(level);
+  const end = endOf(level);
+  const rule = levelParam(PARAM_RULES, level);
+  const value = levelParam(PARAM_RULE_VALUES, level);
+  const memory = param(PARAM_SOURCE) + <u32>(position - start);
+  const piece = nextPiece(rule, value, position, end, memory, tcgUnit);
+  if (level == 0 && !checkInstruction(position, piece)) return false;
+  setCursor(level, position + piece, end);
+  count(level, position, piece);
+  if (level + 1 == DISPATCH && levelParam(PARAM_RULES, DISPATCH) == RULE_TCG) enterTcg(position, piece);
+  else setCursor(level + 1, position, position + piece);
+  return true;
+}
+
+/** QEMU TCG 7.2: an unaligned store goes byte by byte, an unaligned load becomes the two aligned loads around it. */
+function enterTcg(position: u64, bytes: u32): void {
+  const aligned = (<u32>position & (bytes - 1)) == 0;
+  const isRead = param(PARAM_OP) == OPERATION_READ;
+  tcgUnit = aligned || isRead ? bytes : 1;
+  if (aligned || !isRead) setCursor(DISPATCH, position, position + bytes);
+  else {
+    const first = position & ~(<u64>bytes - 1);
+    setCursor(DISPATCH, first, first + (bytes << 1));
+  }
+}
+
+function count(level: u32, position: u64, bytes: u32): void {
+  const counting = param(PARAM_COUNTING);
+  if (level == 0) {
+    if (counting & COUNT_LINE_STORES) instructions += naturalStores(position, bytes);
+    else if (counting & COUNT_INSTRUCTIONS) instructions += 1;
+  } else if (level == EXIT) {
+    if (!(counting & COUNT_EXITS)) return;
+    if (param(PARAM_COALESCED) && param(PARAM_OP) == OPERATION_WRITE && queued < COALESCED_ENTRIES) queued += 1;
+    else {
+      exits += 1;
+      queued = 0;
+    }
+  } else if (counting & COUNT_SYSTEM_CALLS) systemCalls += 1;
+}
+
+/** Naturally aligned stores of at most 64 bytes that fill a range of one line. */
+function naturalStores(position: u64, bytes: u32): u32 {
+  let stores: u32 = 0;
+  let at = <u32>position;
+  const end = at + bytes;
+  while (at < end) {
+    at += naturalPiece(at, end - at, 64);
+    stores += 1;
+  }
+  return stores;
+}
+
+/** What the instruction itself demands of its operand. Sets the fault and answers false when it refuses. */
+function checkInstruction(position: u64, bytes: u32): bool {
+  const check = param(PARAM_CHECK);
+  if (check == CHECK_NONE) return true;
+  if (check == CHECK_NATURAL) {
+    // A register pair wants the alignment of one register.
+    const unit: u32 = bytes > 8 ? 8 : bytes;
+    return <u32>position & (unit - 1) ? refuse(FAULT_ALIGNMENT, DONE, position) : true;
+  }
+  if (check == CHECK_64) {
+    if (<u32>position & 63) return refuse(FAULT_GENERAL_PROTECTION, DONE, position);
+    return bytes == 64 ? true : refuse(FAULT_SIZE, DONE, position);
+  }
+  const result = zpciAnswer(position, bytes, check == CHECK_ZPCI_BLOCK || bytes > 8);
+  return result == DONE ? true : refuse(FAULT_ZPCI, result, position);
+}
+
+function refuse(kind: u32, result: u32, position: u64): bool {
+  fault = kind;
+  answer = result;
+  faultPosition = position;
+  return false;
+}
+
+/** The checks of one PCI instruction of the path; in a machine it also counts in the measurement block. */
+function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
+  const flags = param(PARAM_ZPCI_FLAGS);
+  if (fn != 0) {
+    const state = checkState(fn);
+    if (state != DONE) return state;
+  }
+  const source = param(PARAM_SOURCE) + <u32>(position - start);
+  const form = block
+    ? checkBlockForm(flags, param(PARAM_MAXSTBL), <u32>position, bytes, source)
+    : checkLoadStoreForm(flags, <u32>position, bytes);
+  if (form != DONE) return form;
+  // Without a machine there is no BAR to end; region rules still hold.
+  const barBytes = fn == 0 ? <u32>0xffffffff : load<u32>(bar, BAR_BYTES);
+  const target = checkTarget(flags, barBytes, position, bytes, regionValid());
+  if (target == DONE && fn != 0) {
+    const counter =
+      fn + (block ? FUNCTION_STORE_BLOCKS : param(PARAM_OP) == OPERATION_READ ? FUNCTION_LOADS : FUNCTION_STORES);
+    store<f64>(counter, load<f64>(counter) + 1);
+  }
+  return target;
+}
+
+function regionValid(): u32 {
+  return fn == 0 ? param(PARAM_REGION_VALID) : load<u32>(bar, BAR_VALID);
+}
+
+function regionImpl(): u32 {
+  return fn == 0 ? param(PARAM_REGION_IMPL) : load<u32>(bar, BAR_IMPL);
+}
+
+/** Performs the next operation of the host level. */
+function operate(): void {
+  const position = positionOf(HOST);
+  const end = endOf(HOST);
+  const rule = levelParam(PARAM_RULES, HOST);
+  if (rule == RULE_VFIO || rule == RULE_VFIO_PRESERVE) {
+    const skipped = excludedBytes(position, end);
+    if (skipped != 0) {
+      skip(position, skipped);
+      setCursor(HOST, position + skipped, end);
+      return;
+    }
+  }
+  const limit = rule == RULE_VFIO || rule == RULE_VFIO_PRESERVE ? beforeExcluded(position, end) : end;
+  const value = levelParam(PARAM_RULE_VALUES, HOST);
+  if (rule == RULE_WC_LINE && param(PARAM_DESCENDING)) {
+    operateDescending(position, end);
+    return;
+  }
+  const bytes = nextPiece(rule, value, position, limit, <u32>position, tcgUnit);
+  perform(position, bytes);
+  setCursor(HOST, position + bytes, end);
+}
+
+/** Write-combining chunks from the end of a partial line (option `wcChunkOrder`). */
+function operateDescending(position: u64, end: u64): void {
+  const full = ((<u32>position & 63) == 0 && end - position >= 64) || end - position <= 1;
+  const last = full ? position : max(position, (end - 1) & ~(<u64>7));
+  perform(last, <u32>(end - last));
+  setCursor(HOST, position, last);
+}
+
+/** Bytes from `position` on that lie in the excluded range (MSI-X table, ROM tail). */
+function excludedBytes(position: u64, end: u64): u32 {
+  const first = param(PARAM_EXCLUDED_LO);
+  const behind = param(PARAM_EXCLUDED_END);
+  return position >= first && position < behind ? <u32>(min(end, behind) - position) : 0;
+}
+
+function beforeExcluded(position: u64, end: u64): u64 {
+  const first = param(PARAM_EXCLUDED_LO);
+  return first < param(PARAM_EXCLUDED_END) && position < first ? min(end, first) : end;
+}
+
+/** The kernel drops writes to the excluded range and answers reads with 0xff. */
+function skip(position: u64, bytes: u32): void {
+  bytesDone += bytes;
+  if (param(PARAM_MODE) == MODE_LIST) recordOperation(position, bytes, OP_SKIPPED);
+  if (live() && param(PARAM_OP) == OPERATION_READ) {
+    memory.fill(dataAt(position), 0xff, bytes);
+  }
+}
+
+function dataAt(position: u64): usize {
+  return data + <usize>(<u32>(position - start));
+}
+
+function perform(position: u64, bytes: u32): void {
+  const mode = param(PARAM_MODE);
+  const counting = param(PARAM_COUNTING);
+  if (mode == MODE_LIST) recordOperation(position, bytes, OP_ACCESS);
+  bytesDone += bytes;
+  lastBytes = bytes;
+  if (counting & COUNT_HOST_OPERATIONS) hostOperations += 1;
+  beginOperation();
+  if (param(PARAM_REQUEST) == REQUEST_CALL) {
+    const n = deviceCalls(bytes, regionImpl());
+    if (counting & COUNT_DEVICE_CALLS) calls += n;
+    if (live()) {
+      const isRead = param(PARAM_OP) == OPERATION_READ;
+      callDevice(load<u32>(bar, BAR_MEMORY), load<u32>(bar, BAR_BYTES), <u32>position, dataAt(position), bytes, regionImpl(), isRead);
+      store<f64>(fn, load<f64>(fn, FUNCTION_DEVICE_CALLS) + <f64>n, FUNCTION_DEVICE_CALLS);
+    }
+    return;
+  }
+  pushOperation(base + position, bytes, dataAt(position), <u32>hostOperations);
+}

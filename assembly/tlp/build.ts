@@ -1,0 +1,110 @@
+// Floor 2: forms requests and completions straight into the descriptor ring. The hot path: no FIELDS block, no loops.
+import {
+  DESCRIPTOR_BYTES,
+  DESCRIPTOR_CAUSE,
+  DESCRIPTOR_FLAGS,
+  DESCRIPTOR_H0,
+  DESCRIPTOR_H1,
+  DESCRIPTOR_H2,
+  DESCRIPTOR_H3,
+  DESCRIPTOR_KIND,
+  DESCRIPTOR_PAYLOAD,
+  DESCRIPTOR_SLOT,
+  DESCRIPTOR_SPARE,
+  DESCRIPTOR_TICK,
+  DESCRIPTOR_WIRE,
+  FLAG_UPSTREAM,
+  KIND_CPL,
+  KIND_CPLD,
+  SLOT_NONE,
+  TLP_OVERHEAD_BYTES,
+} from '../layout';
+import { pushDescriptor } from '../kernel/rings';
+import { fmtTypeOf, hasData } from './kinds';
+
+/** Bits of DW0 that a completion copies from its request: TC, the three attributes, and the two high tag bits. */
+const COPIED_BITS: u32 = 0x00fc3000;
+
+/**
+ * Pushes a memory request. `kind32` is the 32-bit kind; its 64-bit twin, one higher, is taken at or above 4 GiB (2.2.4.1).
+ * `length` in DW, `enables` as in DW1, `ids` = requester << 16 | tag << 8, `bits` the attribute bits of DW0,
+ * `payload` the address of byte 0 of the first DW.
+ */
+export function pushRequest(
+  kind32: u32,
+  address: u64,
+  length: u32,
+  enables: u32,
+  ids: u32,
+  bits: u32,
+  payload: usize,
+  cause: u32,
+): usize {
+  const at = pushDescriptor();
+  const high = <u32>(address >> 32);
+  const low = <u32>address & ~3;
+  const kind = kind32 + (high != 0 ? 1 : 0);
+  const fmtType = fmtTypeOf(kind);
+  const bytes = hasData(fmtType) ? length << 2 : 0;
+  store<u32>(at, (fmtType << 24) | bits | (length & 0x3ff), DESCRIPTOR_H0);
+  store<u32>(at, ids | enables, DESCRIPTOR_H1);
+  store<u32>(at, high != 0 ? high : low, DESCRIPTOR_H2);
+  store<u32>(at, high != 0 ? low : 0, DESCRIPTOR_H3);
+  store<u32>(at, <u32>payload, DESCRIPTOR_PAYLOAD);
+  store<u32>(at, bytes, DESCRIPTOR_BYTES);
+  // Kind, flags 0 and slot in one store: SLOT_NONE until the TLP is routed.
+  store<u32>(at, kind | (SLOT_NONE << 16), DESCRIPTOR_KIND);
+  store<u32>(at, 0, DESCRIPTOR_SPARE);
+  store<u64>(at, 0, DESCRIPTOR_TICK);
+  store<u32>(at, cause, DESCRIPTOR_CAUSE);
+  store<u32>(at, TLP_OVERHEAD_BYTES + (high != 0 ? 16 : 12) + bytes, DESCRIPTOR_WIRE);
+  return at;
+}
+
+/**
+ * Pushes a completion for the request at descriptor `request`: `status` CPL_*, `byteCount` still to come (1..4096),
+ * `lower` Lower Address, `length` in DW (0: no data), `upstream` whether it travels towards the root complex.
+ */
+export function pushCompletion(
+  request: usize,
+  completer: u32,
+  status: u32,
+  byteCount: u32,
+  lower: u32,
+  length: u32,
+  payload: usize,
+  upstream: bool,
+): usize {
+  const at = pushDescriptor();
+  const kind = length != 0 ? KIND_CPLD : KIND_CPL;
+  const bytes = length << 2;
+  const copied = load<u32>(request, DESCRIPTOR_H0) & COPIED_BITS;
+  store<u32>(at, (fmtTypeOf(kind) << 24) | copied | (length & 0x3ff), DESCRIPTOR_H0);
+  store<u32>(at, (completer << 16) | (status << 13) | (byteCount & 0xfff), DESCRIPTOR_H1);
+  store<u32>(at, (load<u32>(request, DESCRIPTOR_H1) & 0xffffff00) | lower, DESCRIPTOR_H2);
+  store<u32>(at, 0, DESCRIPTOR_H3);
+  store<u32>(at, <u32>payload, DESCRIPTOR_PAYLOAD);
+  store<u32>(at, bytes, DESCRIPTOR_BYTES);
+  store<u8>(at, kind, DESCRIPTOR_KIND);
+  store<u8>(at, upstream ? FLAG_UPSTREAM : 0, DESCRIPTOR_FLAGS);
+  store<u16>(at, load<u16>(request, DESCRIPTOR_SLOT), DESCRIPTOR_SLOT);
+  store<u32>(at, 0, DESCRIPTOR_SPARE);
+  store<u64>(at, 0, DESCRIPTOR_TICK);
+  store<u32>(at, load<u32>(request, DESCRIPTOR_CAUSE), DESCRIPTOR_CAUSE);
+  store<u32>(at, TLP_OVERHEAD_BYTES + 12 + bytes, DESCRIPTOR_WIRE);
+  return at;
+}
+
+/** Byte address of the first DW of a request descriptor. */
+export function addressOf(at: usize): u64 {
+  const h2 = load<u32>(at, DESCRIPTOR_H2);
+  // Fmt bit 0 of byte 0: a 4 DW header has the upper half first.
+  if (load<u32>(at, DESCRIPTOR_H0) & 0x20000000) return (<u64>h2 << 32) | <u64>(load<u32>(at, DESCRIPTOR_H3) & 0xfffffffc);
+  return <u64>(h2 & 0xfffffffc);
+}
+
+/** Length of a request in DW, 1..1024. */
+export function requestLength(at: usize): u32 {
+  const coded = load<u32>(at, DESCRIPTOR_H0) & 0x3ff;
+  return coded == 0 ? 1024 : coded;
+}

@@ -1,0 +1,111 @@
+// Floor 6: PCI STORE BLOCK. One guest instruction moves up to 4 KiB: checks in the order of sheet zpci.md 2.7, then Memory
+// Writes for a native function or device calls for an emulated one.
+import {
+  BAR_BASE,
+  BAR_BYTES,
+  BAR_IMPL,
+  BAR_MEMORY,
+  BAR_VALID,
+  FUNCTION_DEVICE_CALLS,
+  FUNCTION_HANDLE,
+  FUNCTION_MAXSTBL,
+  FUNCTION_STORE_BLOCKS,
+  FUNCTION_ZPCI_FLAGS,
+  HANDLE_ENABLE_LG2,
+  KIND_MWR32,
+  MODE_LIVE,
+  PARAM_MODE,
+  PCISTB_LENGTH_MASK,
+  PE_ADDRESSING,
+  PE_PRIVILEGED,
+  STORE_FROM_MEMORY,
+  STORE_PROBLEM_STATE,
+  ZPCI_EMULATED,
+} from '../layout';
+import { PARAMS, copyBytes, hostBytes, hostMemory } from '../kernel/arena';
+import { recycle, stage } from '../kernel/rings';
+import { callDevice, deviceCalls } from '../fabric/call';
+import { deliverAll } from '../fabric/deliver';
+import { barAt, functionAt } from '../fabric/functions';
+import { pushWrites } from '../fabric/request';
+import { beginTraffic } from '../fabric/traffic';
+import { DONE, NO_FUNCTION, blockPiece, checkBlockForm, checkBlockSpace, checkState, checkTarget, interruption } from './rules';
+
+const SPACE_MASK: u32 = 0xf;
+
+let functionCount: u32 = 0;
+
+/** Functions in use, slots 0 to `count` - 1. */
+export function setFunctionCount(count: u32): void {
+  functionCount = count;
+}
+
+/** The function whose current handle is `handle` in all 32 bits; 0: there is none. */
+function findFunction(handle: u32): usize {
+  for (let slot: u32 = 0; slot < functionCount; slot++) {
+    const fn = functionAt(slot);
+    if (load<u32>(fn, FUNCTION_HANDLE) == handle) return fn;
+  }
+  return 0;
+}
+
+/**
+ * One PCISTB. `spaceAndFlags`: address space in bits 3:0, STORE_* above. `source` is a guest address with
+ * STORE_FROM_MEMORY; else its low bits serve the alignment rule and the bytes stand staged in the payload ring.
+ * Answers cc | status << 8 | program interruption code << 16.
+ */
+export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, offset: u64, source: u64): u32 {
+  // The operand length has 13 bits; what stands above them is ignored.
+  const length = lengthField & PCISTB_LENGTH_MASK;
+  beginTraffic();
+  if (spaceAndFlags & STORE_PROBLEM_STATE) return interruption(PE_PRIVILEGED);
+  if (handle >>> HANDLE_ENABLE_LG2 == 0) return NO_FUNCTION;
+  const fn = findFunction(handle);
+  if (fn == 0) return NO_FUNCTION;
+  let answer = checkState(fn);
+  if (answer != DONE) return answer;
+  const space = spaceAndFlags & SPACE_MASK;
+  answer = checkBlockSpace(space);
+  if (answer != DONE) return answer;
+  const flags = load<u32>(fn, FUNCTION_ZPCI_FLAGS);
+  answer = checkBlockForm(flags, load<u32>(fn, FUNCTION_MAXSTBL), <u32>offset, length, <u32>source);
+  if (answer != DONE) return answer;
+  const bar = barAt(fn, space);
+  answer = checkTarget(flags, load<u32>(bar, BAR_BYTES), offset, length, load<u32>(bar, BAR_VALID));
+  if (answer != DONE) return answer;
+  const data = stage(length, <u32>offset);
+  if (spaceAndFlags & STORE_FROM_MEMORY) {
+    // Also catches a source that wraps around: both sums stay below 2^64 only for addresses inside the memory.
+    if (source >= hostBytes || length > hostBytes - <u32>source) return interruption(PE_ADDRESSING);
+    copyBytes(data, hostMemory + <usize>source, length);
+  }
+  if (length != 0) {
+    if (flags & ZPCI_EMULATED) callPieces(fn, bar, <u32>offset, length, data);
+    else sendBlock(load<u64>(bar, BAR_BASE) + offset, length, data);
+  }
+  store<f64>(fn, load<f64>(fn, FUNCTION_STORE_BLOCKS) + 1, FUNCTION_STORE_BLOCKS);
+  return DONE;
+}
+
+/** Native: validity is known, so the TLPs leave and condition code 0 does not wait for them. */
+function sendBlock(address: u64, length: u32, data: usize): void {
+  pushWrites(KIND_MWR32, address, length, data, 0);
+  deliverAll();
+  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) recycle();
+}
+
+/** Emulated: doubleword by doubleword in ascending order, each as the device calls its region wants. */
+function callPieces(fn: usize, bar: usize, offset: u32, length: u32, data: usize): void {
+  const memoryAt: usize = load<u32>(bar, BAR_MEMORY);
+  const barBytes = load<u32>(bar, BAR_BYTES);
+  const impl = load<u32>(bar, BAR_IMPL);
+  let calls: u32 = 0;
+  let done: u32 = 0;
+  while (done < length) {
+    const piece = blockPiece(offset + done, length - done);
+    callDevice(memoryAt, barBytes, offset + done, data + done, piece, impl, false);
+    calls += deviceCalls(piece, impl);
+    done += piece;
+  }
+  store<f64>(fn, load<f64>(fn, FUNCTION_DEVICE_CALLS) + <f64>calls, FUNCTION_DEVICE_CALLS);
+}

@@ -1,0 +1,60 @@
+/** The one error type of ztlp: what was wrong, in which field, with which value, and what is allowed. */
+
+/** Machine-readable reason. Stable: scripts may switch on it. */
+export type ErrorCode =
+  | 'invalid-value' // a value outside what its field allows
+  | 'unknown-name' // an option, path, file format or command that does not exist
+  | 'out-of-range' // an address, offset or length outside its space
+  | 'malformed' // bytes or text that do not follow their format
+  | 'unsupported' // known, but not built in this version
+  | 'not-found' // a file or a function that is not there
+  | 'io' // reading or writing a file failed
+  | 'resource'; // a size that this machine or the core cannot give
+
+export interface ErrorDetail {
+  /** Name of the field as the user wrote it, e.g. `mps` or `bars[0].size`. */
+  readonly field?: string;
+  /** The offending value as given. */
+  readonly value?: unknown;
+  /** What would have been accepted, in words or as a list. */
+  readonly allowed?: string;
+  readonly cause?: unknown;
+}
+
+/** Thrown for every mistake a user can make. Prints as one line. */
+export class ZtlpError extends Error {
+  override readonly name = 'ZtlpError';
+  readonly code: ErrorCode;
+  readonly field: string | undefined;
+  readonly value: unknown;
+  readonly allowed: string | undefined;
+
+  constructor(code: ErrorCode, what: string, detail: ErrorDetail = {}) {
+    const allowed = detail.allowed === undefined ? '' : `; allowed: ${detail.allowed}`;
+    super(`${what}${allowed}`, detail.cause === undefined ? undefined : { cause: detail.cause });
+    this.code = code;
+    this.field = detail.field;
+    this.value = detail.value;
+    this.allowed = detail.allowed;
+  }
+}
+
+/** The usual case: field `field` holds `value`, which is not `allowed`. */
+export function invalid(
+  field: string,
+  value: unknown,
+  allowed: string,
+  code: ErrorCode = 'invalid-value',
+): ZtlpError {
+  return new ZtlpError(code, `${field}: ${show(value)} is not valid`, { field, value, allowed });
+}
+
+/** A value as one short piece of text for a message. */
+export function show(value: unknown): string {
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
+  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
+  return String(value);
+}

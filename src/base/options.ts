@@ -1,0 +1,178 @@
+/** Checks, defaults and descriptions of the named options, all derived from the one table. */
+import { invalid, show, ZtlpError } from './errors.js';
+import { type NumberDef, OPTIONS, type OptionDef } from './option-table.js';
+
+export { COST_PRESETS, OPTIONS } from './option-table.js';
+
+export type OptionName = keyof typeof OPTIONS;
+
+type ValueOf<D> = D extends { kind: 'choice'; values: readonly (infer V)[] }
+  ? V
+  : D extends { kind: 'boolean' }
+    ? boolean
+    : number;
+
+/** What option `N` may hold, as the table says: one of its values, a boolean or a number. */
+export type OptionValue<N extends OptionName = OptionName> = ValueOf<(typeof OPTIONS)[N]>;
+
+/** A value for every option. */
+export type Options = { [N in OptionName]: OptionValue<N> };
+
+/** What a user gives: any part of the options. A missing or undefined one keeps its default. */
+export type OptionInput = { readonly [N in OptionName]?: OptionValue<N> | undefined };
+
+/** One option with a value that fits it. */
+export type OptionEntry = { [N in OptionName]: readonly [name: N, value: OptionValue<N>] }[OptionName];
+
+/** One line of a report: an option that does not hold its default. */
+export interface OptionDifference {
+  readonly name: OptionName;
+  readonly value: OptionValue;
+  readonly default: OptionValue;
+}
+
+const NAMES = Object.keys(OPTIONS) as OptionName[];
+
+/** Every option at its general default, as a fresh object. */
+export function defaultOptions(): Options {
+  return Object.fromEntries(NAMES.map((name) => [name, OPTIONS[name].default])) as Options;
+}
+
+/** Returns `value` if option `name` may hold it, else throws. */
+export function checkOption<N extends OptionName>(name: N, value: unknown): OptionValue<N>;
+export function checkOption(name: string, value: unknown): OptionValue;
+export function checkOption(name: string, value: unknown): OptionValue {
+  const def = lookUp(name, value);
+  if (!accepts(def, value)) throw invalid(name, value, allowedBy(def));
+  return (value === 0 ? 0 : value) as OptionValue; // -0 becomes 0
+}
+
+/** `base` with every given entry of `input` checked and set. Neither argument changes. */
+export function resolveOptions(input: OptionInput, base: Options = defaultOptions()): Options {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) {
+    throw invalid('options', input, 'an object of named options');
+  }
+  const given = Object.entries(input).filter(([, value]) => value !== undefined);
+  return { ...base, ...Object.fromEntries(given.map(([name, value]) => [name, checkOption(name, value)])) };
+}
+
+/** Reads `name=value` as typed on a command line. */
+export function parseOption(text: string): OptionEntry {
+  const equals = text.indexOf('=');
+  if (equals < 0) throw invalid('option', text, 'name=value', 'malformed');
+  const name = text.slice(0, equals).trim();
+  const word = text.slice(equals + 1).trim();
+  return [name, checkOption(name, fromWord(lookUp(name, word), word))] as unknown as OptionEntry;
+}
+
+/** The options that differ from `base`, in table order. Options that are not given do not count. */
+export function nonDefault(options: OptionInput, base: Options = defaultOptions()): OptionDifference[] {
+  return NAMES.flatMap((name) => {
+    const value = options[name];
+    return value === undefined || value === base[name] ? [] : [{ name, value, default: base[name] }];
+  });
+}
+
+/** What option `name` accepts, in words. */
+export function formatAllowed(name: string): string {
+  return allowedBy(lookUp(name));
+}
+
+/** `value` as people read it for option `name`: a bit mask in hexadecimal, everything else as it is. */
+export function formatValue(name: string, value: OptionValue): string {
+  return print(lookUp(name), value);
+}
+
+/** Everything the table says about what option `name` does, after its values and default. */
+export function explainOption(name: string): string {
+  const { sentence, note, defaultNote } = lookUp(name);
+  return [sentence, note, defaultNote].filter((part) => part !== undefined).join(' ');
+}
+
+/** Option `name` as one line: values, default, and what it changes. */
+export function describeOption(name: string): string {
+  const def = lookUp(name);
+  return `${name} (${allowedBy(def)}; default ${print(def, def.default)}): ${explainOption(name)}`;
+}
+
+function lookUp(name: string, value?: unknown): OptionDef {
+  if (Object.hasOwn(OPTIONS, name)) return OPTIONS[name as OptionName];
+  const detail = { field: name, value, allowed: suggestion(name) };
+  throw new ZtlpError('unknown-name', `${show(name)} is not an option`, detail);
+}
+
+function accepts(def: OptionDef, value: unknown): boolean {
+  switch (def.kind) {
+    case 'choice':
+      return def.values.some((allowed) => allowed === value);
+    case 'boolean':
+      return typeof value === 'boolean';
+    case 'number':
+      return typeof value === 'number' && inRange(def, value);
+  }
+}
+
+function inRange({ min, max, integer, multipleOf = 1 }: NumberDef, value: number): boolean {
+  if (!(value >= min && value <= max)) return false; // false for NaN too
+  return !integer || (Number.isSafeInteger(value) && value % multipleOf === 0);
+}
+
+function allowedBy(def: OptionDef): string {
+  if (def.kind === 'boolean') return 'true, false';
+  const unit = def.unit === undefined ? '' : ` (${def.unit})`;
+  if (def.kind === 'choice') return `${def.values.join(', ')}${unit}`;
+  const { integer, multipleOf } = def;
+  const sort = multipleOf ? `a multiple of ${multipleOf}` : integer ? 'an integer' : 'a number';
+  return `${sort} from ${print(def, def.min)} to ${print(def, def.max)}${unit}`;
+}
+
+function print(def: OptionDef, value: unknown): string {
+  const hex = def.kind === 'number' && def.radix === 16 && typeof value === 'number';
+  return hex ? `0x${value.toString(16).padStart(2, '0')}` : String(value);
+}
+
+/** The value that `word` spells for this option. A word that spells none is returned as it is. */
+function fromWord(def: OptionDef, word: string): unknown {
+  if (def.kind === 'boolean') return BOOLEAN_WORDS.get(word) ?? word;
+  if (def.kind === 'number') return numberFrom(word);
+  return (
+    def.values.find(
+      (value) => value === word || value === BOOLEAN_WORDS.get(word) || value === numberFrom(word),
+    ) ?? word
+  );
+}
+
+const BOOLEAN_WORDS: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['on', true],
+  ['false', false],
+  ['off', false],
+]);
+
+function numberFrom(word: string): number | string {
+  return /^(0x[0-9a-f]+|[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$/i.test(word) ? Number(word) : word;
+}
+
+function suggestion(name: string): string {
+  const [nearest] = NAMES.map((candidate) => ({ candidate, distance: editDistance(name, candidate) })).sort(
+    (a, b) => a.distance - b.distance,
+  );
+  const near = nearest !== undefined && nearest.distance <= Math.max(2, name.length / 2);
+  return near ? `did you mean ${nearest.candidate}?` : 'a name of the option table';
+}
+
+/** Smallest number of letters to insert, delete or replace to turn `from` into `to`. Case does not count. */
+function editDistance(from: string, to: string): number {
+  if (from.length > 3 * to.length) return from.length;
+  const target = [...to.toLowerCase()];
+  let row = [0, ...target.map((_, index) => index + 1)];
+  for (const letter of from.toLowerCase()) {
+    const next = [(row[0] ?? 0) + 1];
+    target.forEach((other, index) => {
+      const replace = (row[index] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(replace, (row[index + 1] ?? 0) + 1, (next[index] ?? 0) + 1));
+    });
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}

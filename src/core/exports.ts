@@ -1,0 +1,84 @@
+/** TypeScript twin of assembly/index.ts: what the WebAssembly core exports. A test compares it with the module. */
+
+// A `type`, because the loader wants an index signature. Results of u32 exports arrive as signed numbers.
+export type CoreExports = {
+  readonly memory: WebAssembly.Memory;
+  machineCreate(hostBytes: number, barBytes: number): number;
+  machineReset(): void;
+  place(block: number): number;
+  functionsChanged(count: number): void;
+  accessBegin(
+    slot: number,
+    bar: number,
+    baseLo: number,
+    baseHi: number,
+    lo: number,
+    hi: number,
+    bytes: number,
+  ): void;
+  run(): number;
+  summarise(): void;
+  ringKeep(): number;
+  ringTlps(): number;
+  ringOperations(): number;
+  drained(): void;
+  pcistb(
+    handle: number,
+    spaceAndFlags: number,
+    length: number,
+    offsetLo: number,
+    offsetHi: number,
+    sourceLo: number,
+    sourceHi: number,
+  ): number;
+  wcConfigure(buffers: number, immediate: number): void;
+  wcBegin(bytes: number, phase: number): number;
+  wcStore(lo: number, hi: number, bytes: number, data: number): void;
+  wcFence(): void;
+  tlpEncode(): number;
+  tlpDecode(bytes: number): number;
+  tlpCheck(rest: number, digest: number, mps: number, beCheck: number): number;
+  tlpLcrc(bytes: number, sequence: number): number;
+  tlpEcrc(bytes: number): number;
+  byteRange(address: number, bytes: number): number;
+  enabledRange(length: number, firstBe: number, lastBe: number): number;
+  splitZero(lo: number, hi: number): void;
+  tagNext(tag: number): void;
+  splitCompletions(lo: number, hi: number, length: number, enables: number, tag: number, upstream: number): number;
+  regionDispatch(offset: number, bytes: number, valid: number, impl: number): number;
+};
+
+/** The names of all exports, for the test that holds this file against the module. */
+export const EXPORT_NAMES = [
+  'memory',
+  'machineCreate',
+  'machineReset',
+  'place',
+  'functionsChanged',
+  'accessBegin',
+  'run',
+  'summarise',
+  'ringKeep',
+  'ringTlps',
+  'ringOperations',
+  'drained',
+  'pcistb',
+  'wcConfigure',
+  'wcBegin',
+  'wcStore',
+  'wcFence',
+  'tlpEncode',
+  'tlpDecode',
+  'tlpCheck',
+  'tlpLcrc',
+  'tlpEcrc',
+  'byteRange',
+  'enabledRange',
+  'splitZero',
+  'tagNext',
+  'splitCompletions',
+  'regionDispatch',
+] as const satisfies readonly (keyof CoreExports)[];
+
+/** Fails to compile when an export is missing from EXPORT_NAMES. */
+export type AllNamed = Exclude<keyof CoreExports, (typeof EXPORT_NAMES)[number]> extends never ? true : never;

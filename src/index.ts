@@ -1,0 +1,32 @@
+/** The library: machines, access paths and the transaction layer as plain functions. */
+export { type ErrorCode, ZtlpError } from './base/errors.js';
+export { COST_PRESETS, describeOption, OPTIONS, type OptionInput, type OptionName, type Options } from './base/options.js';
+export type { AccessTotals, CoreSource } from './core/core.js';
+export { ready } from './core/shared.js';
+export type { U64 } from './core/u64.js';
+export type { Fault } from './path/fault.js';
+export type { RegionSizes } from './path/prepare.js';
+export { dispatchRegion, type RegionInput, type RegionResult } from './path/region.js';
+export { countAccess, type Span, type SplitInput, type SplitResult, splitAccess } from './path/split.js';
+export { type AccessPath, PATH_IDS, PATHS, type PathId } from './path/table.js';
+export {
+  type DecodedTlp,
+  type DecodeOptions,
+  decodeTlp,
+  ecrc,
+  type EncodeOptions,
+  encodeTlp,
+  lcrc,
+  TLP_TYPES,
+} from './tlp/codec.js';
+export {
+  type ByteRange,
+  byteRange,
+  type CompletionInput,
+  enabledRange,
+  splitCompletion,
+  splitRequest,
+  type TransferInput,
+} from './tlp/split.js';
+export type { Attributes, Malformed, Tlp, TlpInput, TlpType } from './tlp/types.js';
+export type { ProgramInterruption, ZpciAnswer } from './zpci/answer.js';

@@ -1,0 +1,124 @@
+/** The public shape of a TLP: names of the PCIe base specification, one field per header field. */
+import type { U64 } from '../core/u64.js';
+
+/** TLP kinds as the specification abbreviates them. The address format is in `headerDw`. */
+export type TlpType =
+  | 'MRd'
+  | 'MRdLk'
+  | 'MWr'
+  | 'IORd'
+  | 'IOWr'
+  | 'CfgRd0'
+  | 'CfgWr0'
+  | 'CfgRd1'
+  | 'CfgWr1'
+  | 'Cpl'
+  | 'CplD'
+  | 'CplLk'
+  | 'CplDLk'
+  | 'FetchAdd'
+  | 'Swap'
+  | 'CAS'
+  | 'DMWr';
+
+/** Ordering and snoop attributes (2.2.6.3). */
+export interface Attributes {
+  /** No Snoop. */
+  readonly ns: boolean;
+  /** Relaxed Ordering. */
+  readonly ro: boolean;
+  /** ID-based Ordering. */
+  readonly ido: boolean;
+}
+
+/** What `encodeTlp` takes. Fields that the kind does not have are ignored; left out ones are 0. */
+export interface TlpInput {
+  readonly type: TlpType;
+  /** Header DWs of memory requests: by default 3 below 4 GiB and 4 from there on (2.2.4.1). */
+  readonly headerDw?: 3 | 4;
+  /** Traffic Class, 0..7. */
+  readonly tc?: number;
+  readonly attr?: Partial<Attributes>;
+  /** Address Type: 0 untranslated, 1 translation request, 2 translated. */
+  readonly at?: number;
+  /** TLP Hints present, and the Processing Hint in the low address bits. */
+  readonly th?: boolean;
+  readonly ph?: number;
+  /** Lightweight Notification. */
+  readonly ln?: boolean;
+  /** TLP Digest: four ECRC bytes follow the data. */
+  readonly td?: boolean;
+  /** Error Poisoned. */
+  readonly ep?: boolean;
+  /** Length in DW, 1..1024. By default from the data; 1 without data. */
+  readonly length?: number;
+  /** Requester ID, 16 bits: bus, device, function. */
+  readonly requester?: number;
+  /** Tag, 10 bits. */
+  readonly tag?: number;
+  /** First and Last DW Byte Enables, 4 bits each; by default all bytes of `length`. */
+  readonly firstBe?: number;
+  readonly lastBe?: number;
+  /** Byte address, multiple of 4. */
+  readonly address?: U64;
+  /** Completer ID of a completion. */
+  readonly completer?: number;
+  /** Destination ID of a configuration request. */
+  readonly destination?: number;
+  /** Configuration byte offset, multiple of 4, 0..0xffc. */
+  readonly register?: number;
+  /** Completion status: 0 SC, 1 UR, 2 RRS, 4 CA. */
+  readonly status?: number;
+  /** Byte Count Modified. */
+  readonly bcm?: boolean;
+  /** Bytes still to come including this completion, 1..4096. */
+  readonly byteCount?: number;
+  /** Lower Address, 7 bits. */
+  readonly lowerAddress?: number;
+}
+
+/** A decoded TLP: every field, and what follows from them. */
+export interface Tlp {
+  readonly type: TlpType;
+  readonly headerDw: 3 | 4;
+  /** Fmt and Type fields as numbers. */
+  readonly fmt: number;
+  readonly typeField: number;
+  readonly tc: number;
+  readonly attr: Attributes;
+  readonly at: number;
+  readonly th: boolean;
+  readonly ph: number;
+  readonly ln: boolean;
+  readonly td: boolean;
+  readonly ep: boolean;
+  /** In DW; 0 for completions without data. */
+  readonly length: number;
+  readonly requester: number;
+  readonly tag: number;
+  readonly firstBe: number;
+  readonly lastBe: number;
+  /** Byte address of the first DW; 0 where there is none. */
+  readonly address: U64;
+  readonly completer: number;
+  readonly destination: number;
+  readonly register: number;
+  readonly status: number;
+  readonly bcm: boolean;
+  readonly byteCount: number;
+  readonly lowerAddress: number;
+  /** Flow-control class. */
+  readonly flow: 'P' | 'NP' | 'CPL';
+  /** Data credits of 16 bytes. */
+  readonly dataCredits: number;
+  readonly headerBytes: number;
+  readonly payloadBytes: number;
+  /** Bytes on a non-flit link: framing, sequence, header, data, digest, LCRC (sheet link.md 4). */
+  readonly wireBytes: number;
+}
+
+/** A rule of the specification that a received TLP breaks. */
+export interface Malformed {
+  readonly code: 'length' | 'digest' | 'byte-enables' | 'crosses-4k' | 'io-config' | 'payload';
+  readonly rule: string;
+}

@@ -1,0 +1,52 @@
+/** What a PCI instruction answers: condition code, status and program interruption, as sheet zpci.md 2.3 and 2.4 name them. */
+import * as L from '../../assembly/layout.js';
+
+/** A program exception that the instruction took instead of setting a condition code. */
+export interface ProgramInterruption {
+  /** Interruption code of z/Architecture. */
+  readonly code: number;
+  readonly name: 'privileged operation' | 'addressing' | 'specification' | 'operand';
+  /** Instruction length in bytes. */
+  readonly ilc: number;
+}
+
+export interface ZpciAnswer {
+  /** Condition code 0 (done), 1 (error, see status), 2 (busy) or 3 (no such function); null after an exception. */
+  readonly cc: 0 | 1 | 2 | 3 | null;
+  /** Status byte of the request register; 0 unless cc is 1. */
+  readonly status: number;
+  readonly programInterruption: ProgramInterruption | null;
+}
+
+const NAMES: Readonly<Record<number, ProgramInterruption['name']>> = {
+  [L.PE_PRIVILEGED]: 'privileged operation',
+  [L.PE_ADDRESSING]: 'addressing',
+  [L.PE_SPECIFICATION]: 'specification',
+  [L.PE_OPERAND]: 'operand',
+};
+
+/** Bytes of PCISTB (RSY format) and of PCILG and PCISTG (RRE format). */
+export const ILC_PCISTB = 6;
+export const ILC_PCISTG = 4;
+
+/** The answer of an instruction that did everything it was asked: the same object each time. */
+export const ANSWER_DONE: ZpciAnswer = Object.freeze({ cc: 0, status: 0, programInterruption: null });
+
+/** Unpacks an answer of the core for an instruction of `ilc` bytes. */
+export function unpackAnswer(packed: number, ilc: number): ZpciAnswer {
+  if (packed === L.CC_DONE) return ANSWER_DONE;
+  const code = packed >>> L.ANSWER_INTERRUPTION_SHIFT;
+  const name = NAMES[code];
+  if (name !== undefined) return { cc: null, status: 0, programInterruption: { code, name, ilc } };
+  return {
+    cc: (packed & L.ANSWER_CC_MASK) as 0 | 1 | 2 | 3,
+    status: (packed >>> L.ANSWER_STATUS_SHIFT) & 0xff,
+    programInterruption: null,
+  };
+}
+
+/** One line for people: `specification exception`, `cc 1 status 12`, ... */
+export function describeAnswer(answer: ZpciAnswer): string {
+  if (answer.programInterruption !== null) return `${answer.programInterruption.name} exception`;
+  return answer.cc === 1 ? `cc 1 status ${answer.status}` : `cc ${answer.cc}`;
+}
