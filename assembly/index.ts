@@ -34,7 +34,7 @@ import { regionAccepts, regionCall } from './fabric/region';
 import { pushOperation, setNextTag } from './fabric/request';
 import { beginTraffic } from './fabric/traffic';
 import { beginAccess, runAccess, summariseAccess } from './path/engine';
-import { combineFence, combineStore, configureCombining } from './path/combine';
+import { combineFence, combineStore, configureCombining, resetCombining } from './path/combine';
 import { listReadCompletions } from './path/completions';
 import { byteEnables, enabledBytes, firstOffset, lastOffset, lengthDw } from './tlp/bytes';
 import { ecrc, lcrc } from './tlp/crc';
@@ -54,6 +54,7 @@ export function machineCreate(hostBytes: u32, barBytes: u32): u32 {
 /** Clears memories and counters; the function table is the host's to rewrite. */
 export function machineReset(): void {
   clearArena();
+  resetCombining();
   setNextTag(0);
 }
 

@@ -27,6 +27,11 @@ function bufferAt(index: u32): usize {
   return BUFFERS + <usize>(index * BUFFER_BYTES);
 }
 
+/** Forgets open lines without sending them: machine reset. */
+export function resetCombining(): void {
+  open = 0;
+}
+
 /** `count` buffers (1..64); `complete`: a full line leaves at once. */
 export function configureCombining(count: u32, complete: bool): void {
   buffers = min(max(count, 1), MAX_BUFFERS);

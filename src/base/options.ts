@@ -1,8 +1,8 @@
 /** Checks, defaults and descriptions of the named options, all derived from the one table. */
 import { invalid, show, ZtlpError } from './errors.js';
-import { type NumberDef, OPTIONS, type OptionDef } from './option-table.js';
+import { BUILT_OPTIONS, type NumberDef, OPTIONS, type OptionDef } from './option-table.js';
 
-export { COST_PRESETS, OPTIONS } from './option-table.js';
+export { BUILT_OPTIONS, COST_PRESETS, OPTIONS } from './option-table.js';
 
 export type OptionName = keyof typeof OPTIONS;
 
@@ -54,6 +54,24 @@ export function resolveOptions(input: OptionInput, base: Options = defaultOption
   }
   const given = Object.entries(input).filter(([, value]) => value !== undefined);
   return { ...base, ...Object.fromEntries(given.map(([name, value]) => [name, checkOption(name, value)])) };
+}
+
+/**
+ * Returns `input`; throws `unsupported` when it sets an option that has no effect in this version to another value than
+ * its default. Nothing is ignored silently.
+ */
+export function refuseUnbuilt(input: OptionInput): OptionInput {
+  for (const [name, value] of Object.entries(input)) {
+    if (value === undefined || BUILT_OPTIONS.has(name as OptionName) || !(name in OPTIONS)) continue;
+    const usual = OPTIONS[name as OptionName].default;
+    if (value === usual) continue;
+    throw new ZtlpError('unsupported', `${name}: ${show(value)} has no effect in this version`, {
+      field: name,
+      value,
+      allowed: String(usual),
+    });
+  }
+  return input;
 }
 
 /** Reads `name=value` as typed on a command line. */

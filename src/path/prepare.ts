@@ -1,7 +1,8 @@
 /** Turns a path, an access and its options into the parameter block of a core: shared by splitting and by the machine. */
 import * as L from '../../assembly/layout.js';
+import type { AccessSizes } from '../base/device.js';
 import { invalid, ZtlpError } from '../base/errors.js';
-import { type OptionInput, type Options, resolveOptions } from '../base/options.js';
+import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { low32, type U64 } from '../core/u64.js';
 import { setTlpOptions } from '../tlp/split.js';
@@ -17,6 +18,7 @@ export function pathOf(id: string): AccessPath {
 
 /** Options of an access along `path`: `base`, under what the path's name implies, under what the user gives. */
 export function pathOptions(path: AccessPath, input: OptionInput = {}, base?: Options): Options {
+  refuseUnbuilt(input);
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
   return resolveZpciOptions({ ...path.options, ...given }, resolveOptions({}, base));
 }
@@ -39,18 +41,12 @@ export function planOf(path: AccessPath, access: PathAccess, options: Options): 
 }
 
 /** Region sizes packed for the core. */
-export interface RegionSizes {
-  readonly min: number;
-  readonly max: number;
-  readonly unaligned?: boolean;
-}
-
-export function packSizes(sizes: RegionSizes): number {
+export function packSizes(sizes: AccessSizes): number {
   return sizes.min | (sizes.max << 8) | (sizes.unaligned ? 1 << 16 : 0);
 }
 
 /** Accesses of 1 to 8 bytes, aligned: what vfio regions and the default BAR accept. */
-export const DEFAULT_SIZES: RegionSizes = { min: 1, max: 8, unaligned: false };
+export const DEFAULT_SIZES: AccessSizes = { min: 1, max: 8, unaligned: false };
 
 export interface ParamsInput {
   readonly access: PathAccess;

@@ -1,7 +1,8 @@
 /** `dispatchRegion`: the size rules of an emulator's memory region (QEMU memory API, sheet access-paths.md 4). */
+import type { AccessSizes } from '../base/device.js';
 import { invalid } from '../base/errors.js';
 import { sharedCore } from '../core/shared.js';
-import { packSizes, type RegionSizes } from './prepare.js';
+import { packSizes } from './prepare.js';
 import type { Span } from './split.js';
 
 export interface RegionInput {
@@ -10,9 +11,9 @@ export interface RegionInput {
   /** Size of the dispatched access: 1, 2, 4 or 8 bytes. */
   readonly bytes: number;
   /** What the region accepts. A maximum of 0: any size. */
-  readonly valid: RegionSizes;
+  readonly valid: AccessSizes;
   /** Sizes of the device calls. A maximum of 0 means 4, a minimum of 0 means 1. */
-  readonly impl: RegionSizes;
+  readonly impl: AccessSizes;
 }
 
 /** Accepted with its device calls in order, or rejected for its size or alignment. */
@@ -20,7 +21,7 @@ export type RegionResult =
   | { readonly result: 'ok'; readonly calls: readonly Span[] }
   | { readonly result: 'rejected'; readonly reason: 'unaligned' | 'size'; readonly calls: readonly [] };
 
-function checkSizes(field: string, sizes: RegionSizes): void {
+function checkSizes(field: string, sizes: AccessSizes): void {
   for (const key of ['min', 'max'] as const) {
     const value = sizes[key];
     if (!Number.isInteger(value) || value < 0 || value > 64) throw invalid(`${field}.${key}`, value, '0 to 64 bytes');

@@ -36,6 +36,9 @@ const TYPES: readonly TlpType[] = (Object.entries(KINDS) as [TlpType, readonly [
   [],
 );
 
+/** Type names by the kind number of the core: 32-bit and 64-bit forms share one. */
+export const KIND_NAMES: readonly string[] = TYPES;
+
 /** Every TLP type, in the order of the specification's table. */
 export const TLP_TYPES = Object.keys(KINDS) as readonly TlpType[];
 

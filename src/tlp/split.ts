@@ -1,7 +1,7 @@
 /** Byte ranges, request splits and completion splits as plain functions. */
 import * as L from '../../assembly/layout.js';
 import { invalid } from '../base/errors.js';
-import { type OptionInput, type Options, resolveOptions } from '../base/options.js';
+import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { sharedCore } from '../core/shared.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
@@ -109,7 +109,7 @@ export function splitRequest(input: TransferInput): Tlp[] {
   const address = checkU64('address', input.address);
   const bytes = integer('bytes', input.bytes, 0, L.ACCESS_BYTES);
   if (input.op !== 'read' && input.op !== 'write') throw invalid('op', input.op, 'read, write');
-  setTlpOptions(core, resolveOptions(input.options ?? {}));
+  setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options ?? {})));
   core.setParam(L.PARAM_OP, input.op === 'read' ? L.OPERATION_READ : L.OPERATION_WRITE);
   core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
   core.setParam(L.PARAM_REQUESTER, integer('requester', input.requester ?? 0, 0, 0xffff));
@@ -129,7 +129,7 @@ export function splitRequest(input: TransferInput): Tlp[] {
     core.drain(collect);
     return tlps;
   }
-  core.x.accessBegin(L.SLOT_NONE, 0, low32(address), high32(address), 0, 0, bytes);
+  core.x.accessBegin(L.SLOT_NONE, 0, 0, 0, low32(address), high32(address), bytes);
   let answer: number;
   do {
     answer = core.x.run();
@@ -154,7 +154,7 @@ export function splitCompletion(input: CompletionInput): Tlp[] {
   const core = sharedCore();
   const { request } = input;
   const address = checkU64('request.address', request.address);
-  setTlpOptions(core, resolveOptions(input.options ?? {}));
+  setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options ?? {})));
   core.setParam(L.PARAM_REQUESTER, integer('request.requester', request.requester, 0, 0xffff));
   core.setParam(L.PARAM_COMPLETER, integer('completer', input.completer ?? 0, 0, 0xffff));
   core.setParam(L.PARAM_HEADER_BITS, headerBits(integer('request.tc', request.tc, 0, 7), request.attr));

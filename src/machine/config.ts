@@ -1,0 +1,179 @@
+/** Checks a machine configuration once, at the edge, and fills in what is left out. */
+import * as L from '../../assembly/layout.js';
+import type { AccessSizes, BarDefinition, DeviceModel } from '../base/device.js';
+import { invalid } from '../base/errors.js';
+import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
+import type { CoreSource } from '../core/core.js';
+import { add64, checkU64, type U64 } from '../core/u64.js';
+import type { Platform } from '../path/table.js';
+import { resolveZpciOptions } from '../zpci/mode.js';
+
+/** One function and the options of its port, group and mode. */
+export interface SlotConfig {
+  readonly device: DeviceModel;
+  /** Options of this function (scopes F, G, P, L of the option table); they go over the machine's. */
+  readonly options?: OptionInput;
+  /** Bus address of each BAR. Default: from 2^40 up, so that TLPs have 4 DW headers. */
+  readonly addresses?: readonly (U64 | undefined)[];
+  /** s390x: index of the function handle, 1 to 0xffff. Default: slot number + 1. */
+  readonly handleIndex?: number;
+}
+
+export interface MachineConfig {
+  /** Default `x86-64`. */
+  readonly platform?: Platform;
+  /** Machine-wide options; see docs/options.md. */
+  readonly options?: OptionInput;
+  /** Default: one memory device with a BAR of 64 KiB. */
+  readonly slots?: readonly SlotConfig[];
+  /** Size of emulated host memory in bytes, from guest address 0. Default 16 MiB. */
+  readonly hostMemoryBytes?: number;
+  /** Where the WebAssembly core comes from. Default: the release build of this package. */
+  readonly core?: CoreSource | Promise<CoreSource>;
+}
+
+export interface CheckedBar {
+  readonly size: number;
+  readonly address: U64;
+  readonly valid: AccessSizes;
+  readonly impl: AccessSizes;
+  /** Offset in the BAR memory of the core. */
+  readonly memoryOffset: number;
+}
+
+export interface CheckedSlot {
+  readonly device: DeviceModel;
+  readonly options: Options;
+  readonly bars: readonly (CheckedBar | undefined)[];
+  readonly handleIndex: number;
+}
+
+export interface CheckedConfig {
+  readonly platform: Platform;
+  readonly options: Options;
+  readonly slots: readonly CheckedSlot[];
+  readonly hostMemoryBytes: number;
+  readonly barBytes: number;
+  readonly core: CoreSource | Promise<CoreSource> | undefined;
+}
+
+const PLATFORMS: readonly Platform[] = ['x86-64', 'arm64', 's390x'];
+const DEFAULT_HOST_BYTES = 16 << 20;
+const FIRST_BAR_ADDRESS = 2 ** 40;
+const PAGE = 4096;
+const BAR_SIZES: AccessSizes = { min: 1, max: 8, unaligned: false };
+const KEYS = new Set(['platform', 'options', 'slots', 'hostMemoryBytes', 'core']);
+const SLOT_KEYS = new Set(['device', 'options', 'addresses', 'handleIndex']);
+
+/** No type guard on purpose: the declared types stay, whatever a caller without TypeScript passes. */
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function checkKeys(field: string, value: object, known: ReadonlySet<string>): void {
+  for (const key of Object.keys(value)) {
+    if (!known.has(key)) throw invalid(field === '' ? key : `${field}.${key}`, value, [...known].join(', '), 'unknown-name');
+  }
+}
+
+function checkInteger(field: string, value: unknown, min: number, max: number): number {
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return value as number;
+  throw invalid(field, value, `an integer from ${min} to ${max}`, 'out-of-range');
+}
+
+function checkSizes(field: string, sizes: AccessSizes | undefined): AccessSizes {
+  if (sizes === undefined) return BAR_SIZES;
+  if (!isObject(sizes)) throw invalid(field, sizes, '{ min, max, unaligned }');
+  for (const key of ['min', 'max'] as const) {
+    if (![0, 1, 2, 4, 8].includes(sizes[key])) throw invalid(`${field}.${key}`, sizes[key], '0, 1, 2, 4, 8');
+  }
+  if (sizes.max !== 0 && sizes.min > sizes.max) throw invalid(`${field}.min`, sizes.min, `at most max (${sizes.max})`);
+  return sizes;
+}
+
+function alignUp(value: U64, size: number): U64 {
+  const rest = Number(BigInt(value) % BigInt(size));
+  return rest === 0 ? value : add64(value, size - rest);
+}
+
+/** Gives addresses and core memory to BARs. */
+class Layout {
+  nextAddress: U64 = FIRST_BAR_ADDRESS;
+  barBytes = 0;
+  private readonly taken: { field: string; first: bigint; end: bigint }[] = [];
+
+  place(field: string, bar: BarDefinition, given: U64 | undefined): CheckedBar {
+    if (!isObject(bar)) throw invalid(field, bar, 'a BAR definition { size, memory: true }');
+    const size = checkInteger(`${field}.size`, bar.size, 16, 2 ** 31);
+    if ((size & (size - 1)) !== 0 && size !== 2 ** 31) throw invalid(`${field}.size`, size, 'a power of two');
+    // A page at least, so that a 4 KiB frame never belongs to two functions.
+    const address = given === undefined ? alignUp(this.nextAddress, Math.max(size, PAGE)) : given;
+    checkU64(`${field}.address`, address);
+    if (alignUp(address, size) !== address) throw invalid(`${field}.address`, address, `a multiple of its size ${size}`);
+    if (BigInt(address) + BigInt(size) > 1n << 64n) throw invalid(`${field}.address`, address, 'an end below 2^64');
+    this.claim(field, BigInt(address), BigInt(size));
+    if (given === undefined) this.nextAddress = add64(address, Math.max(size, PAGE));
+    const memoryOffset = this.barBytes;
+    this.barBytes += Math.max(size, 64);
+    const valid = checkSizes(`${field}.valid`, bar.valid);
+    return { size, address, valid, impl: checkSizes(`${field}.impl`, bar.impl), memoryOffset };
+  }
+
+  private claim(field: string, first: bigint, size: bigint): void {
+    const end = first + size;
+    const other = this.taken.find((range) => first < range.end && range.first < end);
+    if (other !== undefined) throw invalid(`${field}.address`, first, `a range that does not overlap ${other.field}`);
+    this.taken.push({ field, first, end });
+  }
+}
+
+function checkSlot(index: number, slot: SlotConfig, base: Options, layout: Layout): CheckedSlot {
+  const field = `slots[${index}]`;
+  if (!isObject(slot)) throw invalid(field, slot, 'an object with a device');
+  checkKeys(field, slot, SLOT_KEYS);
+  const { device } = slot as SlotConfig;
+  if (!isObject(device) || !Array.isArray(device.bars)) throw invalid(`${field}.device`, device, 'a device model');
+  if (device.bars.length > L.BAR_COUNT) {
+    throw invalid(`${field}.device.bars`, device.bars.length, `at most ${L.BAR_COUNT} BARs`);
+  }
+  const bars = device.bars.map((bar: BarDefinition | undefined, n: number) =>
+    bar === undefined ? undefined : layout.place(`${field}.bars[${n}]`, bar, slot.addresses?.[n]),
+  );
+  return {
+    device,
+    options: resolveZpciOptions(refuseUnbuilt(slot.options ?? {}), base),
+    bars,
+    handleIndex: checkInteger(`${field}.handleIndex`, slot.handleIndex ?? index + 1, 0, L.HANDLE_INDEX_MASK),
+  };
+}
+
+/** Validates `config`; throws ZtlpError with the field, the value and what is allowed. */
+export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): CheckedConfig {
+  if (!isObject(config)) throw invalid('config', config, 'an object');
+  checkKeys('', config, KEYS);
+  const platform = config.platform ?? 'x86-64';
+  if (!PLATFORMS.includes(platform)) throw invalid('platform', platform, PLATFORMS.join(', '));
+  const options = resolveZpciOptions(refuseUnbuilt(config.options ?? {}), resolveOptions({}));
+  const slots = config.slots ?? [{ device: defaultDevice }];
+  if (!Array.isArray(slots) || slots.length > L.FUNCTION_SLOTS) {
+    throw invalid('slots', slots, `a list of at most ${L.FUNCTION_SLOTS} slots`);
+  }
+  const layout = new Layout();
+  // dwordRule follows the slot's own mode unless somebody gave it.
+  const base = resolveOptions(config.options ?? {});
+  const given = config.options?.dwordRule;
+  const checked = slots.map((slot, index) =>
+    checkSlot(index, given === undefined ? slot : { ...slot, options: { dwordRule: given, ...slot.options } }, base, layout),
+  );
+  const indexes = new Set<number>();
+  for (const [index, { handleIndex }] of checked.entries()) {
+    if (indexes.has(handleIndex)) throw invalid(`slots[${index}].handleIndex`, handleIndex, 'an index no other slot has');
+    indexes.add(handleIndex);
+  }
+  const hostMemoryBytes = checkInteger('hostMemoryBytes', config.hostMemoryBytes ?? DEFAULT_HOST_BYTES, 0, 2 ** 32 - 1);
+  const { barBytes } = layout;
+  if (barBytes + hostMemoryBytes > 2 ** 32 - 1) {
+    throw invalid('slots', barBytes, 'BARs and host memory of less than about 4 GiB together', 'resource');
+  }
+  return { platform, options, slots: checked, hostMemoryBytes, barBytes, core: config.core };
+}

@@ -1,0 +1,289 @@
+/** The CPU side of a machine: accesses along a path, PCI instructions, write-combining stores. */
+import * as L from '../../assembly/layout.js';
+import { invalid, ZtlpError } from '../base/errors.js';
+import type { AccessTotals, Core } from '../core/core.js';
+import { add64, checkU64, high32, low32, type U64 } from '../core/u64.js';
+import { type Fault, faultOf } from '../path/fault.js';
+import { pathOf, planOf, setParams } from '../path/prepare.js';
+import { touched } from '../path/split.js';
+import type { AccessPath, PathId, Platform } from '../path/table.js';
+import { setTlpOptions } from '../tlp/split.js';
+import { ILC_PCISTB, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
+import type { PciFunction } from './function.js';
+import type { TlpTrace } from './trace.js';
+
+export interface AccessInput {
+  readonly path: PathId;
+  readonly function: PciFunction;
+  readonly bar: number;
+  /** Offset in the BAR. */
+  readonly offset: number;
+  /** Repeat the path's instruction over the bytes, instead of one access of exactly this size. Default true. */
+  readonly block?: boolean;
+  /** Memory address of the first byte, for rules that look at it. Default 0: page-aligned. */
+  readonly sourceAddress?: U64;
+}
+
+export interface WriteInput extends AccessInput {
+  /** 1 byte to 1 MiB. */
+  readonly data: Uint8Array;
+}
+
+export interface ReadInput extends AccessInput {
+  /** 1 byte to 1 MiB. */
+  readonly length: number;
+}
+
+export interface AccessResult {
+  /** Why the access stopped early; what came before it was done. */
+  readonly fault: Fault | undefined;
+  readonly totals: AccessTotals;
+}
+
+export interface ReadResult extends AccessResult {
+  /** The bytes read; all ones where nobody answered, 0 behind a fault. */
+  readonly data: Uint8Array;
+}
+
+/** Operands of one PCI STORE BLOCK (sheet zpci.md 2.2, 2.7). */
+export interface PcistbInput {
+  /** Function handle, 32 bits. */
+  readonly fh: number;
+  /** Address space: BAR 0 to 5; 15 is configuration space. */
+  readonly as: number;
+  /** Offset in the space, 64 bits. */
+  readonly offset: U64;
+  /** Length in bytes; as in the instruction only the low 13 bits count. */
+  readonly length: number;
+  /** The bytes to store (at least `length` of them), or the guest address where they stand. */
+  readonly source: Uint8Array | U64;
+  /** With `source` as bytes: the address to take for the alignment rule. Default 0. */
+  readonly sourceAddress?: U64;
+  /** Executed in problem state: a privileged-operation exception. */
+  readonly problemState?: boolean;
+}
+
+/** What the CPU object needs of its machine. */
+export interface CpuParts {
+  readonly core: Core;
+  readonly platform: Platform;
+  readonly functions: readonly PciFunction[];
+  readonly trace: TlpTrace;
+}
+
+const MAX_HANDLE = 0xffff_ffff;
+const LINE = 64;
+
+export class Cpu {
+  private readonly core: Core;
+  private readonly parts: CpuParts;
+  /** Function whose options stand in the parameter block. */
+  private prepared: PciFunction | undefined;
+
+  constructor(parts: CpuParts) {
+    this.core = parts.core;
+    this.parts = parts;
+  }
+
+  /** Writes `data` along a path; posted writes have arrived when it returns (functional fidelity). */
+  write(input: WriteInput): AccessResult {
+    const { data } = input;
+    if (!(data instanceof Uint8Array)) throw invalid('data', data, 'a Uint8Array');
+    const { at, run } = this.begin(input, 'write', data.length);
+    this.core.u8.set(data, at);
+    return run();
+  }
+
+  /** Reads `length` bytes along a path. */
+  read(input: ReadInput): ReadResult {
+    const { at, run } = this.begin(input, 'read', input.length);
+    this.core.u8.fill(0, at, at + input.length);
+    const result = run();
+    return { ...result, data: this.core.u8.slice(at, at + input.length) };
+  }
+
+  /** Checks and prepares an access; answers where its bytes are staged and how to run it. */
+  private begin(
+    input: AccessInput,
+    op: 'read' | 'write',
+    length: number,
+  ): { at: number; run: () => AccessResult } {
+    const path = pathOf(input.path);
+    const fn = this.ownFunction(input.function);
+    this.checkPath(path, fn);
+    const bar = fn.bar(input.bar);
+    const { offset, block = true } = input;
+    if (!Number.isInteger(length) || length < 1 || length > L.ACCESS_BYTES) {
+      throw invalid(op === 'read' ? 'length' : 'data', length, `1 to ${L.ACCESS_BYTES} bytes`, 'out-of-range');
+    }
+    if (!Number.isInteger(offset) || offset < 0 || offset + length > bar.size) {
+      throw invalid('offset', offset, `0 to ${bar.size - length} for ${length} bytes in this BAR`, 'out-of-range');
+    }
+    const sourceAddress = checkU64('sourceAddress', input.sourceAddress ?? 0);
+    const span = touched(path, op, offset, length);
+    const access = { op, bytes: span.bytes, block };
+    const options = withPath(path, fn);
+    const plan = planOf(path, access, options);
+    // An access that is not itself combining closes the write-combining buffers first (access-paths.md 2).
+    if (path.platform === 'x86-64' && path.id !== 'x86-wc-line') this.wcFence(fn);
+    this.prepared = undefined;
+    const mode = this.parts.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE;
+    setParams(this.core, { access, plan, options, mode, sourceAddress });
+    const isBlock = plan.check === L.CHECK_ZPCI_BLOCK || (plan.check === L.CHECK_ZPCI && op === 'write');
+    const run = (): AccessResult => {
+      this.core.x.accessBegin(fn.slot, input.bar, 0, 0, span.offset, 0, span.bytes);
+      while (this.core.x.run() === L.RUN_HOST) this.parts.trace.drain();
+      this.parts.trace.drain();
+      const totals = this.core.totals();
+      return { fault: faultOf(totals, isBlock), totals };
+    };
+    return { at: this.core.stagedAt(span.offset) + (offset - span.offset), run };
+  }
+
+  /** A path belongs to one platform, and a zPCI path to one way of executing the function. */
+  private checkPath(path: AccessPath, fn: PciFunction): void {
+    const { platform } = this.parts;
+    if (path.platform !== 'any' && path.platform !== platform) {
+      throw new ZtlpError('invalid-value', `path ${path.id} runs on ${path.platform}, this machine is ${platform}`, {
+        field: 'path',
+        value: path.id,
+        allowed: `paths of ${platform}`,
+      });
+    }
+    const mode = path.options.zpciMode;
+    if (mode !== undefined && mode !== fn.options.zpciMode) {
+      throw new ZtlpError(
+        'invalid-value',
+        `path ${path.id} needs a function with zpciMode ${mode}, ${fn.name} has ${fn.options.zpciMode}`,
+        { field: 'path', value: path.id, allowed: `options: { zpciMode: '${mode}' } for its slot` },
+      );
+    }
+  }
+
+  private ownFunction(fn: PciFunction): PciFunction {
+    if (this.parts.functions.includes(fn)) return fn;
+    throw invalid('function', fn, 'one of machine.functions');
+  }
+
+  /**
+   * PCI STORE BLOCK. Answers condition code, status and program exception in the order of the checks of sheet zpci.md
+   * 2.7 and 3.1. Bytes that are in place when it returns: all of them with cc 0, none otherwise.
+   */
+  pcistb(input: PcistbInput): ZpciAnswer {
+    const { fh, as, length, offset, source } = input;
+    if (!Number.isInteger(fh) || fh < 0 || fh > MAX_HANDLE) throw invalid('fh', fh, 'a 32-bit function handle');
+    if (!Number.isInteger(as) || as < 0 || as > 15) throw invalid('as', as, 'an integer from 0 to 15');
+    if (!Number.isInteger(length) || length < 0 || length > 0xffff_ffff) {
+      throw invalid('length', length, 'an integer; its low 13 bits are the operand length');
+    }
+    if (this.parts.platform !== 's390x') {
+      throw new ZtlpError('invalid-value', `PCISTB is an s390x instruction, this machine is ${this.parts.platform}`, {
+        field: 'platform',
+        value: this.parts.platform,
+        allowed: 's390x',
+      });
+    }
+    checkU64('offset', offset);
+    this.prepareFor(fh);
+    let flags = as | (input.problemState === true ? L.STORE_PROBLEM_STATE : 0);
+    let address: U64;
+    if (source instanceof Uint8Array) {
+      address = checkU64('sourceAddress', input.sourceAddress ?? 0);
+      this.stageSource(source, length & L.PCISTB_LENGTH_MASK, low32(offset));
+    } else {
+      address = checkU64('source', source);
+      flags |= L.STORE_FROM_MEMORY;
+    }
+    const packed = this.core.x.pcistb(
+      fh,
+      flags,
+      length,
+      low32(offset),
+      high32(offset),
+      low32(address),
+      high32(address),
+    );
+    if (this.parts.trace.enabled) this.parts.trace.drain();
+    return unpackAnswer(packed >>> 0, ILC_PCISTB);
+  }
+
+  private stageSource(source: Uint8Array, length: number, offset: number): void {
+    if (source.length < length) throw invalid('source', source, `at least ${length} bytes`, 'out-of-range');
+    this.core.u8.set(source.length === length ? source : source.subarray(0, length), this.core.stagedAt(offset));
+  }
+
+  /** Puts the options of the addressed function's port into the parameter block. */
+  private prepareFor(fh: number): void {
+    const last = this.prepared;
+    if (last !== undefined && last.handle === fh) return;
+    const fn = this.parts.functions.find((candidate) => candidate.handle === fh);
+    if (fn === undefined) return; // no such function: the core answers before it looks at options
+    this.preparePort(fn);
+  }
+
+  private preparePort(fn: PciFunction): void {
+    setTlpOptions(this.core, fn.options);
+    this.core.setParam(L.PARAM_OP, L.OPERATION_WRITE);
+    this.core.setParam(L.PARAM_REQUESTER, 0);
+    this.core.setParam(L.PARAM_HEADER_BITS, 0);
+    this.core.setParam(L.PARAM_DESCENDING, fn.options.wcChunkOrder === 'descending' ? 1 : 0);
+    this.core.setParam(L.PARAM_MODE, this.parts.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE);
+    this.prepared = fn;
+  }
+
+  /** The parameter block has to be written again before the next PCI instruction. */
+  forgetPort(): void {
+    this.prepared = undefined;
+  }
+
+  /**
+   * x86 stores to write-combining memory: bytes merge into open 64-byte lines and leave when a line is full, a buffer
+   * is needed, or at `wcFence` (options `wcBuffers`, `wcLineComplete`, `wcChunkOrder`).
+   */
+  wcStore(input: Omit<WriteInput, 'path' | 'block' | 'sourceAddress'>): AccessTotals {
+    const { function: fn, data, offset } = input;
+    const bar = this.wcBar(fn, input.bar);
+    if (!(data instanceof Uint8Array) || data.length < 1 || data.length > L.PAGE_BYTES) {
+      throw invalid('data', data, `1 to ${L.PAGE_BYTES} bytes`, 'out-of-range');
+    }
+    if (!Number.isInteger(offset) || offset < 0 || offset + data.length > bar.size) {
+      throw invalid('offset', offset, `0 to ${bar.size - data.length}`, 'out-of-range');
+    }
+    this.core.x.wcConfigure(fn.options.wcBuffers, fn.options.wcLineComplete === 'immediate' ? 1 : 0);
+    const staged = this.core.x.wcBegin(data.length, offset) >>> 0;
+    this.core.u8.set(data, staged);
+    for (let done = 0; done < data.length; ) {
+      const address = add64(bar.address, offset + done);
+      const bytes = Math.min(data.length - done, LINE - (low32(address) % LINE));
+      this.core.x.wcStore(low32(address), high32(address), bytes, staged + done);
+      done += bytes;
+    }
+    this.parts.trace.drain();
+    return this.core.totals();
+  }
+
+  /** An event that closes every open line: SFENCE, an uncacheable access, an interrupt, ... */
+  wcFence(fn: PciFunction): AccessTotals {
+    this.wcBar(fn, fn.bars.findIndex((entry) => entry !== undefined));
+    this.core.x.wcBegin(0, 0);
+    this.core.x.wcFence();
+    this.parts.trace.drain();
+    return this.core.totals();
+  }
+
+  private wcBar(fn: PciFunction, bar: number): ReturnType<PciFunction['bar']> {
+    this.ownFunction(fn);
+    if (this.parts.platform !== 'x86-64') {
+      throw invalid('platform', this.parts.platform, 'x86-64 for write-combining stores');
+    }
+    this.preparePort(fn);
+    return fn.bar(bar);
+  }
+}
+
+/** Options of an access: the function's own, under what the path's name implies. */
+function withPath(path: AccessPath, fn: PciFunction): PciFunction['options'] {
+  const { zpciMode: _mode, maxstbl: _maxstbl, relaxed: _relaxed, interceptStrict: _strict, ...implied } = path.options;
+  // Group properties are the function's: a machine does not change them for a path.
+  return { ...fn.options, ...implied } as PciFunction['options'];
+}

@@ -1,0 +1,159 @@
+/** One PCI function of a machine: its identity, BARs, zPCI handle and state. */
+import * as L from '../../assembly/layout.js';
+import { invalid } from '../base/errors.js';
+import type { Options } from '../base/options.js';
+import type { Core } from '../core/core.js';
+import { high32, low32, type U64 } from '../core/u64.js';
+import { packSizes } from '../path/prepare.js';
+import { modeFacts, zpciFlags } from '../zpci/mode.js';
+import type { CheckedBar, CheckedSlot } from './config.js';
+
+/** zPCI function states (sheet zpci.md 1.2; `error-ls-open` is QEMU's BLOCKED). */
+export type FunctionState =
+  | 'reserved'
+  | 'standby'
+  | 'disabled'
+  | 'enabled'
+  | 'error-ls-open'
+  | 'error'
+  | 'permanent-error';
+
+const STATES: Readonly<Record<FunctionState, number>> = {
+  reserved: L.STATE_RESERVED,
+  standby: L.STATE_STANDBY,
+  disabled: L.STATE_DISABLED,
+  enabled: L.STATE_ENABLED,
+  'error-ls-open': L.STATE_ERROR_LS_OPEN,
+  error: L.STATE_ERROR,
+  'permanent-error': L.STATE_PERMANENT_ERROR,
+};
+
+/** States in which the function handle lacks its enable bit. */
+const NOT_ENABLED: ReadonlySet<FunctionState> = new Set(['reserved', 'standby', 'disabled']);
+
+const ENABLE_BIT = 2 ** L.HANDLE_ENABLE_LG2;
+
+/** Counters of the measurement block and of the traffic at this function. */
+export interface FunctionStats {
+  /** Successful PCILG, PCISTG and PCISTB instructions: one each, whatever their length. */
+  readonly loads: number;
+  readonly stores: number;
+  readonly storeBlocks: number;
+  /** TLPs to and from the function. */
+  readonly tlps: number;
+  readonly tlpsDown: number;
+  readonly tlpsUp: number;
+  readonly wireBytesDown: number;
+  readonly wireBytesUp: number;
+  readonly wireBytes: number;
+  /** Calls that an emulator made to the device model instead of TLPs. */
+  readonly deviceCalls: number;
+}
+
+export class PciFunction {
+  readonly slot: number;
+  readonly name: string;
+  readonly options: Options;
+  /** BARs by number; undefined where there is none. */
+  readonly bars: readonly (Pick<CheckedBar, 'address' | 'size'> | undefined)[];
+  private readonly core: Core;
+  private readonly config: CheckedSlot;
+  private current: FunctionState = 'enabled';
+
+  constructor(core: Core, slot: number, config: CheckedSlot) {
+    this.core = core;
+    this.slot = slot;
+    this.config = config;
+    this.name = config.device.name;
+    this.options = config.options;
+    this.bars = config.bars.map((bar) => (bar === undefined ? undefined : { address: bar.address, size: bar.size }));
+    this.writeTable();
+  }
+
+  /** Byte offset of this function in the function table. */
+  private get entry(): number {
+    return this.slot * L.FUNCTION_STRIDE;
+  }
+
+  /** zPCI function handle as a guest has to give it now: index, software-handled marker, enable bit (zpci.md 1.1). */
+  get handle(): number {
+    const bare = modeFacts(this.options.zpciMode).marker | this.config.handleIndex;
+    return NOT_ENABLED.has(this.current) ? bare : (bare + ENABLE_BIT) % 2 ** 32;
+  }
+
+  get state(): FunctionState {
+    return this.current;
+  }
+
+  /** Sets the zPCI state as firmware, errors and recovery would; the handle's enable bit follows. */
+  set state(state: FunctionState) {
+    if (STATES[state] === undefined) throw invalid('state', state, Object.keys(STATES).join(', '));
+    this.current = state;
+    this.set(L.FUNCTION_STATE, STATES[state]);
+    this.set(L.FUNCTION_HANDLE, this.handle);
+  }
+
+  get stats(): FunctionStats {
+    const get = (offset: number): number => this.core.count(L.PLACE_FUNCTIONS, this.entry + offset);
+    const tlpsDown = get(L.FUNCTION_TLPS_DOWN);
+    const tlpsUp = get(L.FUNCTION_TLPS_UP);
+    const wireBytesDown = get(L.FUNCTION_WIRE_DOWN);
+    const wireBytesUp = get(L.FUNCTION_WIRE_UP);
+    return {
+      loads: get(L.FUNCTION_LOADS),
+      stores: get(L.FUNCTION_STORES),
+      storeBlocks: get(L.FUNCTION_STORE_BLOCKS),
+      tlps: tlpsDown + tlpsUp,
+      tlpsDown,
+      tlpsUp,
+      wireBytesDown,
+      wireBytesUp,
+      wireBytes: wireBytesDown + wireBytesUp,
+      deviceCalls: get(L.FUNCTION_DEVICE_CALLS),
+    };
+  }
+
+  /** The bytes of BAR `bar` themselves, past every path and counter. A view that lives as long as the machine. */
+  barMemory(bar: number): Uint8Array {
+    const config = this.bar(bar);
+    const at = this.core.at(L.PLACE_BAR_MEMORY) + config.memoryOffset;
+    return this.core.u8.subarray(at, at + config.size);
+  }
+
+  /** BAR `bar`; throws when the device does not implement it. */
+  bar(bar: number): CheckedBar {
+    const config = this.config.bars[bar];
+    if (config !== undefined) return config;
+    const known = this.config.bars.flatMap((entry, n) => (entry === undefined ? [] : [n])).join(', ');
+    throw invalid('bar', bar, known === '' ? 'none: the function has no BAR' : known, 'not-found');
+  }
+
+  private set(offset: number, value: number): void {
+    this.core.setWord(L.PLACE_FUNCTIONS, this.entry + offset, value);
+  }
+
+  private writeTable(): void {
+    this.set(L.FUNCTION_ID, (1 << 8) | (this.slot << 3)); // bus 1, device = slot, function 0
+    this.set(L.FUNCTION_ZPCI_FLAGS, zpciFlags(this.options));
+    this.set(L.FUNCTION_MAXSTBL, this.options.maxstbl);
+    this.config.bars.forEach((bar, n) => {
+      if (bar !== undefined) this.writeBar(L.FUNCTION_BARS + n * L.BAR_STRIDE, bar);
+    });
+    this.state = 'enabled';
+  }
+
+  private writeBar(at: number, bar: CheckedBar): void {
+    this.set(at + L.BAR_BASE, low32(bar.address as U64));
+    this.set(at + L.BAR_BASE + 4, high32(bar.address as U64));
+    this.set(at + L.BAR_BYTES, bar.size);
+    this.set(at + L.BAR_MEMORY, this.core.at(L.PLACE_BAR_MEMORY) + bar.memoryOffset);
+    this.set(at + L.BAR_VALID, packSizes(bar.valid));
+    this.set(at + L.BAR_IMPL, packSizes(bar.impl));
+  }
+
+  /** Counters from 0 and the state from the start: what `machine.reset` does to a function. */
+  reset(): void {
+    for (let offset = L.FUNCTION_LOADS; offset < L.FUNCTION_BARS; offset += 4) this.set(offset, 0);
+    this.state = 'enabled';
+  }
+}

@@ -1,0 +1,111 @@
+/** `createMachine`: functions behind a root complex, host memory, and a CPU that touches them, in functional fidelity. */
+import * as L from '../../assembly/layout.js';
+import type { DeviceModel } from '../base/device.js';
+import type { Options } from '../base/options.js';
+import { Core } from '../core/core.js';
+import type { Platform } from '../path/table.js';
+import { KIND_NAMES } from '../tlp/codec.js';
+import { type CheckedConfig, checkConfig, type MachineConfig } from './config.js';
+import { Cpu } from './cpu.js';
+import { type FunctionStats, PciFunction } from './function.js';
+import { HostMemory } from './memory.js';
+import { TlpTrace } from './trace.js';
+
+/** Traffic of the whole machine since create or reset. `down` is towards the functions. */
+export interface MachineStats {
+  /** TLPs by type, both directions, types that occurred only. */
+  readonly tlpsByType: Readonly<Record<string, number>>;
+  readonly tlps: number;
+  readonly wireBytesDown: number;
+  readonly wireBytesUp: number;
+  readonly payloadBytesDown: number;
+  readonly payloadBytesUp: number;
+  /** Posted requests dropped because no function claimed their address. */
+  readonly droppedPosted: number;
+  /** Non-posted requests answered with Unsupported Request. */
+  readonly unsupportedRequests: number;
+}
+
+export class Machine {
+  readonly platform: Platform;
+  readonly options: Options;
+  readonly functions: readonly PciFunction[];
+  readonly memory: HostMemory;
+  readonly cpu: Cpu;
+  /** TLPs in order of delivery, once started. */
+  readonly trace: TlpTrace;
+  private readonly core: Core;
+
+  /** Use `createMachine`. */
+  constructor(core: Core, config: CheckedConfig) {
+    this.core = core;
+    this.platform = config.platform;
+    this.options = config.options;
+    this.memory = new HostMemory(core, config.hostMemoryBytes);
+    this.functions = config.slots.map((slot, index) => new PciFunction(core, index, slot));
+    core.x.functionsChanged(this.functions.length);
+    this.trace = new TlpTrace(core, () => this.cpu.forgetPort());
+    const { platform, functions, trace } = this;
+    this.cpu = new Cpu({ core, platform, functions, trace });
+  }
+
+  /** Counters of one function, or of the whole machine. */
+  stats(): MachineStats;
+  stats(fn: PciFunction): FunctionStats;
+  stats(fn?: PciFunction): MachineStats | FunctionStats {
+    return fn === undefined ? this.machineStats() : fn.stats;
+  }
+
+  private machineStats(): MachineStats {
+    const get = (offset: number): number => this.core.count(L.PLACE_COUNTERS, offset);
+    const tlpsByType: Record<string, number> = {};
+    let tlps = 0;
+    KIND_NAMES.forEach((name, kind) => {
+      const count = get(kind * L.COUNTER_KIND_STRIDE) + get(kind * L.COUNTER_KIND_STRIDE + 8);
+      if (count > 0) tlpsByType[name] = (tlpsByType[name] ?? 0) + count;
+      tlps += count;
+    });
+    return {
+      tlpsByType,
+      tlps,
+      wireBytesDown: get(L.COUNTER_WIRE_DOWN),
+      wireBytesUp: get(L.COUNTER_WIRE_UP),
+      payloadBytesDown: get(L.COUNTER_PAYLOAD_DOWN),
+      payloadBytesUp: get(L.COUNTER_PAYLOAD_UP),
+      droppedPosted: get(L.COUNTER_UNCLAIMED_POSTED),
+      unsupportedRequests: get(L.COUNTER_UNCLAIMED_NON_POSTED),
+    };
+  }
+
+  /** Bytes of WebAssembly memory: fixed at create, whatever the machine does. */
+  get memoryBytes(): number {
+    return this.core.u8.buffer.byteLength;
+  }
+
+  /** Memories cleared, counters at 0, functions enabled: as after create, without a new instance. */
+  reset(): void {
+    this.core.x.machineReset();
+    for (const fn of this.functions) fn.reset();
+    this.core.x.functionsChanged(this.functions.length);
+    this.trace.take();
+    this.cpu.forgetPort();
+  }
+}
+
+/** The device of a machine that names none: a BAR of 64 KiB. */
+const DEFAULT_DEVICE: DeviceModel = {
+  name: 'memory',
+  vendorId: 0x1af4,
+  deviceId: 0x10f1,
+  bars: [{ size: 0x10000, memory: true }],
+};
+
+/**
+ * Builds a machine. Throws ZtlpError with the field, the value and what is allowed when the configuration is wrong, and
+ * `resource` when the memory it asks for cannot be had.
+ */
+export async function createMachine(config: MachineConfig = {}): Promise<Machine> {
+  const checked = checkConfig(config, DEFAULT_DEVICE);
+  const core = await Core.load(checked.core, checked.hostMemoryBytes, checked.barBytes);
+  return new Machine(core, checked);
+}

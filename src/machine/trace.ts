@@ -1,0 +1,77 @@
+/** Records the TLPs that cross a machine, in order. Off by default: a machine that nobody watches keeps none. */
+import * as L from '../../assembly/layout.js';
+import type { Core } from '../core/core.js';
+import { decodeDescriptor } from '../tlp/codec.js';
+import type { Tlp } from '../tlp/types.js';
+
+/** One TLP as it passed: what it was, which way it went, what it carried. */
+export interface TracedTlp {
+  readonly tlp: Tlp;
+  /** `down` towards the function, `up` towards the root complex. */
+  readonly direction: 'down' | 'up';
+  /** Function slot at the device end; undefined when nobody claimed the TLP. */
+  readonly slot: number | undefined;
+  /** Data DWs in memory order; bytes that are not enabled are unspecified on a bus and 0 here. */
+  readonly data: Uint8Array;
+}
+
+export class TlpTrace {
+  private readonly core: Core;
+  private readonly changed: () => void;
+  private records: TracedTlp[] = [];
+  private on = false;
+
+  /** `changed` is called when recording starts or stops. */
+  constructor(core: Core, changed: () => void) {
+    this.core = core;
+    this.changed = changed;
+  }
+
+  get enabled(): boolean {
+    return this.on;
+  }
+
+  start(): void {
+    this.on = true;
+    this.changed();
+  }
+
+  stop(): void {
+    this.on = false;
+    this.changed();
+  }
+
+  /** The TLPs since the last call, in the order of delivery. */
+  take(): TracedTlp[] {
+    const taken = this.records;
+    this.records = [];
+    return taken;
+  }
+
+  /** Copies what the core kept; called by the machine whenever the core asks or an access ended. */
+  drain(): void {
+    if (!this.on) return;
+    this.core.drain((at) => void this.records.push(this.read(at)));
+  }
+
+  private read(at: number): TracedTlp {
+    const word = (offset: number): number => this.core.u32[(at + offset) >>> 2] as number;
+    const tlp = decodeDescriptor(this.core, at);
+    const slot = word(L.DESCRIPTOR_KIND) >>> 16;
+    const isUp = ((word(L.DESCRIPTOR_KIND) >>> 8) & L.FLAG_UPSTREAM) !== 0;
+    const from = word(L.DESCRIPTOR_PAYLOAD);
+    const data = this.core.u8.slice(from, from + word(L.DESCRIPTOR_BYTES));
+    maskDisabled(tlp, data);
+    return { tlp, direction: isUp ? 'up' : 'down', slot: slot === L.SLOT_NONE ? undefined : slot, data };
+  }
+}
+
+/** Bytes that a request does not enable belong to nobody: 0. */
+function maskDisabled(tlp: Tlp, data: Uint8Array): void {
+  if (tlp.flow === 'CPL' || data.length === 0) return;
+  const last = data.length - 4;
+  for (let n = 0; n < 4; n++) {
+    if (((tlp.firstBe >> n) & 1) === 0) data[n] = 0;
+    if (tlp.length > 1 && ((tlp.lastBe >> n) & 1) === 0) data[last + n] = 0;
+  }
+}
