@@ -1,4 +1,32 @@
 // Floor 8: the exported interface of the core, nothing else. `src/core/exports.ts` holds its TypeScript twin.
+
+import { buildWindows } from './fabric/functions';
+import { regionAccepts, regionCall } from './fabric/region';
+import { pushOperation, setNextTag } from './fabric/request';
+import { beginTraffic } from './fabric/traffic';
+import {
+  ACCESS,
+  barMemory,
+  COUNTERS,
+  clearArena,
+  createArena,
+  FIELDS,
+  FUNCTIONS,
+  hostMemory,
+  operations,
+  PARAMS,
+  payload,
+  ring,
+  WIRE,
+} from './kernel/arena';
+import {
+  drained as drainRings,
+  keep,
+  recordedOperations,
+  recordedTlps,
+  skipDelivery,
+  stage,
+} from './kernel/rings';
 import {
   PLACE_ACCESS,
   PLACE_BAR_MEMORY,
@@ -13,36 +41,16 @@ import {
   PLACE_WIRE,
   WIRE_LEAD,
 } from './layout';
-import {
-  ACCESS,
-  COUNTERS,
-  FIELDS,
-  FUNCTIONS,
-  PARAMS,
-  WIRE,
-  barMemory,
-  clearArena,
-  createArena,
-  hostMemory,
-  operations,
-  payload,
-  ring,
-} from './kernel/arena';
-import { drained as drainRings, keep, recordedOperations, recordedTlps, skipDelivery, stage } from './kernel/rings';
-import { buildWindows } from './fabric/functions';
-import { regionAccepts, regionCall } from './fabric/region';
-import { pushOperation, setNextTag } from './fabric/request';
-import { beginTraffic } from './fabric/traffic';
-import { beginAccess, runAccess, summariseAccess } from './path/engine';
 import { combineFence, combineStore, configureCombining, resetCombining } from './path/combine';
 import { listReadCompletions } from './path/completions';
+import { beginAccess, runAccess, summariseAccess } from './path/engine';
 import { byteEnables, enabledBytes, firstOffset, lastOffset, lengthDw } from './tlp/bytes';
 import { ecrc, lcrc } from './tlp/crc';
 import { checkFields, decodeHeader, encodeHeader } from './tlp/header';
 import { setFunctionCount, storeBlock } from './zpci/storeblock';
 
 function pair(lo: u32, hi: u32): u64 {
-  return (<u64>hi << 32) | lo;
+  return ((<u64>hi) << 32) | lo;
 }
 
 // -------------------------------------------------------------------------------------------------- machine
@@ -96,7 +104,15 @@ export function functionsChanged(count: u32): void {
 
 // ------------------------------------------------------------------------------------------------ accesses
 /** Begins an access at offset `position`; see `beginAccess` in path/engine.ts. Then call `run` until RUN_DONE. */
-export function accessBegin(slot: u32, bar: u32, baseLo: u32, baseHi: u32, lo: u32, hi: u32, bytes: u32): void {
+export function accessBegin(
+  slot: u32,
+  bar: u32,
+  baseLo: u32,
+  baseHi: u32,
+  lo: u32,
+  hi: u32,
+  bytes: u32,
+): void {
   beginAccess(slot, bar, pair(baseLo, baseHi), pair(lo, hi), bytes);
 }
 

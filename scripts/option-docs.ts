@@ -2,7 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type OptionDef, SCOPES } from '../src/base/option-table.js';
-import { explainOption, formatAllowed, formatValue, OPTIONS, type OptionName } from '../src/base/options.js';
+import {
+  BUILT_OPTIONS,
+  explainOption,
+  formatAllowed,
+  formatValue,
+  OPTIONS,
+  type OptionName,
+} from '../src/base/options.js';
 
 const path = fileURLToPath(new URL('../../docs/options.md', import.meta.url)); // seen from dist/scripts
 const names = Object.keys(OPTIONS) as OptionName[];
@@ -13,7 +20,9 @@ const text = `# Named options
 Every disputed fact and every model choice has one name. All names, values and defaults below come from the option table
 in \`src/base/option-table.ts\`; this page is generated from it, so change the table and not the page. On a command line
 an option is written \`name=value\`. Reports list the options that do not hold their default. Source names the sheet and
-section, or the checklist statement, that states the fact.
+section, or the checklist statement, that states the fact ([sources.md](sources.md)).
+
+Options marked *planned* do nothing in this version: setting one to another value than its default is refused.
 
 Scope says what an option belongs to: ${scopes()}.
 
@@ -60,7 +69,8 @@ function table(values: string, rows: readonly OptionName[]): string {
 function cells(name: OptionName): string[] {
   const def: OptionDef = OPTIONS[name];
   const standard = formatValue(name, OPTIONS[name].default);
-  return [`\`${name}\``, formatAllowed(name), standard, def.scope, explainOption(name), def.source];
+  const mark = BUILT_OPTIONS.has(name) ? '' : ' *planned*';
+  return [`\`${name}\`${mark}`, formatAllowed(name), standard, def.scope, explainOption(name), def.source];
 }
 
 function line(row: readonly string[]): string {

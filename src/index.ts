@@ -1,10 +1,32 @@
 /** The library: machines, access paths and the transaction layer as plain functions. */
 export type { AccessSizes, BarDefinition, DeviceModel } from './base/device.js';
 export { type ErrorCode, ZtlpError } from './base/errors.js';
-export { COST_PRESETS, describeOption, OPTIONS, type OptionInput, type OptionName, type Options } from './base/options.js';
+export {
+  COST_PRESETS,
+  describeOption,
+  OPTIONS,
+  type OptionInput,
+  type OptionName,
+  type Options,
+} from './base/options.js';
 export type { AccessTotals, CoreSource } from './core/core.js';
 export { ready } from './core/shared.js';
 export type { U64 } from './core/u64.js';
+export { type MemoryDeviceOptions, memoryDevice } from './devices/memory.js';
+export type { MachineConfig, SlotConfig } from './machine/config.js';
+export type {
+  AccessInput,
+  AccessResult,
+  Cpu,
+  PcistbInput,
+  ReadInput,
+  ReadResult,
+  WriteInput,
+} from './machine/cpu.js';
+export type { FunctionState, FunctionStats, PciFunction } from './machine/function.js';
+export { createMachine, type Machine, type MachineStats } from './machine/machine.js';
+export type { HostMemory } from './machine/memory.js';
+export type { TlpTrace, TracedTlp } from './machine/trace.js';
 export type { Fault } from './path/fault.js';
 export { dispatchRegion, type RegionInput, type RegionResult } from './path/region.js';
 export { countAccess, type Span, type SplitInput, type SplitResult, splitAccess } from './path/split.js';
@@ -13,8 +35,8 @@ export {
   type DecodedTlp,
   type DecodeOptions,
   decodeTlp,
-  ecrc,
   type EncodeOptions,
+  ecrc,
   encodeTlp,
   lcrc,
   TLP_TYPES,
@@ -30,10 +52,3 @@ export {
 } from './tlp/split.js';
 export type { Attributes, Malformed, Tlp, TlpInput, TlpType } from './tlp/types.js';
 export type { ProgramInterruption, ZpciAnswer } from './zpci/answer.js';
-export { type MemoryDeviceOptions, memoryDevice } from './devices/memory.js';
-export type { MachineConfig, SlotConfig } from './machine/config.js';
-export type { AccessInput, AccessResult, Cpu, PcistbInput, ReadInput, ReadResult, WriteInput } from './machine/cpu.js';
-export type { FunctionState, FunctionStats, PciFunction } from './machine/function.js';
-export { createMachine, type Machine, type MachineStats } from './machine/machine.js';
-export type { HostMemory } from './machine/memory.js';
-export type { TlpTrace, TracedTlp } from './machine/trace.js';

@@ -1,4 +1,7 @@
 // Floor 5: functional delivery. Requests reach the BAR memory behind their address, completions reach the requester.
+
+import { copyBytes, PARAMS } from '../kernel/arena';
+import { head, popDescriptor, reservePayload, tail } from '../kernel/rings';
 import {
   CPL_SC,
   CPL_UR,
@@ -21,12 +24,10 @@ import {
   PARAM_MPS,
   SLOT_NONE,
 } from '../layout';
-import { PARAMS, copyBytes } from '../kernel/arena';
-import { head, popDescriptor, reservePayload, tail } from '../kernel/rings';
 import { addressOf, pushCompletion, requestLength } from '../tlp/build';
 import { enabledBytes, firstOffset } from '../tlp/bytes';
 import { completionPiece } from '../tlp/split';
-import { functionAt, routeMemory, routedMemory, routedSlot } from './functions';
+import { functionAt, routedMemory, routedSlot, routeMemory } from './functions';
 import { countCompletion, countDelivered, countUnclaimed } from './traffic';
 
 /** Everybody but a root complex cuts completions at 128 bytes (base specification 2.3.1.1). */
@@ -102,7 +103,7 @@ function writeEnabled(to: usize, from: usize, length: u32, enables: u32): void {
   }
   writeDw(to, from, firstBe);
   copyBytes(to + 4, from + 4, (length - 2) << 2);
-  const last = <usize>(length - 1) << 2;
+  const last = (<usize>(length - 1)) << 2;
   writeDw(to + last, from + last, lastBe);
 }
 

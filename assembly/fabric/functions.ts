@@ -1,4 +1,6 @@
 // Floor 5: the function table and the address windows of its BARs, as a root complex routes by address.
+
+import { FUNCTIONS } from '../kernel/arena';
 import {
   BAR_BASE,
   BAR_BYTES,
@@ -10,7 +12,6 @@ import {
   FUNCTION_STRIDE,
   SLOT_NONE,
 } from '../layout';
-import { FUNCTIONS } from '../kernel/arena';
 
 // One window: base u64, end u64 (exclusive), memory u32, slot u32.
 const WINDOW_END: usize = 8;

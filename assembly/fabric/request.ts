@@ -1,4 +1,6 @@
 // Floor 5: the requester. One operation of a CPU or host bridge becomes memory requests in the descriptor ring.
+
+import { PARAMS } from '../kernel/arena';
 import {
   DESCRIPTOR_BYTES,
   KIND_DMWR32,
@@ -17,7 +19,6 @@ import {
   PARAM_WRITE_SPLIT,
   REQUEST_DEFERRABLE,
 } from '../layout';
-import { PARAMS } from '../kernel/arena';
 import { pushRequest } from '../tlp/build';
 import { byteEnables, lengthDw } from '../tlp/bytes';
 import { requestPiece } from '../tlp/split';
@@ -34,7 +35,8 @@ export function setNextTag(tag: u32): void {
 /** Reads or writes `bytes` at bus address `address`; `data` is where the first byte stands or goes. */
 export function pushOperation(address: u64, bytes: u32, data: usize, cause: u32): void {
   if (load<u32>(PARAMS, PARAM_OP) == OPERATION_READ) pushReads(address, bytes, data, cause);
-  else if (load<u32>(PARAMS, PARAM_REQUEST) == REQUEST_DEFERRABLE) pushWrites(KIND_DMWR32, address, bytes, data, cause);
+  else if (load<u32>(PARAMS, PARAM_REQUEST) == REQUEST_DEFERRABLE)
+    pushWrites(KIND_DMWR32, address, bytes, data, cause);
   else pushWrites(KIND_MWR32, address, bytes, data, cause);
 }
 
@@ -52,7 +54,16 @@ export function pushWrites(kind: u32, address: u64, bytes: u32, data: usize, cau
     // Posted writes need no tag (2.2.6.2); deferrable ones wait for a completion.
     const ids = deferrable ? requester | takeTag() : requester;
     const length = lengthDw(low, piece);
-    const at = pushRequest(kind, address, length, byteEnables(low, piece), ids, bits, data - (low & 3), cause);
+    const at = pushRequest(
+      kind,
+      address,
+      length,
+      byteEnables(low, piece),
+      ids,
+      bits,
+      data - (low & 3),
+      cause,
+    );
     countRequest(at);
     if (deferrable && !isLive()) countCompletion(0);
     address += piece;
@@ -74,7 +85,16 @@ function pushReads(address: u64, bytes: u32, data: usize, cause: u32): void {
     const piece = requestPiece(low, left, mrrs, policy);
     const length = lengthDw(low, piece);
     if (live) expectRead(nextTag, data, piece);
-    const at = pushRequest(KIND_MRD32, address, length, byteEnables(low, piece), requester | takeTag(), bits, 0, cause);
+    const at = pushRequest(
+      KIND_MRD32,
+      address,
+      length,
+      byteEnables(low, piece),
+      requester | takeTag(),
+      bits,
+      0,
+      cause,
+    );
     assert(load<u32>(at, DESCRIPTOR_BYTES) == 0, 'a read request carries no data');
     countRequest(at);
     if (!live) countReadCompletions(low & ~3, length);

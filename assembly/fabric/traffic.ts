@@ -1,4 +1,6 @@
 // Floor 5: counts what an access and a machine put on the wire. The ACCESS and COUNTERS blocks are its only output.
+
+import { ACCESS, COUNTERS } from '../kernel/arena';
 import {
   ACCESS_BLOCK_BYTES,
   ACCESS_LAST_WIRE_DOWN,
@@ -28,7 +30,6 @@ import {
   FUNCTION_WIRE_UP,
   TLP_OVERHEAD_BYTES,
 } from '../layout';
-import { ACCESS, COUNTERS } from '../kernel/arena';
 
 let requests: u64 = 0;
 let completions: u64 = 0;

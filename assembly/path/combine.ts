@@ -2,15 +2,23 @@
 //
 // Model rules where the public manual (Intel SDM vol. 3A, "Buffering of Write Combining Memory Locations") leaves a choice:
 // options `wcBuffers`, `wcLineComplete`, `wcChunkOrder` (access-paths.md 2).
-import { KIND_MWR32, MODE_LIVE, PARAM_DESCENDING, PARAM_HEADER_BITS, PARAM_MODE, PARAM_REQUESTER } from '../layout';
-import { PARAMS, copyBytes } from '../kernel/arena';
-import { recycle, reservePayload, roomForOperation } from '../kernel/rings';
+
 import { deliverAll } from '../fabric/deliver';
-import { pushRequest } from '../tlp/build';
 import { beginOperation, countRequest } from '../fabric/traffic';
+import { copyBytes, PARAMS } from '../kernel/arena';
+import { recycle, reservePayload, roomForOperation } from '../kernel/rings';
+import {
+  KIND_MWR32,
+  MODE_LIVE,
+  PARAM_DESCENDING,
+  PARAM_HEADER_BITS,
+  PARAM_MODE,
+  PARAM_REQUESTER,
+} from '../layout';
+import { pushRequest } from '../tlp/build';
 
 const LINE: u32 = 64;
-const FULL: u64 = 0xffffffffffffffff;
+const FULL: u64 = u64.MAX_VALUE;
 const MAX_BUFFERS: u32 = 64;
 
 // One buffer: line address u64, valid mask u64, 64 data bytes. Closed buffers have mask 0. Order of age: oldest first.
@@ -52,7 +60,7 @@ export function combineStore(address: u64, bytes: u32, data: usize): void {
   }
   const at = bufferAt(index);
   copyBytes(at + BUFFER_DATA + offset, data, bytes);
-  const ones: u64 = bytes == LINE ? FULL : ((<u64>1 << bytes) - 1) << offset;
+  const ones: u64 = bytes == LINE ? FULL : (((<u64>1) << bytes) - 1) << offset;
   const mask = load<u64>(at, BUFFER_MASK) | ones;
   store<u64>(at, mask, BUFFER_MASK);
   if (mask == FULL && immediate) close(index);
@@ -105,5 +113,7 @@ function sendChunk(address: u64, enables: u32, data: usize): void {
 
 function send(address: u64, length: u32, enables: u32, data: usize): void {
   const ids = load<u32>(PARAMS, PARAM_REQUESTER) << 16;
-  countRequest(pushRequest(KIND_MWR32, address, length, enables, ids, load<u32>(PARAMS, PARAM_HEADER_BITS), data, 0));
+  countRequest(
+    pushRequest(KIND_MWR32, address, length, enables, ids, load<u32>(PARAMS, PARAM_HEADER_BITS), data, 0),
+  );
 }

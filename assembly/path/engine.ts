@@ -4,6 +4,14 @@
 //   access ── guest rule ──> instruction ── exit rule ──> exit ── dispatch rule ──> pwrite ── host rule ──> operation ──> TLPs
 //
 // The cursors of the four levels are all the state there is, so the run can stop before any operation and go on later.
+
+import { callDevice, deviceCalls } from '../fabric/call';
+import { deliverAll } from '../fabric/deliver';
+import { barAt, functionAt } from '../fabric/functions';
+import { pushOperation } from '../fabric/request';
+import { beginOperation, beginTraffic, put, writeTraffic } from '../fabric/traffic';
+import { PARAMS } from '../kernel/arena';
+import { recordOperation, recycle, roomForOperation, skipDelivery, stage } from '../kernel/rings';
 import {
   ACCESS_ANSWER,
   ACCESS_BYTES_DONE,
@@ -37,16 +45,16 @@ import {
   FAULT_ZPCI,
   FUNCTION_DEVICE_CALLS,
   FUNCTION_LOADS,
-  FUNCTION_STORES,
   FUNCTION_STORE_BLOCKS,
+  FUNCTION_STORES,
   LEVELS,
   MODE_COUNT,
   MODE_LIST,
   MODE_LIVE,
-  OPERATION_READ,
-  OPERATION_WRITE,
   OP_ACCESS,
   OP_SKIPPED,
+  OPERATION_READ,
+  OPERATION_WRITE,
   PARAM_CHECK,
   PARAM_COALESCED,
   PARAM_COUNTING,
@@ -59,8 +67,8 @@ import {
   PARAM_REGION_IMPL,
   PARAM_REGION_VALID,
   PARAM_REQUEST,
-  PARAM_RULES,
   PARAM_RULE_VALUES,
+  PARAM_RULES,
   PARAM_SOURCE,
   PARAM_ZPCI_FLAGS,
   REQUEST_CALL,
@@ -72,14 +80,7 @@ import {
   RUN_HOST,
   SLOT_NONE,
 } from '../layout';
-import { PARAMS } from '../kernel/arena';
-import { recordOperation, recycle, roomForOperation, skipDelivery, stage } from '../kernel/rings';
-import { deliverAll } from '../fabric/deliver';
-import { barAt, functionAt } from '../fabric/functions';
-import { callDevice, deviceCalls } from '../fabric/call';
-import { pushOperation } from '../fabric/request';
-import { beginOperation, beginTraffic, put, writeTraffic } from '../fabric/traffic';
-import { DONE, checkBlockForm, checkLoadStoreForm, checkState, checkTarget } from '../zpci/rules';
+import { checkBlockForm, checkLoadStoreForm, checkState, checkTarget, DONE } from '../zpci/rules';
 import { naturalPiece, nextPiece } from './rules';
 
 const EXIT: u32 = 1;
@@ -246,7 +247,8 @@ function count(level: u32, position: u64, bytes: u32): void {
     else if (counting & COUNT_INSTRUCTIONS) instructions += 1;
   } else if (level == EXIT) {
     if (!(counting & COUNT_EXITS)) return;
-    if (param(PARAM_COALESCED) && param(PARAM_OP) == OPERATION_WRITE && queued < COALESCED_ENTRIES) queued += 1;
+    if (param(PARAM_COALESCED) && param(PARAM_OP) == OPERATION_WRITE && queued < COALESCED_ENTRIES)
+      queued += 1;
     else {
       exits += 1;
       queued = 0;
@@ -307,7 +309,8 @@ function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
   const target = checkTarget(flags, barBytes, position, bytes, regionValid());
   if (target == DONE && fn != 0) {
     const counter =
-      fn + (block ? FUNCTION_STORE_BLOCKS : param(PARAM_OP) == OPERATION_READ ? FUNCTION_LOADS : FUNCTION_STORES);
+      fn +
+      (block ? FUNCTION_STORE_BLOCKS : param(PARAM_OP) == OPERATION_READ ? FUNCTION_LOADS : FUNCTION_STORES);
     store<f64>(counter, load<f64>(counter) + 1);
   }
   return target;
@@ -391,7 +394,15 @@ function perform(position: u64, bytes: u32): void {
     if (counting & COUNT_DEVICE_CALLS) calls += n;
     if (live()) {
       const isRead = param(PARAM_OP) == OPERATION_READ;
-      callDevice(load<u32>(bar, BAR_MEMORY), load<u32>(bar, BAR_BYTES), <u32>position, dataAt(position), bytes, regionImpl(), isRead);
+      callDevice(
+        load<u32>(bar, BAR_MEMORY),
+        load<u32>(bar, BAR_BYTES),
+        <u32>position,
+        dataAt(position),
+        bytes,
+        regionImpl(),
+        isRead,
+      );
       store<f64>(fn, load<f64>(fn, FUNCTION_DEVICE_CALLS) + <f64>n, FUNCTION_DEVICE_CALLS);
     }
     return;

@@ -21,12 +21,12 @@ const FAR: u64 = 1 << 30;
 
 /** Largest power of two <= `value` (1 or more). */
 function powerBelow(value: u32): u32 {
-  return <u32>1 << (31 - clz(value));
+  return (<u32>1) << (31 - clz(value));
 }
 
 /** Largest power of two that divides `position`, at most `limit` (a power of two). */
 function alignment(position: u32, limit: u32): u32 {
-  return (position & (limit - 1)) == 0 ? limit : <u32>1 << ctz(position);
+  return (position & (limit - 1)) == 0 ? limit : (<u32>1) << ctz(position);
 }
 
 /** Largest power of two <= `limit` that divides `position` and fits into `left`. */

@@ -1,4 +1,6 @@
 // Floor 2: forms requests and completions straight into the descriptor ring. The hot path: no FIELDS block, no loops.
+
+import { pushDescriptor } from '../kernel/rings';
 import {
   DESCRIPTOR_BYTES,
   DESCRIPTOR_CAUSE,
@@ -19,7 +21,6 @@ import {
   SLOT_NONE,
   TLP_OVERHEAD_BYTES,
 } from '../layout';
-import { pushDescriptor } from '../kernel/rings';
 import { fmtTypeOf, hasData } from './kinds';
 
 /** Bits of DW0 that a completion copies from its request: TC, the three attributes, and the two high tag bits. */
@@ -99,7 +100,8 @@ export function pushCompletion(
 export function addressOf(at: usize): u64 {
   const h2 = load<u32>(at, DESCRIPTOR_H2);
   // Fmt bit 0 of byte 0: a 4 DW header has the upper half first.
-  if (load<u32>(at, DESCRIPTOR_H0) & 0x20000000) return (<u64>h2 << 32) | <u64>(load<u32>(at, DESCRIPTOR_H3) & 0xfffffffc);
+  if (load<u32>(at, DESCRIPTOR_H0) & 0x20000000)
+    return ((<u64>h2) << 32) | <u64>(load<u32>(at, DESCRIPTOR_H3) & 0xfffffffc);
   return <u64>(h2 & 0xfffffffc);
 }
 

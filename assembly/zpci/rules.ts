@@ -1,5 +1,7 @@
 // Floor 6: what a zPCI load or store answers before anything moves: the checks, in the order of sheet zpci.md 2.6 and 2.7
 // (order as QEMU 7.2 hw/s390x/s390-pci-inst.c implements it). Answers are cc | status << 8 | interruption << 16.
+
+import { regionAccepts } from '../fabric/region';
 import {
   ANSWER_INTERRUPTION_SHIFT,
   ANSWER_STATUS_SHIFT,
@@ -24,7 +26,6 @@ import {
   ZPCI_RELAXED_MAXIMUM_PAGE,
   ZPCI_ZERO_LENGTH_PE,
 } from '../layout';
-import { regionAccepts } from '../fabric/region';
 
 export const DONE: u32 = CC_DONE;
 export const NO_FUNCTION: u32 = CC_NO_FUNCTION;
@@ -88,8 +89,8 @@ export function quirkLength(length: u32): u32 {
 
 /** Size of the next device call of a block that an emulator serves: up to a doubleword, naturally aligned. */
 export function blockPiece(offset: u32, left: u32): u32 {
-  const aligned = offset & 7 ? <u32>1 << ctz(offset) : 8;
-  return min(aligned, left >= 8 ? 8 : <u32>1 << (31 - clz(left)));
+  const aligned = offset & 7 ? (<u32>1) << ctz(offset) : 8;
+  return min(aligned, left >= 8 ? 8 : (<u32>1) << (31 - clz(left)));
 }
 
 /**

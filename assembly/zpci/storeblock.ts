@@ -1,5 +1,13 @@
 // Floor 6: PCI STORE BLOCK. One guest instruction moves up to 4 KiB: checks in the order of sheet zpci.md 2.7, then Memory
 // Writes for a native function or device calls for an emulated one.
+
+import { callDevice, deviceCalls } from '../fabric/call';
+import { deliverAll } from '../fabric/deliver';
+import { barAt, functionAt } from '../fabric/functions';
+import { pushWrites } from '../fabric/request';
+import { beginTraffic } from '../fabric/traffic';
+import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
+import { recycle, stage } from '../kernel/rings';
 import {
   BAR_BASE,
   BAR_BYTES,
@@ -22,14 +30,16 @@ import {
   STORE_PROBLEM_STATE,
   ZPCI_EMULATED,
 } from '../layout';
-import { PARAMS, copyBytes, hostBytes, hostMemory } from '../kernel/arena';
-import { recycle, stage } from '../kernel/rings';
-import { callDevice, deviceCalls } from '../fabric/call';
-import { deliverAll } from '../fabric/deliver';
-import { barAt, functionAt } from '../fabric/functions';
-import { pushWrites } from '../fabric/request';
-import { beginTraffic } from '../fabric/traffic';
-import { DONE, NO_FUNCTION, blockPiece, checkBlockForm, checkBlockSpace, checkState, checkTarget, interruption } from './rules';
+import {
+  blockPiece,
+  checkBlockForm,
+  checkBlockSpace,
+  checkState,
+  checkTarget,
+  DONE,
+  interruption,
+  NO_FUNCTION,
+} from './rules';
 
 const SPACE_MASK: u32 = 0xf;
 

@@ -1,9 +1,9 @@
 /** Loads the WebAssembly core and gives typed access to its memory. The only room that knows the exported interface. */
 import { instantiate } from '@assemblyscript/loader';
+import { readWasm } from '#read-wasm';
 import * as L from '../../assembly/layout.js';
 import { ZtlpError } from '../base/errors.js';
 import type { CoreExports } from './exports.js';
-import { readWasm } from '#read-wasm';
 
 /** Where a core comes from: bytes, a compiled module, or a response to stream. */
 export type CoreSource = BufferSource | WebAssembly.Module | Response;

@@ -44,7 +44,14 @@ export type CoreExports = {
   enabledRange(length: number, firstBe: number, lastBe: number): number;
   splitZero(lo: number, hi: number): void;
   tagNext(tag: number): void;
-  splitCompletions(lo: number, hi: number, length: number, enables: number, tag: number, upstream: number): number;
+  splitCompletions(
+    lo: number,
+    hi: number,
+    length: number,
+    enables: number,
+    tag: number,
+    upstream: number,
+  ): number;
   regionDispatch(offset: number, bytes: number, valid: number, impl: number): number;
 };
 

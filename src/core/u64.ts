@@ -8,7 +8,8 @@ const TWO_32 = 0x1_0000_0000;
 
 /** Throws unless `value` is an integer that 64 bits can hold. Numbers above 2^53 - 1 must come as bigint. */
 export function checkU64(field: string, value: unknown): U64 {
-  if (typeof value === 'number' ? Number.isSafeInteger(value) && value >= 0 : isU64(value)) return value as U64;
+  if (typeof value === 'number' ? Number.isSafeInteger(value) && value >= 0 : isU64(value))
+    return value as U64;
   throw invalid(field, value, 'an integer from 0 to 2^64 - 1 (above 2^53 - 1 as a bigint)');
 }
 

@@ -72,7 +72,8 @@ function isObject(value: unknown): boolean {
 
 function checkKeys(field: string, value: object, known: ReadonlySet<string>): void {
   for (const key of Object.keys(value)) {
-    if (!known.has(key)) throw invalid(field === '' ? key : `${field}.${key}`, value, [...known].join(', '), 'unknown-name');
+    if (!known.has(key))
+      throw invalid(field === '' ? key : `${field}.${key}`, value, [...known].join(', '), 'unknown-name');
   }
 }
 
@@ -87,7 +88,8 @@ function checkSizes(field: string, sizes: AccessSizes | undefined): AccessSizes 
   for (const key of ['min', 'max'] as const) {
     if (![0, 1, 2, 4, 8].includes(sizes[key])) throw invalid(`${field}.${key}`, sizes[key], '0, 1, 2, 4, 8');
   }
-  if (sizes.max !== 0 && sizes.min > sizes.max) throw invalid(`${field}.min`, sizes.min, `at most max (${sizes.max})`);
+  if (sizes.max !== 0 && sizes.min > sizes.max)
+    throw invalid(`${field}.min`, sizes.min, `at most max (${sizes.max})`);
   return sizes;
 }
 
@@ -109,8 +111,10 @@ class Layout {
     // A page at least, so that a 4 KiB frame never belongs to two functions.
     const address = given === undefined ? alignUp(this.nextAddress, Math.max(size, PAGE)) : given;
     checkU64(`${field}.address`, address);
-    if (alignUp(address, size) !== address) throw invalid(`${field}.address`, address, `a multiple of its size ${size}`);
-    if (BigInt(address) + BigInt(size) > 1n << 64n) throw invalid(`${field}.address`, address, 'an end below 2^64');
+    if (alignUp(address, size) !== address)
+      throw invalid(`${field}.address`, address, `a multiple of its size ${size}`);
+    if (BigInt(address) + BigInt(size) > 1n << 64n)
+      throw invalid(`${field}.address`, address, 'an end below 2^64');
     this.claim(field, BigInt(address), BigInt(size));
     if (given === undefined) this.nextAddress = add64(address, Math.max(size, PAGE));
     const memoryOffset = this.barBytes;
@@ -122,7 +126,8 @@ class Layout {
   private claim(field: string, first: bigint, size: bigint): void {
     const end = first + size;
     const other = this.taken.find((range) => first < range.end && range.first < end);
-    if (other !== undefined) throw invalid(`${field}.address`, first, `a range that does not overlap ${other.field}`);
+    if (other !== undefined)
+      throw invalid(`${field}.address`, first, `a range that does not overlap ${other.field}`);
     this.taken.push({ field, first, end });
   }
 }
@@ -132,7 +137,8 @@ function checkSlot(index: number, slot: SlotConfig, base: Options, layout: Layou
   if (!isObject(slot)) throw invalid(field, slot, 'an object with a device');
   checkKeys(field, slot, SLOT_KEYS);
   const { device } = slot as SlotConfig;
-  if (!isObject(device) || !Array.isArray(device.bars)) throw invalid(`${field}.device`, device, 'a device model');
+  if (!isObject(device) || !Array.isArray(device.bars))
+    throw invalid(`${field}.device`, device, 'a device model');
   if (device.bars.length > L.BAR_COUNT) {
     throw invalid(`${field}.device.bars`, device.bars.length, `at most ${L.BAR_COUNT} BARs`);
   }
@@ -163,14 +169,25 @@ export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): 
   const base = resolveOptions(config.options ?? {});
   const given = config.options?.dwordRule;
   const checked = slots.map((slot, index) =>
-    checkSlot(index, given === undefined ? slot : { ...slot, options: { dwordRule: given, ...slot.options } }, base, layout),
+    checkSlot(
+      index,
+      given === undefined ? slot : { ...slot, options: { dwordRule: given, ...slot.options } },
+      base,
+      layout,
+    ),
   );
   const indexes = new Set<number>();
   for (const [index, { handleIndex }] of checked.entries()) {
-    if (indexes.has(handleIndex)) throw invalid(`slots[${index}].handleIndex`, handleIndex, 'an index no other slot has');
+    if (indexes.has(handleIndex))
+      throw invalid(`slots[${index}].handleIndex`, handleIndex, 'an index no other slot has');
     indexes.add(handleIndex);
   }
-  const hostMemoryBytes = checkInteger('hostMemoryBytes', config.hostMemoryBytes ?? DEFAULT_HOST_BYTES, 0, 2 ** 32 - 1);
+  const hostMemoryBytes = checkInteger(
+    'hostMemoryBytes',
+    config.hostMemoryBytes ?? DEFAULT_HOST_BYTES,
+    0,
+    2 ** 32 - 1,
+  );
   const { barBytes } = layout;
   if (barBytes + hostMemoryBytes > 2 ** 32 - 1) {
     throw invalid('slots', barBytes, 'BARs and host memory of less than about 4 GiB together', 'resource');

@@ -114,10 +114,20 @@ export class Cpu {
     const bar = fn.bar(input.bar);
     const { offset, block = true } = input;
     if (!Number.isInteger(length) || length < 1 || length > L.ACCESS_BYTES) {
-      throw invalid(op === 'read' ? 'length' : 'data', length, `1 to ${L.ACCESS_BYTES} bytes`, 'out-of-range');
+      throw invalid(
+        op === 'read' ? 'length' : 'data',
+        length,
+        `1 to ${L.ACCESS_BYTES} bytes`,
+        'out-of-range',
+      );
     }
     if (!Number.isInteger(offset) || offset < 0 || offset + length > bar.size) {
-      throw invalid('offset', offset, `0 to ${bar.size - length} for ${length} bytes in this BAR`, 'out-of-range');
+      throw invalid(
+        'offset',
+        offset,
+        `0 to ${bar.size - length} for ${length} bytes in this BAR`,
+        'out-of-range',
+      );
     }
     const sourceAddress = checkU64('sourceAddress', input.sourceAddress ?? 0);
     const span = touched(path, op, offset, length);
@@ -144,11 +154,15 @@ export class Cpu {
   private checkPath(path: AccessPath, fn: PciFunction): void {
     const { platform } = this.parts;
     if (path.platform !== 'any' && path.platform !== platform) {
-      throw new ZtlpError('invalid-value', `path ${path.id} runs on ${path.platform}, this machine is ${platform}`, {
-        field: 'path',
-        value: path.id,
-        allowed: `paths of ${platform}`,
-      });
+      throw new ZtlpError(
+        'invalid-value',
+        `path ${path.id} runs on ${path.platform}, this machine is ${platform}`,
+        {
+          field: 'path',
+          value: path.id,
+          allowed: `paths of ${platform}`,
+        },
+      );
     }
     const mode = path.options.zpciMode;
     if (mode !== undefined && mode !== fn.options.zpciMode) {
@@ -171,17 +185,22 @@ export class Cpu {
    */
   pcistb(input: PcistbInput): ZpciAnswer {
     const { fh, as, length, offset, source } = input;
-    if (!Number.isInteger(fh) || fh < 0 || fh > MAX_HANDLE) throw invalid('fh', fh, 'a 32-bit function handle');
+    if (!Number.isInteger(fh) || fh < 0 || fh > MAX_HANDLE)
+      throw invalid('fh', fh, 'a 32-bit function handle');
     if (!Number.isInteger(as) || as < 0 || as > 15) throw invalid('as', as, 'an integer from 0 to 15');
     if (!Number.isInteger(length) || length < 0 || length > 0xffff_ffff) {
       throw invalid('length', length, 'an integer; its low 13 bits are the operand length');
     }
     if (this.parts.platform !== 's390x') {
-      throw new ZtlpError('invalid-value', `PCISTB is an s390x instruction, this machine is ${this.parts.platform}`, {
-        field: 'platform',
-        value: this.parts.platform,
-        allowed: 's390x',
-      });
+      throw new ZtlpError(
+        'invalid-value',
+        `PCISTB is an s390x instruction, this machine is ${this.parts.platform}`,
+        {
+          field: 'platform',
+          value: this.parts.platform,
+          allowed: 's390x',
+        },
+      );
     }
     checkU64('offset', offset);
     this.prepareFor(fh);
@@ -209,7 +228,10 @@ export class Cpu {
 
   private stageSource(source: Uint8Array, length: number, offset: number): void {
     if (source.length < length) throw invalid('source', source, `at least ${length} bytes`, 'out-of-range');
-    this.core.u8.set(source.length === length ? source : source.subarray(0, length), this.core.stagedAt(offset));
+    this.core.u8.set(
+      source.length === length ? source : source.subarray(0, length),
+      this.core.stagedAt(offset),
+    );
   }
 
   /** Puts the options of the addressed function's port into the parameter block. */
@@ -264,7 +286,10 @@ export class Cpu {
 
   /** An event that closes every open line: SFENCE, an uncacheable access, an interrupt, ... */
   wcFence(fn: PciFunction): AccessTotals {
-    this.wcBar(fn, fn.bars.findIndex((entry) => entry !== undefined));
+    this.wcBar(
+      fn,
+      fn.bars.findIndex((entry) => entry !== undefined),
+    );
     this.core.x.wcBegin(0, 0);
     this.core.x.wcFence();
     this.parts.trace.drain();
@@ -283,7 +308,13 @@ export class Cpu {
 
 /** Options of an access: the function's own, under what the path's name implies. */
 function withPath(path: AccessPath, fn: PciFunction): PciFunction['options'] {
-  const { zpciMode: _mode, maxstbl: _maxstbl, relaxed: _relaxed, interceptStrict: _strict, ...implied } = path.options;
+  const {
+    zpciMode: _mode,
+    maxstbl: _maxstbl,
+    relaxed: _relaxed,
+    interceptStrict: _strict,
+    ...implied
+  } = path.options;
   // Group properties are the function's: a machine does not change them for a path.
   return { ...fn.options, ...implied } as PciFunction['options'];
 }

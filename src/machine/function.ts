@@ -66,7 +66,9 @@ export class PciFunction {
     this.config = config;
     this.name = config.device.name;
     this.options = config.options;
-    this.bars = config.bars.map((bar) => (bar === undefined ? undefined : { address: bar.address, size: bar.size }));
+    this.bars = config.bars.map((bar) =>
+      bar === undefined ? undefined : { address: bar.address, size: bar.size },
+    );
     this.writeTable();
   }
 

@@ -24,7 +24,8 @@ export type RegionResult =
 function checkSizes(field: string, sizes: AccessSizes): void {
   for (const key of ['min', 'max'] as const) {
     const value = sizes[key];
-    if (!Number.isInteger(value) || value < 0 || value > 64) throw invalid(`${field}.${key}`, value, '0 to 64 bytes');
+    if (!Number.isInteger(value) || value < 0 || value > 64)
+      throw invalid(`${field}.${key}`, value, '0 to 64 bytes');
   }
 }
 

@@ -88,7 +88,8 @@ function prepare(id: string, input: SplitInput, mode: number, limit: number): Pr
   const { op, offset, block = false, barLength, excluded } = input;
   // vfio-pci: a start behind the BAR is refused, an end behind it shortens the call (access-paths.md 5).
   const error = barLength !== undefined && offset >= barLength ? 'EINVAL' : undefined;
-  const bytes = barLength !== undefined && error === undefined ? Math.min(input.bytes, barLength - offset) : input.bytes;
+  const bytes =
+    barLength !== undefined && error === undefined ? Math.min(input.bytes, barLength - offset) : input.bytes;
   const options = pathOptions(path, input.options);
   const span = touched(path, op, offset, bytes);
   const access = { op, bytes: span.bytes, block };
@@ -142,7 +143,10 @@ export function splitAccess(id: string, input: SplitInput): SplitResult {
 export const COUNT_LIMIT = 1 << 30;
 
 /** The totals of an access of up to 1 GiB along path `id`, without listing anything. */
-export function countAccess(id: string, input: SplitInput): { totals: AccessTotals; fault: Fault | undefined } {
+export function countAccess(
+  id: string,
+  input: SplitInput,
+): { totals: AccessTotals; fault: Fault | undefined } {
   const core = sharedCore();
   const { span, base, error, isBlock } = prepare(id, input, L.MODE_COUNT, COUNT_LIMIT);
   const bytes = error === undefined ? span.bytes : 0;

@@ -193,7 +193,12 @@ const TABLE = {
     title: 'x86 write-combining: 64-byte lines filled and flushed',
     platform: 'x86-64',
     options: {},
-    write: () => plan({ guest: cut(64), host: { rule: L.RULE_WC_LINE, value: 0 }, counting: DIRECT | L.COUNT_LINE_STORES }),
+    write: () =>
+      plan({
+        guest: cut(64),
+        host: { rule: L.RULE_WC_LINE, value: 0 },
+        counting: DIRECT | L.COUNT_LINE_STORES,
+      }),
     read: () => plan({ guest: cut(64) }),
     loadUnit: 64,
     stores: 'posted',
@@ -239,9 +244,17 @@ const TABLE = {
     platform: 'arm64',
     options: {},
     write: (access, options) =>
-      plan({ guest: upTo8(access), host: options.ldpStp === 'two' ? natural(8) : WHOLE, check: L.CHECK_NATURAL }),
+      plan({
+        guest: upTo8(access),
+        host: options.ldpStp === 'two' ? natural(8) : WHOLE,
+        check: L.CHECK_NATURAL,
+      }),
     read: (access, options) =>
-      plan({ guest: upTo8(access), host: options.ldpStp === 'two' ? natural(8) : WHOLE, check: L.CHECK_NATURAL }),
+      plan({
+        guest: upTo8(access),
+        host: options.ldpStp === 'two' ? natural(8) : WHOLE,
+        check: L.CHECK_NATURAL,
+      }),
     sizes: [1, 2, 4, 8, 16],
     stores: 'posted',
     loads: 'wait',

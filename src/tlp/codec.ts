@@ -28,13 +28,12 @@ const KINDS: Readonly<Record<TlpType, readonly [number, number?]>> = {
 };
 
 /** Type by kind number. */
-const TYPES: readonly TlpType[] = (Object.entries(KINDS) as [TlpType, readonly [number, number?]][]).reduce<TlpType[]>(
-  (list, [type, kinds]) => {
-    for (const kind of kinds) if (kind !== undefined) list[kind] = type;
-    return list;
-  },
-  [],
-);
+const TYPES: readonly TlpType[] = (Object.entries(KINDS) as [TlpType, readonly [number, number?]][]).reduce<
+  TlpType[]
+>((list, [type, kinds]) => {
+  for (const kind of kinds) if (kind !== undefined) list[kind] = type;
+  return list;
+}, []);
 
 /** Type names by the kind number of the core: 32-bit and 64-bit forms share one. */
 export const KIND_NAMES: readonly string[] = TYPES;
@@ -60,7 +59,10 @@ const FLOWS = ['P', 'NP', 'CPL'] as const;
 const RULES: Readonly<Record<number, Malformed>> = {
   [L.DECODE_LENGTH]: { code: 'length', rule: 'data bytes differ from the Length field' },
   [L.DECODE_DIGEST]: { code: 'digest', rule: 'TD and the presence of a digest DW disagree' },
-  [L.DECODE_BYTE_ENABLES]: { code: 'byte-enables', rule: 'byte enables break the rules for this Length and address' },
+  [L.DECODE_BYTE_ENABLES]: {
+    code: 'byte-enables',
+    rule: 'byte enables break the rules for this Length and address',
+  },
   [L.DECODE_CROSS_4K]: { code: 'crosses-4k', rule: 'memory request crosses a 4 KiB boundary' },
   [L.DECODE_IO_CONFIG]: {
     code: 'io-config',
@@ -86,7 +88,8 @@ function kindOf(input: TlpInput, address: number | bigint): number {
   const high = high32(address) !== 0;
   const wide = kinds[1];
   if (wide === undefined) {
-    if (high) throw invalid('address', address, `below 4 GiB: ${input.type} has no 64-bit address`, 'out-of-range');
+    if (high)
+      throw invalid('address', address, `below 4 GiB: ${input.type} has no 64-bit address`, 'out-of-range');
     return kinds[0];
   }
   const dw = input.headerDw ?? (high ? 4 : 3);
@@ -99,7 +102,8 @@ function kindOf(input: TlpInput, address: number | bigint): number {
 function lengthOf(input: TlpInput, data: Uint8Array | undefined): number {
   const carries = hasData(input.type);
   if (!carries && COMPLETIONS.has(input.type)) return 0;
-  if (!carries && data !== undefined && data.length > 0) throw invalid('data', data, `none: ${input.type} carries none`);
+  if (!carries && data !== undefined && data.length > 0)
+    throw invalid('data', data, `none: ${input.type} carries none`);
   const given = input.length ?? (carries && data !== undefined ? data.length / 4 : 1);
   inRange('length', given, 1, 1024);
   if (carries && data?.length !== given * 4) {
@@ -275,10 +279,14 @@ export function decodeTlp(bytes: Uint8Array, options: DecodeOptions = {}): Decod
   }
   if (answer === L.DECODE_UNKNOWN_TYPE) {
     const byte0 = (bytes[0] ?? 0).toString(16).padStart(2, '0');
-    throw new ZtlpError('malformed', `byte 0 is 0x${byte0}: no TLP type of this version has this Fmt and Type`, {
-      field: 'bytes',
-      value: bytes,
-    });
+    throw new ZtlpError(
+      'malformed',
+      `byte 0 is 0x${byte0}: no TLP type of this version has this Fmt and Type`,
+      {
+        field: 'bytes',
+        value: bytes,
+      },
+    );
   }
   const tlp = readFields(core);
   const rest = bytes.length - tlp.headerBytes;

@@ -140,7 +140,10 @@ export function splitRequest(input: TransferInput): Tlp[] {
 
 export interface CompletionInput {
   /** The read request to answer. */
-  readonly request: Pick<Tlp, 'address' | 'length' | 'firstBe' | 'lastBe' | 'requester' | 'tag' | 'tc' | 'attr'>;
+  readonly request: Pick<
+    Tlp,
+    'address' | 'length' | 'firstBe' | 'lastBe' | 'requester' | 'tag' | 'tc' | 'attr'
+  >;
   readonly completer?: number;
   /** `mps`, `rcb`, `completionPolicy`. */
   readonly options?: OptionInput;
@@ -162,7 +165,8 @@ export function splitCompletion(input: CompletionInput): Tlp[] {
     low32(address),
     high32(address),
     integer('request.length', request.length, 1, 1024),
-    (integer('request.lastBe', request.lastBe, 0, 15) << 4) | integer('request.firstBe', request.firstBe, 0, 15),
+    (integer('request.lastBe', request.lastBe, 0, 15) << 4) |
+      integer('request.firstBe', request.firstBe, 0, 15),
     integer('request.tag', request.tag, 0, 0x3ff),
     1,
   );

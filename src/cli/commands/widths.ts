@@ -1,0 +1,77 @@
+/** `ztlp widths`: the access-width comparison. */
+import { Command, Option } from 'commander';
+import { parseLink } from '../../base/link.js';
+import { COST_PRESETS, type OptionInput } from '../../base/options.js';
+import { pathOf } from '../../path/prepare.js';
+import type { PathId } from '../../path/table.js';
+import { compareWidths } from '../../report/widths.js';
+import { formatWidths } from '../../report/widths-text.js';
+import { type CommonFlags, print, printJson, styleFor, withCommonFlags } from '../output.js';
+import { asUsage, collect, collectOption, namedOption, oneOf, parseBytes } from '../values.js';
+
+interface Flags extends CommonFlags {
+  readonly size: number;
+  readonly offset: number;
+  readonly op: 'read' | 'write';
+  readonly link: string;
+  readonly path?: readonly PathId[];
+  readonly sourceAddress: number;
+  readonly costs: keyof typeof COST_PRESETS;
+  readonly mps?: number;
+  readonly mrrs?: number;
+  readonly option?: OptionInput;
+}
+
+const EXAMPLES = `
+Examples:
+  $ ztlp widths                                   4 KiB written along every path
+  $ ztlp widths --op read --link gen4x16          the same read, on a faster link
+  $ ztlp widths --costs example                   with an assumed price per instruction and exit
+  $ ztlp widths --path zpci-pcistb --path zpci-pcistg4 --json
+  $ ztlp widths --offset 4 --option chunking=old  an option of the table (docs/options.md)`;
+
+async function run(flags: Flags): Promise<void> {
+  const { mps, mrrs } = flags;
+  const options = {
+    ...flags.option,
+    ...(mps === undefined ? {} : { mps }),
+    ...(mrrs === undefined ? {} : { mrrs }),
+  } as OptionInput;
+  const { size, offset, op, link, sourceAddress, costs, path } = flags;
+  const input = { size, offset, op, link, sourceAddress, costs, options };
+  const report = await compareWidths(path === undefined ? input : { ...input, paths: path });
+  if (flags.json) await printJson(report);
+  else await print(formatWidths(report, styleFor(), flags.quiet));
+}
+
+export function widthsCommand(): Command {
+  const presets = Object.keys(COST_PRESETS) as (keyof typeof COST_PRESETS)[];
+  const path = (text: string): PathId => asUsage(() => pathOf(text).id as PathId);
+  return withCommonFlags(new Command('widths'))
+    .summary('what one block costs along every access path')
+    .description(
+      'Compares what a block write or read costs along every access path: operations, TLPs, wire, time.',
+    )
+    .option('--size <bytes>', 'length of the block', parseBytes, 4096)
+    .option('--offset <bytes>', 'offset in the BAR', parseBytes, 0)
+    .addOption(
+      new Option('--op <op>', 'direction')
+        .choices(['write', 'read'])
+        .default('write')
+        .argParser(oneOf('write', 'read')),
+    )
+    .option('--mps <bytes>', 'Max Payload Size', namedOption('mps'))
+    .option('--mrrs <bytes>', 'Max Read Request Size', namedOption('mrrs'))
+    .option('--link <link>', 'gen1x1 to gen5x16', (text) => asUsage(() => parseLink(text).name), 'gen3x8')
+    .option('--path <id>', 'only this path; repeat for more', collect(path))
+    .option('--source-address <bytes>', 'memory address of the first byte', parseBytes, 0)
+    .addOption(
+      new Option('--costs <set>', 'price list')
+        .choices(presets)
+        .default('zero')
+        .argParser(oneOf(...presets)),
+    )
+    .option('--option <name=value>', 'an option of the table; repeat for more', collectOption)
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}

@@ -1,0 +1,62 @@
+#!/usr/bin/env node
+/** The `ztlp` command: parses, calls, prints. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { conformCommand } from './commands/conform.js';
+import { replayCommand } from './commands/replay.js';
+import { widthsCommand } from './commands/widths.js';
+import { EXIT_USAGE, endOnClosedPipe, report } from './output.js';
+
+const EXAMPLES = `
+Examples:
+  $ ztlp widths                                  a 4 KiB block along every access path
+  $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
+  $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
+
+Exit codes: 0 done, 1 data that cannot be used or disagrees, 2 wrong call.`;
+
+function version(): string {
+  const file = new URL('../../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+/** Every command reports a wrong call in one line and throws instead of ending the process. */
+function strict(command: Command): Command {
+  return command
+    .exitOverride()
+    .configureOutput({
+      outputError: (text, write) =>
+        write(
+          `ztlp: ${text
+            .replace(/^error: /, '')
+            .trim()
+            .replace(/\s*\n+\s*/g, ' ')}\n`,
+        ),
+    })
+    .showSuggestionAfterError(true);
+}
+
+function program(): Command {
+  const root = strict(new Command('ztlp'))
+    .description('What happens on the bus, and how long it takes, when software touches a PCI device.')
+    .version(version(), '-V, --version')
+    .addHelpText('after', EXAMPLES);
+  for (const command of [widthsCommand(), replayCommand(), conformCommand()])
+    root.addCommand(strict(command));
+  return root;
+}
+
+async function main(): Promise<void> {
+  endOnClosedPipe();
+  try {
+    const root = program();
+    if (process.argv.length <= 2) root.outputHelp();
+    else await root.parseAsync();
+  } catch (error) {
+    // Help and version also end this way, with exit code 0; commander has printed what there was to say.
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+    else report(error);
+  }
+}
+
+await main();

@@ -1,0 +1,67 @@
+/** Reads the values that people type on a command line. Every mistake is a usage error with what is allowed. */
+import { InvalidArgumentError } from 'commander';
+import { ZtlpError } from '../base/errors.js';
+import { checkOption, type OptionInput, type OptionName, parseOption, refuseUnbuilt } from '../base/options.js';
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  k: 1024,
+  kib: 1024,
+  m: 2 ** 20,
+  mib: 2 ** 20,
+  g: 2 ** 30,
+  gib: 2 ** 30,
+};
+
+/** A number of bytes: `4096`, `0x1000`, `4k`, `4KiB`, `1M`. */
+export function parseBytes(text: string): number {
+  const match = /^(0x[0-9a-f]+|\d+)\s*(k|m|g|kib|mib|gib)?b?$/i.exec(text.trim());
+  const value =
+    match === null ? Number.NaN : Number(match[1]) * (UNITS[(match[2] ?? '').toLowerCase()] as number);
+  if (Number.isSafeInteger(value)) return value;
+  throw new InvalidArgumentError('expected bytes such as 4096, 0x1000, 4k or 1M.');
+}
+
+/** A count: a whole number from 0. */
+export function parseCount(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('expected a whole number from 0.');
+}
+
+/** One of `values`. */
+export function oneOf<T extends string>(...values: readonly T[]): (text: string) => T {
+  return (text) => {
+    if (values.includes(text as T)) return text as T;
+    throw new InvalidArgumentError(`Allowed choices are ${values.join(', ')}.`);
+  };
+}
+
+/** Runs a check of the library and turns its error into a usage error. */
+export function asUsage<T>(check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (error instanceof ZtlpError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
+}
+
+/** Collects repeated `--option name=value`. */
+export function collectOption(text: string, before: OptionInput = {}): OptionInput {
+  return asUsage(() => {
+    const [name, value] = parseOption(text);
+    return { ...before, ...refuseUnbuilt({ [name]: value }) };
+  });
+}
+
+/** The value of one named option that has a flag of its own, e.g. `--mps 256`. */
+export function namedOption(name: OptionName): (text: string) => number {
+  return (text) => asUsage(() => checkOption(name, Number(text)) as number);
+}
+
+/** Collects repeated flags into a list. */
+export function collect<T>(
+  parse: (text: string) => T,
+): (text: string, before?: readonly T[]) => readonly T[] {
+  return (text, before = []) => [...before, parse(text)];
+}

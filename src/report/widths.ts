@@ -1,0 +1,225 @@
+/** The access-width comparison: what one block costs along every path, as counts, wire bytes and time. */
+import { invalid, ZtlpError } from '../base/errors.js';
+import { type Link, parseLink, wireNs } from '../base/link.js';
+import { COST_PRESETS, nonDefault, type OptionDifference, type OptionInput } from '../base/options.js';
+import type { AccessTotals } from '../core/core.js';
+import { ready } from '../core/shared.js';
+import type { U64 } from '../core/u64.js';
+import { pathOf, pathOptions } from '../path/prepare.js';
+import { COUNT_LIMIT, countAccess } from '../path/split.js';
+import { type AccessPath, BASELINE, PATH_IDS, type PathId } from '../path/table.js';
+
+export interface WidthsInput {
+  readonly op?: 'read' | 'write';
+  /** Block length in bytes, 1 to 1 GiB. Default 4096. */
+  readonly size?: number;
+  /** Offset in the BAR. Default 0. */
+  readonly offset?: number;
+  /** `gen1x1` to `gen5x16`. Default `gen3x8`. */
+  readonly link?: string;
+  /** Paths to compare. Default: all. */
+  readonly paths?: readonly PathId[];
+  /** Memory address of the first byte. Default 0: page-aligned. */
+  readonly sourceAddress?: U64;
+  readonly costs?: keyof typeof COST_PRESETS;
+  /** Options of the table, over what a path's name implies; single costs go over `costs`. */
+  readonly options?: OptionInput;
+}
+
+/** One path. Bytes and times are undefined where the path makes no TLPs. */
+export interface WidthsRow {
+  readonly path: PathId;
+  readonly title: string;
+  readonly sheet: string;
+  readonly guestInstructions: number;
+  readonly exits: number;
+  readonly systemCalls: number;
+  readonly hostOperations: number;
+  readonly deviceCalls: number;
+  /** Requests and completions. */
+  readonly tlps: number | undefined;
+  /** Data DWs in TLPs, in bytes. */
+  readonly payloadBytes: number | undefined;
+  readonly wireBytes: number | undefined;
+  readonly wireNs: number | undefined;
+  /** Bytes asked for / wire bytes. */
+  readonly efficiency: number | undefined;
+  readonly totalNs: number | undefined;
+  /** Total time / total time of the baseline path. */
+  readonly ratio: number | undefined;
+  /** What stopped the path. */
+  readonly fault: string | undefined;
+  /** Why the path cannot do this at all. */
+  readonly notApplicable: string | undefined;
+}
+
+export interface WidthsReport {
+  readonly op: 'read' | 'write';
+  readonly size: number;
+  readonly offset: number;
+  readonly link: string;
+  readonly costs: {
+    readonly preset: string;
+    readonly instructionNs: number;
+    readonly exitNs: number;
+    readonly syscallNs: number;
+    readonly hostOpNs: number;
+  };
+  /** Options that are not at their default, apart from the costs. */
+  readonly options: readonly OptionDifference[];
+  readonly baseline: PathId;
+  readonly rows: readonly WidthsRow[];
+}
+
+/** A BAR here makes every header 4 DW, as for a 64-bit BAR of a real machine. */
+const BAR_BASE = 2 ** 40;
+
+type Costs = Omit<WidthsReport['costs'], 'preset'>;
+
+/** Time of everything that is not the wire, in ns (sheet README 2.2). */
+function operationNs(path: AccessPath, totals: AccessTotals, costs: Costs): number {
+  const instructions = totals.guestInstructions * costs.instructionNs;
+  // A guest instruction that itself reaches the device is charged once.
+  if (path.direct) return instructions;
+  const { exits, systemCalls, hostOperations } = totals;
+  return (
+    instructions + exits * costs.exitNs + systemCalls * costs.syscallNs + hostOperations * costs.hostOpNs
+  );
+}
+
+/** Total time of one block in ns. */
+function totalNs(
+  path: AccessPath,
+  op: 'read' | 'write',
+  totals: AccessTotals,
+  costs: Costs,
+  link: Link,
+  roundTripNs: number,
+): number {
+  const software = operationNs(path, totals, costs);
+  const all = wireNs(link, totals.wireBytesDown + totals.wireBytesUp);
+  const last = wireNs(link, totals.lastWireBytesDown + totals.lastWireBytesUp);
+  if (op === 'write' || totals.tlps === 0) return Math.max(all, software + last);
+  // A load that waits pays request, completion and latency each time; pipelined loads pay the latency once.
+  if (path.loads === 'wait') return software + all + totals.hostOperations * roundTripNs;
+  return Math.max(all, software + last) + roundTripNs;
+}
+
+interface Setting {
+  readonly op: 'read' | 'write';
+  readonly size: number;
+  readonly offset: number;
+  readonly sourceAddress: U64;
+  readonly link: Link;
+  readonly costs: Costs;
+  readonly options: OptionInput;
+}
+
+type Row = Omit<WidthsRow, 'ratio'>;
+
+function emptyRow(path: AccessPath): Row {
+  return {
+    path: path.id as PathId,
+    title: path.title,
+    sheet: path.sheet,
+    guestInstructions: 0,
+    exits: 0,
+    systemCalls: 0,
+    hostOperations: 0,
+    deviceCalls: 0,
+    tlps: undefined,
+    payloadBytes: undefined,
+    wireBytes: undefined,
+    wireNs: undefined,
+    efficiency: undefined,
+    totalNs: undefined,
+    fault: undefined,
+    notApplicable: undefined,
+  };
+}
+
+function measure(path: AccessPath, setting: Setting): Row {
+  const { op, size, offset, sourceAddress, link, costs, options } = setting;
+  const row = emptyRow(path);
+  if ((op === 'read' ? path.read : path.write) === null) return { ...row, notApplicable: `no ${op}` };
+  const { totals, fault } = countAccess(path.id, {
+    op,
+    offset,
+    bytes: size,
+    block: true,
+    base: BAR_BASE,
+    sourceAddress,
+    options,
+  });
+  const { guestInstructions, exits, systemCalls, hostOperations, deviceCalls } = totals;
+  const counts = { ...row, guestInstructions, exits, systemCalls, hostOperations, deviceCalls };
+  if (fault !== undefined) {
+    const where = fault.offset === offset ? '' : ` at offset 0x${fault.offset.toString(16)}`;
+    return { ...counts, fault: `${fault.text}${where}` };
+  }
+  const resolved = pathOptions(path, options);
+  const roundTripNs = 2 * resolved.linkLatencyNs + resolved.mmioServiceNs;
+  const time = totalNs(path, op, totals, costs, link, roundTripNs);
+  // An emulator's device calls cross no link.
+  if (totals.tlps === 0) return { ...counts, totalNs: time };
+  const wireBytes = totals.wireBytesDown + totals.wireBytesUp;
+  return {
+    ...counts,
+    tlps: totals.tlps,
+    payloadBytes: totals.payloadBytesDown + totals.payloadBytesUp,
+    wireBytes,
+    wireNs: wireNs(link, wireBytes),
+    efficiency: size / wireBytes,
+    totalNs: time,
+  };
+}
+
+function checkInput(input: WidthsInput): Omit<Setting, 'costs' | 'options' | 'link'> {
+  const { op = 'write', size = 4096, offset = 0, sourceAddress = 0 } = input;
+  if (op !== 'write' && op !== 'read') throw invalid('op', op, 'read, write');
+  if (!Number.isInteger(size) || size < 1 || size > COUNT_LIMIT) {
+    throw invalid('size', size, `1 to ${COUNT_LIMIT} bytes`, 'out-of-range');
+  }
+  if (!Number.isInteger(offset) || offset < 0 || offset > COUNT_LIMIT) {
+    throw invalid('offset', offset, `0 to ${COUNT_LIMIT}`, 'out-of-range');
+  }
+  return { op, size, offset, sourceAddress };
+}
+
+/** Runs one block along every path and compares. Throws ZtlpError for input outside its values. */
+export async function compareWidths(input: WidthsInput = {}): Promise<WidthsReport> {
+  const checked = checkInput(input);
+  const link = parseLink(input.link ?? 'gen3x8');
+  const preset = input.costs ?? 'zero';
+  const base = COST_PRESETS[preset];
+  if (base === undefined) throw invalid('costs', preset, Object.keys(COST_PRESETS).join(', '));
+  const { instructionNs, exitNs, syscallNs, hostOpNs, ...options } = input.options ?? {};
+  const costs: Costs = {
+    instructionNs: instructionNs ?? base.instructionNs,
+    exitNs: exitNs ?? base.exitNs,
+    syscallNs: syscallNs ?? base.syscallNs,
+    hostOpNs: hostOpNs ?? base.hostOpNs,
+  };
+  await ready();
+  const setting: Setting = { ...checked, link, costs, options };
+  const ids = input.paths ?? PATH_IDS;
+  if (ids.length === 0)
+    throw new ZtlpError('invalid-value', 'no path to compare', { field: 'paths', value: ids });
+  const rows = ids.map((id) => measure(pathOf(id), setting));
+  const baseline = rows.find((row) => row.path === BASELINE) ?? measure(pathOf(BASELINE), setting);
+  const per = baseline.totalNs;
+  return {
+    op: checked.op,
+    size: checked.size,
+    offset: checked.offset,
+    link: link.name,
+    costs: { preset, ...costs },
+    options: nonDefault(options),
+    baseline: BASELINE,
+    rows: rows.map((row) => ({
+      ...row,
+      // Without wire and without costs there is no time to compare.
+      ratio: row.totalNs === undefined || row.totalNs === 0 || !per ? undefined : row.totalNs / per,
+    })),
+  };
+}

@@ -1,0 +1,119 @@
+// Tables and styles: alignment, grouping, widths that colour does not change, and text that is safe to print.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ansi, clip, PLAIN, printable } from '../../src/report/style.js';
+import { group, table } from '../../src/report/table.js';
+
+const HEAD = ['name', 'count', 'note'];
+const ROWS = [
+  ['a', 7, 'x'],
+  ['longer name', 1234567, ''],
+];
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: SGR codes begin with one
+const plain = (text: string): string => text.replaceAll(/\u001b\[\d+m/g, '');
+
+describe('a table', () => {
+  it('groups numbers, aligns them right and leaves no spaces at the end of a line', () => {
+    expect(table(HEAD, ROWS)).toBe(
+      [
+        'name             count  note',
+        '───────────  ─────────  ────',
+        'a                    7  x',
+        'longer name  1,234,567',
+      ].join('\n'),
+    );
+  });
+
+  it('aligns as told, and a column with text in it left', () => {
+    const rows = [
+      [1, '2', 30],
+      ['none', '10', 4],
+    ];
+    expect(
+      table(['first', 'second', 'third'], rows, { align: ['left', 'right', 'left'] }).split('\n'),
+    ).toEqual(['first  second  third', '─────  ──────  ─────', '1           2  30', 'none       10  4']);
+    expect(table(['first'], [[1], ['none']]).split('\n')[2]).toBe('1');
+  });
+
+  it('has its head alone when there are no rows', () => {
+    expect(table(HEAD, [])).toBe('name  count  note');
+  });
+
+  it('is as wide with colour as without', () => {
+    const style = ansi();
+    const coloured = table(
+      HEAD,
+      ROWS.map(([name, ...rest]) => [style.warn(String(name)), ...rest]),
+      { style },
+    );
+    expect(coloured).toContain('\u001b[1mcount\u001b[22m');
+    expect(coloured).toContain('\u001b[33mlonger name\u001b[39m');
+    expect(plain(coloured).replaceAll(/ +$/gm, '')).toBe(table(HEAD, ROWS));
+  });
+
+  it('gives wide characters two columns', () => {
+    const [, , first, second] = table(
+      ['a', 'b'],
+      [
+        ['漢字', 'x'],
+        ['abcd', 'x'],
+      ],
+    ).split('\n');
+    expect([first, second]).toEqual(['漢字  x', 'abcd  x']);
+  });
+
+  it('puts the codes of a style around text, and nothing for PLAIN', () => {
+    expect([ansi().bold('x'), ansi().dim('x'), ansi().warn('x')]).toEqual([
+      '\u001b[1mx\u001b[22m',
+      '\u001b[2mx\u001b[22m',
+      '\u001b[33mx\u001b[39m',
+    ]);
+    expect([PLAIN.bold('x'), PLAIN.dim('x'), PLAIN.warn('x')]).toEqual(['x', 'x', 'x']);
+  });
+});
+
+describe('a number', () => {
+  it.each([
+    [0, '0'],
+    [-0, '0'],
+    [999, '999'],
+    [1000, '1,000'],
+    [28672, '28,672'],
+    [-1234567, '-1,234,567'],
+    [1234.5678, '1,234.5678'],
+    [0.00001234, '0.00001234'],
+    [Number.MAX_SAFE_INTEGER, '9,007,199,254,740,991'],
+    [1e21, '1e+21'],
+    [Number.NaN, 'NaN'],
+    [-Infinity, '-Infinity'],
+  ])('%d is printed as %s', (value, text) => {
+    expect(group(value)).toBe(text);
+  });
+
+  it('is the same without its separators', () => {
+    fc.assert(
+      fc.property(fc.maxSafeInteger(), (value) => {
+        const text = group(value);
+        expect(Number(text.replaceAll(',', ''))).toBe(value);
+        expect(text).toMatch(/^-?\d{1,3}(,\d{3})*$/);
+      }),
+    );
+  });
+});
+
+describe('text from a file', () => {
+  it('loses what could control a terminal, and nothing else', () => {
+    expect(printable('a\u001b[2Jb\u0007\u009b1mc\r\n\td\u202ee')).toBe(
+      'a\ufffd[2Jb\ufffd\ufffd1mc\ufffd\ufffd\ufffdd\ufffde',
+    );
+    expect(printable('größer → 漢字 😀 «ok»')).toBe('größer → 漢字 😀 «ok»');
+  });
+
+  it('is clipped between characters', () => {
+    expect(clip('abcd', 4)).toBe('abcd');
+    expect(clip('abcde', 4)).toBe('abc…');
+    expect(clip('ab😀de', 4)).toBe('ab…');
+    expect(clip('😀', 1)).toBe('…');
+  });
+});
