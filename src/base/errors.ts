@@ -52,7 +52,7 @@ export function invalid(
 /** A value as one short piece of text for a message. */
 export function show(value: unknown): string {
   if (typeof value === 'string')
-    return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
+    return JSON.stringify(value.length > 200 ? `${value.slice(0, 197)}...` : value);
   if (typeof value === 'bigint') return `0x${value.toString(16)}`;
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';

@@ -101,9 +101,11 @@ function kindOf(input: TlpInput, address: number | bigint): number {
 /** Length in DW of the TLP to encode. */
 function lengthOf(input: TlpInput, data: Uint8Array | undefined): number {
   const carries = hasData(input.type);
-  if (!carries && COMPLETIONS.has(input.type)) return 0;
-  if (!carries && data !== undefined && data.length > 0)
+  if (!carries && data !== undefined && data.length > 0) {
     throw invalid('data', data, `none: ${input.type} carries none`);
+  }
+  // Length is reserved in completions without data (2.2.1).
+  if (!carries && COMPLETIONS.has(input.type)) return inRange('length', input.length ?? 0, 0, 0);
   const given = input.length ?? (carries && data !== undefined ? data.length / 4 : 1);
   inRange('length', given, 1, 1024);
   if (carries && data?.length !== given * 4) {

@@ -216,7 +216,7 @@ class LineSplitter {
     for (let i = 0; this.bytes + i < 2 && i < piece.length; i++) {
       this.magic = (this.magic << 8) | (piece[i] ?? 0);
       if (this.magic !== GZIP_MAGIC) continue;
-      const advice = 'decompress it first, e.g. zcat FILE | ztlp replay -';
+      const advice = 'decompress it first, e.g. zcat FILE, and give - for standard input';
       const what = `${show(this.name)} is gzip-compressed: ${advice}`;
       throw new ZtlpError('malformed', what, { field: 'file', value: this.name });
     }

@@ -1,0 +1,136 @@
+/** The JSON formats by their `format` field: which groups run how, and how the cases of the others are counted. */
+import { invalid, show, ZtlpError } from '../base/errors.js';
+import { runAccessPath, runMemoryRegion } from './access-path.js';
+import { type CaseRunner, type FileReport, named, Tally } from './report.js';
+import { runSplit } from './split.js';
+import { runBeCount, runByteRange, runTlp } from './tlp.js';
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** Takes the cases of one file into `tally`; throws when the file is not of its format. */
+type FileRunner = (json: Json, tally: Tally) => void;
+
+const FORMATS: ReadonlyMap<string, FileRunner> = new Map([
+  [
+    'tlp-vectors/1',
+    groups({
+      tlp: runTlp,
+      byteRange: runByteRange,
+      beCount: runBeCount,
+      dllp: null,
+      crc: null,
+      split: runSplit,
+      linkTrace: null,
+    }),
+  ],
+  ['access-path-vectors/1', groups({ cases: runAccessPath, memoryRegionOps: runMemoryRegion })],
+  ['zpci-vectors/1', groups({ cases: null })],
+  ['vtd-vectors/1', groups({ cases: null })],
+  ['smmuv3-vectors/1', groups({ cases: null })],
+  ['vfio-migration-vectors/1', counted(countTransitions)],
+  ['pcie-bench-vectors/1', counted(countRows)],
+]);
+
+/**
+ * Runs an already parsed vector file, by its `format`. Await `ready()` before. Throws ZtlpError when the format is
+ * unknown or the file does not follow it; a broken case is a disagreement.
+ */
+export function runFormat(file: string, json: unknown): FileReport {
+  if (!isRecord(json))
+    throw new ZtlpError('malformed', `${named(file)} is not a vector file: it holds ${kindOf(json)}`);
+  const { format } = json;
+  if (typeof format !== 'string') {
+    const what =
+      format === undefined ? 'it has no field "format"' : `its field "format" holds ${kindOf(format)}`;
+    throw new ZtlpError('malformed', `${named(file)} is not a vector file: ${what}`, {
+      field: 'format',
+      value: format,
+    });
+  }
+  const runner = FORMATS.get(format);
+  if (runner === undefined) {
+    throw new ZtlpError('unsupported', `${named(file)}: format ${show(format)} is not known`, {
+      field: 'format',
+      value: format,
+      allowed: [...FORMATS.keys()].join(', '),
+    });
+  }
+  const tally = new Tally();
+  try {
+    runner(json, tally);
+  } catch (error) {
+    if (!(error instanceof ZtlpError)) throw error;
+    throw new ZtlpError(error.code, `${named(file)}: ${error.message}`, { cause: error });
+  }
+  return tally.report(file, format);
+}
+
+/**
+ * A format whose groups are top-level lists of cases. A group without a runner is counted as unsupported, and so is a
+ * list of objects that is not in the table: no case of a file passes by being overlooked.
+ */
+function groups(table: Readonly<Record<string, CaseRunner | null>>): FileRunner {
+  return (json, tally) => {
+    const names = Object.keys(table).filter((name) => Object.hasOwn(json, name));
+    if (names.length === 0) {
+      throw new ZtlpError('malformed', 'it has no group of cases', {
+        allowed: Object.keys(table).join(', '),
+      });
+    }
+    // Shape first: a file that does not follow its format is not run in part.
+    const lists = names.map((name) => ({ name, cases: listOf(json, name), runner: table[name] }));
+    let waiting = 0;
+    for (const { name, cases, runner } of lists) {
+      if (runner) tally.run(name, cases, runner);
+      else waiting += cases.length;
+    }
+    for (const [name, value] of Object.entries(json)) {
+      if (!Object.hasOwn(table, name) && Array.isArray(value) && value.every(isRecord))
+        waiting += value.length;
+    }
+    if (waiting > 0 || lists.every(({ runner }) => !runner)) tally.addUnsupported(waiting);
+  };
+}
+
+/** A format that is not built yet, whose cases `count` finds. */
+function counted(count: (json: Json) => number): FileRunner {
+  return (json, tally) => tally.addUnsupported(count(json));
+}
+
+/** One per cell of each capability set: from a state to a state. */
+function countTransitions(json: Json): number {
+  return listOf(json, 'capSets').reduce((sum: number, set, n) => {
+    if (!isRecord(set)) throw invalid(`capSets[${n}]`, set, 'an object', 'malformed');
+    return sum + listOf(set, 'transitions').length;
+  }, 0);
+}
+
+/**
+ * One per row of the tables in `configs` (model) and `measured.systems` (measurements): a row is a list of numbers.
+ * Tables of single values by generation and width have no rows.
+ */
+function countRows(json: Json): number {
+  const measured = isRecord(json.measured) ? json.measured : {};
+  const tables = [json.configs, measured.systems].flatMap((part) =>
+    isRecord(part)
+      ? Object.values(part).flatMap((entry) => (isRecord(entry) ? Object.values(entry) : []))
+      : [],
+  );
+  return tables.reduce((sum: number, table) => sum + (Array.isArray(table) ? table.length : 0), 0);
+}
+
+function listOf(json: Json, name: string): readonly unknown[] {
+  const value = json[name];
+  if (Array.isArray(value)) return value;
+  throw invalid(name, value, 'a list of cases', 'malformed');
+}
+
+function isRecord(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}

@@ -1,0 +1,60 @@
+/** Agreement with golden vectors as tables for a terminal. */
+
+import { clip, printable, type Style } from '../report/style.js';
+import { table } from '../report/table.js';
+import type { ConformReport, FileReport } from './index.js';
+
+export interface ConformTextOptions {
+  /** Tables only. */
+  readonly quiet: boolean;
+  /** Disagreements and deviations to list per file. */
+  readonly most: number;
+}
+
+/** A short JSON text of one side of a disagreement. */
+function side(value: unknown): string {
+  const text = JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === 'bigint' ? `0x${item.toString(16)}` : item,
+  );
+  return printable(clip(text ?? 'nothing', 400));
+}
+
+function more(total: number, shown: number): string[] {
+  return total > shown ? [`  ... and ${total - shown} more (--most 0 lists all)`] : [];
+}
+
+function fileText(file: FileReport, style: Style, options: ConformTextOptions): string {
+  const rows = file.groups.map((group) => [
+    group.name,
+    group.cases,
+    group.agree,
+    group.documented,
+    group.disagree,
+  ]);
+  const groups = table(['group', 'cases', 'agree', 'documented', 'disagree'], rows, { style });
+  const parts = [style.bold(`${printable(file.file)}  (${file.format})`), groups];
+  const bad = file.disagreements.slice(0, options.most);
+  if (bad.length > 0) {
+    const lines = bad.flatMap((entry) => [
+      `  ${style.warn(printable(entry.id))} (${entry.group})`,
+      `    expected ${side(entry.expected)}`,
+      `    actual   ${side(entry.actual)}`,
+    ]);
+    parts.push(['disagreements:', ...lines, ...more(file.disagreements.length, bad.length)].join('\n'));
+  }
+  const known = file.deviations.slice(0, options.most);
+  if (known.length > 0 && !options.quiet) {
+    const lines = known.map((entry) => `  ${printable(entry.id)}: ${entry.rule}`);
+    parts.push(
+      style.dim(
+        ['documented deviations:', ...lines, ...more(file.deviations.length, known.length)].join('\n'),
+      ),
+    );
+  }
+  return parts.join('\n\n');
+}
+
+/** One block per file. */
+export function formatConform(report: ConformReport, style: Style, options: ConformTextOptions): string {
+  return report.files.map((file) => fileText(file, style, options)).join('\n\n');
+}

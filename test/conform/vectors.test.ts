@@ -1,0 +1,140 @@
+/** Agreement with every copied vector file, in full, on both builds of the core. */
+import { beforeAll, describe, expect, it, test } from 'vitest';
+import { conformFile, type FileReport, hasDisagreement } from '../../src/conform/index.js';
+import { BUILDS, readVectors, useCore, vectorPath } from './support.js';
+
+const TLP = 'tlp-cocotbext-pcie.json';
+const PATHS = 'access-paths.json';
+const MMIOTRACE = 'traces/nvme-e1000e-linux61.mmiotrace.txt';
+
+describe.each(BUILDS)('%s core', (build) => {
+  let tlp: FileReport;
+  let paths: FileReport;
+
+  beforeAll(async () => {
+    await useCore(build);
+    tlp = await conformFile(vectorPath(TLP));
+    paths = await conformFile(vectorPath(PATHS));
+  });
+
+  const groupOf = (report: FileReport, name: string) => report.groups.find((group) => group.name === name);
+
+  it('TLP-01: agrees with every tlp case', () => {
+    expect(groupOf(tlp, 'tlp')).toEqual({
+      name: 'tlp',
+      cases: 2472,
+      agree: 2472,
+      documented: 0,
+      disagree: 0,
+    });
+  });
+
+  it('TLP-02: agrees with every byteRange and every beCount case', () => {
+    expect(groupOf(tlp, 'byteRange')).toEqual({
+      name: 'byteRange',
+      cases: 178,
+      agree: 178,
+      documented: 0,
+      disagree: 0,
+    });
+    expect(groupOf(tlp, 'beCount')).toEqual({
+      name: 'beCount',
+      cases: 173,
+      agree: 173,
+      documented: 0,
+      disagree: 0,
+    });
+  });
+
+  it('TLP-03: agrees with every split case but the documented zero-length reads', () => {
+    expect(groupOf(tlp, 'split')).toEqual({
+      name: 'split',
+      cases: 252,
+      agree: 250,
+      documented: 2,
+      disagree: 0,
+    });
+    const rule =
+      'zero-length read: Lower Address bits 1:0 are 0 by PCIe base specification 2.3.1.1, the source sends 3';
+    expect(tlp.deviations).toEqual([
+      { id: 'split#0', group: 'split', rule },
+      { id: 'split#101', group: 'split', rule },
+    ]);
+  });
+
+  it('counts the groups that are not built as one, and lists none of their cases', () => {
+    expect(tlp.groups.map(({ name }) => name)).toEqual([
+      'tlp',
+      'byteRange',
+      'beCount',
+      'split',
+      'unsupported',
+    ]);
+    expect(groupOf(tlp, 'unsupported')).toEqual({
+      name: 'unsupported',
+      cases: 291 + 72 + 12,
+      agree: 0,
+      documented: 0,
+      disagree: 375,
+    });
+    expect(tlp.disagreements).toEqual([]);
+    expect(hasDisagreement(tlp)).toBe(true);
+  });
+
+  it('AP-10: agrees with every case of the access paths', () => {
+    expect(groupOf(paths, 'cases')).toEqual({
+      name: 'cases',
+      cases: 1057,
+      agree: 1057,
+      documented: 0,
+      disagree: 0,
+    });
+  });
+
+  it('AP-11: agrees with every memoryRegionOps case', () => {
+    expect(groupOf(paths, 'memoryRegionOps')).toEqual({
+      name: 'memoryRegionOps',
+      cases: 112,
+      agree: 112,
+      documented: 0,
+      disagree: 0,
+    });
+    expect(paths).toMatchObject({ disagreements: [], deviations: [], format: 'access-path-vectors/1' });
+    expect(hasDisagreement(paths)).toBe(false);
+  });
+});
+
+test.each([TLP, PATHS])('the groups of %s add up to its cases', async (name) => {
+  const json = await readVectors(name);
+  const entries = Object.values(json).flatMap((value) => (Array.isArray(value) ? value : []));
+  const { groups } = await conformFile(vectorPath(name));
+  expect(groups.reduce((sum, { cases }) => sum + cases, 0)).toBe(entries.length);
+  for (const { cases, agree, documented, disagree } of groups) {
+    expect(agree + documented + disagree).toBe(cases);
+  }
+});
+
+test('every line of the mmiotrace log is printed back as it was', async () => {
+  const path = vectorPath(MMIOTRACE);
+  expect(await conformFile(path)).toEqual({
+    file: path,
+    format: 'mmiotrace',
+    groups: [{ name: 'lines', cases: 4923, agree: 4923, documented: 0, disagree: 0 }],
+    disagreements: [],
+    deviations: [],
+  });
+});
+
+test('a report is JSON as it is', async () => {
+  const report = await conformFile(vectorPath(TLP));
+  expect(JSON.parse(JSON.stringify(report))).toEqual(report);
+  expect(Object.keys(report)).toEqual(['file', 'format', 'groups', 'disagreements', 'deviations']);
+});
+
+test('one disagreement among several files is one of the whole report', async () => {
+  const good = await conformFile(vectorPath(PATHS));
+  const bad = await conformFile(vectorPath(TLP));
+  expect(hasDisagreement({ files: [] })).toBe(false);
+  expect(hasDisagreement({ files: [good] })).toBe(false);
+  expect(hasDisagreement({ files: [good, bad] })).toBe(true);
+});
