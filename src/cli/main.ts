@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { conformCommand } from './commands/conform.js';
+import { regressCommand } from './commands/regress.js';
 import { replayCommand } from './commands/replay.js';
 import { widthsCommand } from './commands/widths.js';
 import { EXIT_USAGE, endOnClosedPipe, report } from './output.js';
@@ -11,6 +12,7 @@ const EXAMPLES = `
 Examples:
   $ ztlp widths                                  a 4 KiB block along every access path
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
+  $ ztlp regress                                 one 4 KiB PCISTB against its splits
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
 
 Exit codes: 0 done, 1 data that cannot be used or disagrees, 2 wrong call.`;
@@ -41,7 +43,7 @@ function program(): Command {
     .description('What happens on the bus, and how long it takes, when software touches a PCI device.')
     .version(version(), '-V, --version')
     .addHelpText('after', EXAMPLES);
-  for (const command of [widthsCommand(), replayCommand(), conformCommand()])
+  for (const command of [widthsCommand(), replayCommand(), regressCommand(), conformCommand()])
     root.addCommand(strict(command));
   return root;
 }

@@ -1,0 +1,39 @@
+/** `ztlp regress`: the 4 KiB PCISTB against its splits. */
+import { Command } from 'commander';
+import { runRegression } from '../../report/regress.js';
+import { formatRegress } from '../../report/regress-text.js';
+import { type CommonFlags, EXIT_DATA, print, printJson, styleFor, withCommonFlags } from '../output.js';
+import { namedOption, parseCount } from '../values.js';
+
+interface Flags extends CommonFlags {
+  readonly mps: number;
+  readonly cases: number;
+  readonly seed: number;
+}
+
+const EXAMPLES = `
+Examples:
+  $ ztlp regress                 counts, memory and refusals at MPS 256
+  $ ztlp regress --mps 4096      one TLP for the whole block
+  $ ztlp regress --cases 10000 --seed 7
+
+Exit code 1 when a count, the final memory or a refusal differs from what the sheets say.`;
+
+async function run(flags: Flags): Promise<void> {
+  const { mps, cases, seed } = flags;
+  const report = await runRegression({ mps, cases, seed });
+  if (flags.json) await printJson(report);
+  else await print(formatRegress(report, styleFor(), flags.quiet));
+  if (!report.passed) process.exitCode = EXIT_DATA;
+}
+
+export function regressCommand(): Command {
+  return withCommonFlags(new Command('regress'))
+    .summary('the 4 KiB block store against its splits')
+    .description('Stores 4 KiB by one PCISTB, 32 of 128 bytes, 512 x 8 and 1024 x 4 bytes, and compares.')
+    .option('--mps <bytes>', 'Max Payload Size: 128, 256, 512, 4096', namedOption('mps'), 256)
+    .option('--cases <n>', 'random offsets and lengths to try on every way', parseCount, 200)
+    .option('--seed <n>', 'seed of the random cases', parseCount, 1)
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}
