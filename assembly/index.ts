@@ -3,7 +3,6 @@
 import { buildWindows } from './fabric/functions';
 import { regionAccepts, regionCall } from './fabric/region';
 import { pushOperation, setNextTag } from './fabric/request';
-import { beginTraffic } from './fabric/traffic';
 import {
   ACCESS,
   barMemory,
@@ -43,7 +42,7 @@ import {
 } from './layout';
 import { combineFence, combineStore, configureCombining, resetCombining } from './path/combine';
 import { listReadCompletions } from './path/completions';
-import { beginAccess, runAccess, summariseAccess } from './path/engine';
+import { beginAccess, resetAccess, runAccess, summariseAccess } from './path/engine';
 import { byteEnables, enabledBytes, firstOffset, lastOffset, lengthDw } from './tlp/bytes';
 import { ecrc, lcrc } from './tlp/crc';
 import { checkFields, decodeHeader, encodeHeader } from './tlp/header';
@@ -165,7 +164,7 @@ export function wcConfigure(buffers: u32, immediate: u32): void {
 
 /** Begins a host call on the write-combining buffers: `bytes` staged bytes at a place congruent to `phase` modulo 16. */
 export function wcBegin(bytes: u32, phase: u32): u32 {
-  beginTraffic();
+  resetAccess();
   return <u32>stage(bytes, phase);
 }
 
@@ -217,7 +216,7 @@ export function enabledRange(length: u32, firstBe: u32, lastBe: u32): u32 {
 
 /** Lists the one request of a zero-length transfer at bus address (lo, hi). */
 export function splitZero(lo: u32, hi: u32): void {
-  beginTraffic();
+  resetAccess();
   stage(0, 0);
   pushOperation(pair(lo, hi), 0, 0, 0);
   skipDelivery();

@@ -181,7 +181,7 @@ export const ACCESS_FAULT = 112; // FAULT_*
 export const ACCESS_ANSWER = 120; // zPCI answer of a fault, packed as ANSWER_*
 export const ACCESS_UNCLAIMED = 128; // requests no function claimed
 export const ACCESS_FAULT_POSITION = 136; // offset of the faulting operation
-export const ACCESS_LAST_OPERATION = 144; // bytes of the last operation
+export const ACCESS_FAULT_BYTES = 144; // length of the refused instruction's operand
 export const ACCESS_BLOCK_BYTES = 192;
 
 export const FAULT_NONE = 0;
@@ -217,6 +217,7 @@ export const PARAM_REGION_IMPL = 108;
 export const PARAM_MODE = 112; // MODE_*
 export const PARAM_COMPLETER = 116;
 export const PARAM_COALESCED = 120; // 1: writes are queued in the coalesced MMIO ring
+export const PARAM_UNCUT = 124; // operations up to this many bytes are one request unless they cross 4 KiB
 export const PARAM_BYTES = 128;
 
 export const OPERATION_WRITE = 0;
@@ -282,6 +283,8 @@ export const FUNCTION_STATE = 4; // STATE_*
 export const FUNCTION_ZPCI_FLAGS = 8;
 export const FUNCTION_MAXSTBL = 12;
 export const FUNCTION_ID = 16; // bus/device/function
+/** vfio: widest access of the host kernel, 4 or 8 bytes; 0: the caller's width is kept. */
+export const FUNCTION_HOST_WIDTH = 20;
 export const FUNCTION_LOADS = 24; // f64 words, measurement block counters
 export const FUNCTION_STORES = 32;
 export const FUNCTION_STORE_BLOCKS = 40;

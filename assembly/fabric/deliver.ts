@@ -1,10 +1,11 @@
 // Floor 5: functional delivery. Requests reach the BAR memory behind their address, completions reach the requester.
 
 import { copyBytes, PARAMS } from '../kernel/arena';
-import { head, popDescriptor, reservePayload, tail } from '../kernel/rings';
+import { delivered, head, popDescriptor, reservePayload, slotAt, tail } from '../kernel/rings';
 import {
   CPL_SC,
   CPL_UR,
+  DESCRIPTOR_BYTES,
   DESCRIPTOR_FLAGS,
   DESCRIPTOR_H0,
   DESCRIPTOR_H1,
@@ -12,6 +13,7 @@ import {
   DESCRIPTOR_KIND,
   DESCRIPTOR_PAYLOAD,
   DESCRIPTOR_SLOT,
+  DESCRIPTOR_WIRE,
   FLAG_UPSTREAM,
   FUNCTION_ID,
   KIND_DMWR32,
@@ -27,8 +29,8 @@ import {
 import { addressOf, pushCompletion, requestLength } from '../tlp/build';
 import { enabledBytes, firstOffset } from '../tlp/bytes';
 import { completionPiece } from '../tlp/split';
-import { functionAt, routedMemory, routedSlot, routeMemory } from './functions';
-import { countCompletion, countDelivered, countUnclaimed } from './traffic';
+import { functionAt, routedMemory, routedSlot, routeMemory, windowHolds } from './functions';
+import { countCompletion, countDelivered, countUnclaimed, countWrites } from './traffic';
 
 /** Everybody but a root complex cuts completions at 128 bytes (base specification 2.3.1.1). */
 const ENDPOINT_RCB: u32 = 128;
@@ -46,10 +48,50 @@ export function expectRead(tag: u32, to: usize, bytes: u32): void {
 /** Delivers every TLP in the ring, those included that arise on the way. */
 export function deliverAll(): void {
   while (tail != head) {
+    if (deliverWrites()) continue;
     const at = popDescriptor();
     if (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_UPSTREAM) toRequester(at);
     else toFunction(at);
   }
+}
+
+/**
+ * The run of posted writes with whole DWs that stands at the tail, as far as one function claims it. Contiguous ones
+ * are copied together and counted once: a 4 KiB block of sixteen TLPs is one copy. False: the tail is something else.
+ */
+function deliverWrites(): bool {
+  let at = slotAt(tail);
+  const kind = load<u8>(at, DESCRIPTOR_KIND);
+  if (kind != KIND_MWR32 && kind != KIND_MWR64) return false;
+  let address = addressOf(at);
+  let bytes = load<u32>(at, DESCRIPTOR_BYTES);
+  if (load<u8>(at, DESCRIPTOR_H1) != 0xff || !routeMemory(address, bytes)) return false;
+  const slot = routedSlot;
+  const to = routedMemory;
+  const from = load<u32>(at, DESCRIPTOR_PAYLOAD);
+  let run: u32 = 0;
+  let count: u32 = 0;
+  let wire: u32 = 0;
+  do {
+    store<u16>(at, <u16>slot, DESCRIPTOR_SLOT);
+    run += bytes;
+    count += 1;
+    wire += load<u32>(at, DESCRIPTOR_WIRE);
+    address += bytes;
+    if (tail + count == head) break;
+    at = slotAt(tail + count);
+    bytes = load<u32>(at, DESCRIPTOR_BYTES);
+  } while (
+    load<u8>(at, DESCRIPTOR_KIND) == kind &&
+    load<u8>(at, DESCRIPTOR_H1) == 0xff &&
+    addressOf(at) == address &&
+    load<u32>(at, DESCRIPTOR_PAYLOAD) == from + run &&
+    windowHolds(address, bytes)
+  );
+  delivered(count);
+  copyBytes(to, from, run);
+  countWrites(kind, functionAt(slot), count, wire, run);
+  return true;
 }
 
 function toFunction(at: usize): void {

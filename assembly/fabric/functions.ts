@@ -70,6 +70,11 @@ export function routeMemory(address: u64, bytes: u32): bool {
   return false;
 }
 
+/** True when the window found last also claims all of `bytes` at `address`. */
+export function windowHolds(address: u64, bytes: u32): bool {
+  return address >= load<u64>(lastWindow) && address + bytes <= load<u64>(lastWindow, WINDOW_END);
+}
+
 function take(at: usize, address: u64): bool {
   lastWindow = at;
   routedSlot = load<u32>(at, WINDOW_SLOT);

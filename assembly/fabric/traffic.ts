@@ -80,11 +80,11 @@ export function put(at: usize, value: u64): void {
   store<f64>(ACCESS + at, <f64>value);
 }
 
-/** A request of the current access towards a function. */
-export function countRequest(at: usize): void {
-  requests += 1;
-  wireDown += load<u32>(at, DESCRIPTOR_WIRE);
-  payloadDown += load<u32>(at, DESCRIPTOR_BYTES);
+/** `count` requests of the current access towards functions, of `wire` wire bytes with `bytes` data bytes. */
+export function countRequests(count: u32, wire: u32, bytes: u32): void {
+  requests += count;
+  wireDown += wire;
+  payloadDown += bytes;
 }
 
 /** No function claimed a request of the current access. */
@@ -102,6 +102,15 @@ export function countCompletion(bytes: u32): void {
 
 function add(at: usize, value: u32): void {
   store<f64>(at, load<f64>(at) + <f64>value);
+}
+
+/** Posted writes of one kind were delivered to `fn`: `count` TLPs, `wire` wire bytes, `bytes` data bytes. */
+export function countWrites(kind: u32, fn: usize, count: u32, wire: u32, bytes: u32): void {
+  add(COUNTERS + <usize>kind * COUNTER_KIND_STRIDE, count);
+  add(COUNTERS + COUNTER_WIRE_DOWN, wire);
+  add(COUNTERS + COUNTER_PAYLOAD_DOWN, bytes);
+  add(fn + FUNCTION_TLPS_DOWN, count);
+  add(fn + FUNCTION_WIRE_DOWN, wire);
 }
 
 /** A TLP was delivered in the machine; `fn` is the function at its device end, 0 when nobody claimed it. */

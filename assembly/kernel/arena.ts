@@ -75,7 +75,7 @@ export function clearArena(): void {
 
 /** Copies bytes; vectors of 16 first, since WebAssembly engines neither vectorise loops nor inline small copies. */
 export function copyBytes(to: usize, from: usize, bytes: u32): void {
-  if (bytes >= 512) {
+  if (bytes >= 256) {
     memory.copy(to, from, bytes);
     return;
   }

@@ -43,6 +43,22 @@ export function pushDescriptor(): usize {
   return at;
 }
 
+/** Address of the free descriptor `ahead` places behind the next one; `pushed` takes them all at once. */
+export function descriptorAt(ahead: u32): usize {
+  assert(head + ahead - keep < <u32>RING_SLOTS, 'descriptor ring overrun');
+  return slotAt(head + ahead);
+}
+
+/** The next `count` free descriptors are filled. */
+export function pushed(count: u32): void {
+  head += count;
+}
+
+/** The next `count` descriptors are delivered. */
+export function delivered(count: u32): void {
+  tail += count;
+}
+
 export function popDescriptor(): usize {
   const at = slotAt(tail);
   tail += 1;

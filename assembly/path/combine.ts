@@ -4,10 +4,12 @@
 // options `wcBuffers`, `wcLineComplete`, `wcChunkOrder` (access-paths.md 2).
 
 import { deliverAll } from '../fabric/deliver';
-import { beginOperation, countRequest } from '../fabric/traffic';
+import { beginOperation, countRequests } from '../fabric/traffic';
 import { copyBytes, PARAMS } from '../kernel/arena';
 import { recycle, reservePayload, roomForOperation } from '../kernel/rings';
 import {
+  DESCRIPTOR_BYTES,
+  DESCRIPTOR_WIRE,
   KIND_MWR32,
   MODE_LIVE,
   PARAM_DESCENDING,
@@ -50,6 +52,8 @@ export function configureCombining(count: u32, complete: bool): void {
 export function combineStore(address: u64, bytes: u32, data: usize): void {
   const line = address & ~(<u64>LINE - 1);
   const offset = <u32>address & (LINE - 1);
+  // Fewer buffers may have been chosen since the last store.
+  while (open > buffers) close(0);
   let index = find(line);
   if (index == open) {
     if (open == buffers) close(0);
@@ -113,7 +117,15 @@ function sendChunk(address: u64, enables: u32, data: usize): void {
 
 function send(address: u64, length: u32, enables: u32, data: usize): void {
   const ids = load<u32>(PARAMS, PARAM_REQUESTER) << 16;
-  countRequest(
-    pushRequest(KIND_MWR32, address, length, enables, ids, load<u32>(PARAMS, PARAM_HEADER_BITS), data, 0),
+  const at = pushRequest(
+    KIND_MWR32,
+    address,
+    length,
+    enables,
+    ids,
+    load<u32>(PARAMS, PARAM_HEADER_BITS),
+    data,
+    0,
   );
+  countRequests(1, load<u32>(at, DESCRIPTOR_WIRE), load<u32>(at, DESCRIPTOR_BYTES));
 }

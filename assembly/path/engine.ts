@@ -18,10 +18,10 @@ import {
   ACCESS_DEVICE_CALLS,
   ACCESS_EXITS,
   ACCESS_FAULT,
+  ACCESS_FAULT_BYTES,
   ACCESS_FAULT_POSITION,
   ACCESS_GUEST_INSTRUCTIONS,
   ACCESS_HOST_OPERATIONS,
-  ACCESS_LAST_OPERATION,
   ACCESS_SYSTEM_CALLS,
   BAR_BASE,
   BAR_BYTES,
@@ -71,6 +71,7 @@ import {
   PARAM_RULES,
   PARAM_SOURCE,
   PARAM_ZPCI_FLAGS,
+  PE_OPERAND,
   REQUEST_CALL,
   RULE_TCG,
   RULE_VFIO,
@@ -79,8 +80,17 @@ import {
   RUN_DONE,
   RUN_HOST,
   SLOT_NONE,
+  ZPCI_EMULATED,
 } from '../layout';
-import { checkBlockForm, checkLoadStoreForm, checkState, checkTarget, DONE } from '../zpci/rules';
+import {
+  checkBlockForm,
+  checkLoadStoreForm,
+  checkRegion,
+  checkState,
+  DONE,
+  insideBar,
+  interruption,
+} from '../zpci/rules';
 import { naturalPiece, nextPiece } from './rules';
 
 const EXIT: u32 = 1;
@@ -104,7 +114,7 @@ let answer: u32 = DONE;
 let faultPosition: u64 = 0;
 let tcgUnit: u32 = 0;
 let queued: u32 = 0;
-let lastBytes: u32 = 0;
+let faultBytes: u32 = 0;
 // Its counts.
 let instructions: u64 = 0;
 let exits: u64 = 0;
@@ -146,24 +156,30 @@ function setCursor(level: u32, position: u64, end: u64): void {
  * payload ring, congruent to the position modulo 16; read results will stand there.
  */
 export function beginAccess(slot: u32, barNumber: u32, busBase: u64, position: u64, bytes: u32): void {
-  beginTraffic();
+  resetAccess();
   data = stage(live() ? bytes : 0, <u32>position);
   fn = slot == SLOT_NONE ? 0 : functionAt(slot);
   bar = slot == SLOT_NONE ? 0 : barAt(fn, barNumber);
   base = slot == SLOT_NONE ? busBase : load<u64>(bar, BAR_BASE);
   start = position;
+  setCursor(0, position, position + bytes);
+  for (let level: u32 = 1; level < <u32>LEVELS; level++) setCursor(level, 0, 0);
+}
+
+/** Totals from 0: a new access, or another host call that is reported like one. */
+export function resetAccess(): void {
+  beginTraffic();
   fault = FAULT_NONE;
   answer = DONE;
+  faultPosition = 0;
   queued = 0;
-  lastBytes = 0;
+  faultBytes = 0;
   instructions = 0;
   exits = 0;
   systemCalls = 0;
   hostOperations = 0;
   calls = 0;
   bytesDone = 0;
-  setCursor(0, position, position + bytes);
-  for (let level: u32 = 1; level < <u32>LEVELS; level++) setCursor(level, 0, 0);
 }
 
 /** Runs until the access is done or the host has to drain something. */
@@ -194,7 +210,7 @@ export function summariseAccess(): void {
   put(ACCESS_FAULT, fault);
   put(ACCESS_ANSWER, answer);
   put(ACCESS_FAULT_POSITION, faultPosition);
-  put(ACCESS_LAST_OPERATION, lastBytes);
+  put(ACCESS_FAULT_BYTES, faultBytes);
 }
 
 /** Moves the cursors until the host level has a piece; false at the end of the access or at a fault. */
@@ -275,17 +291,18 @@ function checkInstruction(position: u64, bytes: u32): bool {
   if (check == CHECK_NATURAL) {
     // A register pair wants the alignment of one register.
     const unit: u32 = bytes > 8 ? 8 : bytes;
-    return <u32>position & (unit - 1) ? refuse(FAULT_ALIGNMENT, DONE, position) : true;
+    return <u32>position & (unit - 1) ? refuse(FAULT_ALIGNMENT, DONE, position, bytes) : true;
   }
   if (check == CHECK_64) {
-    if (<u32>position & 63) return refuse(FAULT_GENERAL_PROTECTION, DONE, position);
-    return bytes == 64 ? true : refuse(FAULT_SIZE, DONE, position);
+    if (<u32>position & 63) return refuse(FAULT_GENERAL_PROTECTION, DONE, position, bytes);
+    return bytes == 64 ? true : refuse(FAULT_SIZE, DONE, position, bytes);
   }
   const result = zpciAnswer(position, bytes, check == CHECK_ZPCI_BLOCK || bytes > 8);
-  return result == DONE ? true : refuse(FAULT_ZPCI, result, position);
+  return result == DONE ? true : refuse(FAULT_ZPCI, result, position, bytes);
 }
 
-function refuse(kind: u32, result: u32, position: u64): bool {
+function refuse(kind: u32, result: u32, position: u64, bytes: u32): bool {
+  faultBytes = bytes;
   fault = kind;
   answer = result;
   faultPosition = position;
@@ -306,7 +323,8 @@ function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
   if (form != DONE) return form;
   // Without a machine there is no BAR to end; region rules still hold.
   const barBytes = fn == 0 ? <u32>0xffffffff : load<u32>(bar, BAR_BYTES);
-  const target = checkTarget(flags, barBytes, position, bytes, regionValid());
+  if (!insideBar(barBytes, position, bytes)) return interruption(PE_OPERAND);
+  const target = flags & ZPCI_EMULATED ? checkRegion(<u32>position, bytes, regionValid()) : DONE;
   if (target == DONE && fn != 0) {
     const counter =
       fn +
@@ -386,7 +404,6 @@ function perform(position: u64, bytes: u32): void {
   const counting = param(PARAM_COUNTING);
   if (mode == MODE_LIST) recordOperation(position, bytes, OP_ACCESS);
   bytesDone += bytes;
-  lastBytes = bytes;
   if (counting & COUNT_HOST_OPERATIONS) hostOperations += 1;
   beginOperation();
   if (param(PARAM_REQUEST) == REQUEST_CALL) {

@@ -26,11 +26,47 @@ import { fmtTypeOf, hasData } from './kinds';
 /** Bits of DW0 that a completion copies from its request: TC, the three attributes, and the two high tag bits. */
 const COPIED_BITS: u32 = 0x00fc3000;
 
-/**
- * Pushes a memory request. `kind32` is the 32-bit kind; its 64-bit twin, one higher, is taken at or above 4 GiB (2.2.4.1).
- * `length` in DW, `enables` as in DW1, `ids` = requester << 16 | tag << 8, `bits` the attribute bits of DW0,
- * `payload` the address of byte 0 of the first DW.
- */
+/** Forms requests. A class, because only members may carry the decorator that puts them into the caller's loop. */
+export class Form {
+  /**
+   * Fills the descriptor at `at` with a memory request. `kind32` is the 32-bit kind; its 64-bit twin, one higher, is
+   * taken at or above 4 GiB (2.2.4.1). `length` in DW, `enables` as in DW1, `ids` = requester << 16 | tag << 8, `bits`
+   * the attribute bits of DW0, `payload` the address of byte 0 of the first DW. Returns the wire bytes.
+   */
+  // @ts-expect-error: decorator of AssemblyScript
+  @inline
+  static request(
+    at: usize,
+    kind32: u32,
+    address: u64,
+    length: u32,
+    enables: u32,
+    ids: u32,
+    bits: u32,
+    payload: usize,
+    cause: u32,
+  ): u32 {
+    const high = <u32>(address >> 32);
+    const low = <u32>address & ~3;
+    const wide: u32 = high != 0 ? 1 : 0;
+    const fmtType = fmtTypeOf(kind32 + wide);
+    const bytes = hasData(fmtType) ? length << 2 : 0;
+    const wire = TLP_OVERHEAD_BYTES + 12 + (wide << 2) + bytes;
+    store<u32>(at, (fmtType << 24) | bits | (length & 0x3ff), DESCRIPTOR_H0);
+    store<u32>(at, ids | enables, DESCRIPTOR_H1);
+    store<u32>(at, wide ? high : low, DESCRIPTOR_H2);
+    store<u32>(at, wide ? low : 0, DESCRIPTOR_H3);
+    store<u32>(at, <u32>payload, DESCRIPTOR_PAYLOAD);
+    store<u32>(at, bytes, DESCRIPTOR_BYTES);
+    // Kind, flags and slot in one store, the spare word with them: SLOT_NONE until the TLP is routed.
+    store<u64>(at, <u64>((kind32 + wide) | ((<u32>SLOT_NONE) << 16)), DESCRIPTOR_KIND);
+    store<u64>(at, 0, DESCRIPTOR_TICK);
+    store<u64>(at, <u64>cause | ((<u64>wire) << 32), DESCRIPTOR_CAUSE);
+    return wire;
+  }
+}
+
+/** Pushes a memory request; see `Form.request`. Returns its descriptor. */
 export function pushRequest(
   kind32: u32,
   address: u64,
@@ -42,23 +78,7 @@ export function pushRequest(
   cause: u32,
 ): usize {
   const at = pushDescriptor();
-  const high = <u32>(address >> 32);
-  const low = <u32>address & ~3;
-  const kind = kind32 + (high != 0 ? 1 : 0);
-  const fmtType = fmtTypeOf(kind);
-  const bytes = hasData(fmtType) ? length << 2 : 0;
-  store<u32>(at, (fmtType << 24) | bits | (length & 0x3ff), DESCRIPTOR_H0);
-  store<u32>(at, ids | enables, DESCRIPTOR_H1);
-  store<u32>(at, high != 0 ? high : low, DESCRIPTOR_H2);
-  store<u32>(at, high != 0 ? low : 0, DESCRIPTOR_H3);
-  store<u32>(at, <u32>payload, DESCRIPTOR_PAYLOAD);
-  store<u32>(at, bytes, DESCRIPTOR_BYTES);
-  // Kind, flags 0 and slot in one store: SLOT_NONE until the TLP is routed.
-  store<u32>(at, kind | (SLOT_NONE << 16), DESCRIPTOR_KIND);
-  store<u32>(at, 0, DESCRIPTOR_SPARE);
-  store<u64>(at, 0, DESCRIPTOR_TICK);
-  store<u32>(at, cause, DESCRIPTOR_CAUSE);
-  store<u32>(at, TLP_OVERHEAD_BYTES + (high != 0 ? 16 : 12) + bytes, DESCRIPTOR_WIRE);
+  Form.request(at, kind32, address, length, enables, ids, bits, payload, cause);
   return at;
 }
 

@@ -43,6 +43,8 @@ import {
   FIELD_TH,
   FIELD_TYPE,
   FIELD_WIRE_BYTES,
+  KIND_CAS64,
+  KIND_FETCHADD32,
   KIND_UNKNOWN,
   SHAPE_COMPLETION,
   SHAPE_CONFIG,
@@ -209,6 +211,13 @@ function clearVariant(block: usize): void {
   set(block, FIELD_LOWER_ADDRESS, 0);
 }
 
+/** Type field of a compare-and-swap. */
+const TYPE_CAS: u32 = 0x0e;
+
+function isAtomicOp(kind: u32): bool {
+  return kind >= <u32>KIND_FETCHADD32 && kind <= <u32>KIND_CAS64;
+}
+
 /**
  * The first Malformed TLP rule (2.2, 2.3) that the decoded TLP breaks, or DECODE_OK. `rest` is the number of bytes
  * behind the header, `digest` whether a digest DW is expected among them when TD is set, `mps` the receiver's
@@ -234,9 +243,13 @@ export function checkFields(block: usize, rest: u32, digest: bool, mps: u32, che
     const attributes = get(block, FIELD_TC) | get(block, FIELD_ATTR) | get(block, FIELD_AT);
     return length != 1 || lastBe != 0 || attributes != 0 ? DECODE_IO_CONFIG : DECODE_OK;
   }
-  if ((low & 0xfff) + (length << 2) > 4096) return DECODE_CROSS_4K;
-  // With TH the byte-enable field of a read is a steering tag (2.2.7.1).
-  if (checkEnables && !get(block, FIELD_TH) && !byteEnablesLegal(length, firstBe, lastBe, low)) {
+  const isAtomic = isAtomicOp(get(block, FIELD_KIND));
+  // A compare-and-swap carries two operands but touches one.
+  const isCas = (fmtType & 0x1f) == TYPE_CAS;
+  if ((low & 0xfff) + (length << (isCas ? 1 : 2)) > 4096) return DECODE_CROSS_4K;
+  // With TH the byte-enable field of a read is a steering tag (2.2.7.1); of atomics it is reserved (2.2.7).
+  const noEnables = isAtomic || (get(block, FIELD_TH) != 0 && !hasData(fmtType));
+  if (checkEnables && !noEnables && !byteEnablesLegal(length, firstBe, lastBe, low)) {
     return DECODE_BYTE_ENABLES;
   }
   return DECODE_OK;

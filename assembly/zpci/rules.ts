@@ -20,7 +20,6 @@ import {
   STATUS_ADDRESS_SPACE,
   STATUS_BLOCKED,
   ZPCI_DWORD_PAGE,
-  ZPCI_EMULATED,
   ZPCI_QUIRKS,
   ZPCI_RELAXED,
   ZPCI_RELAXED_MAXIMUM_PAGE,
@@ -93,14 +92,17 @@ export function blockPiece(offset: u32, left: u32): u32 {
   return min(aligned, left >= 8 ? 8 : (<u32>1) << (31 - clz(left)));
 }
 
+/** First half of step 9 of 2.7: BAR `barBytes` long (0: there is none) holds the range. */
+export function insideBar(barBytes: u32, offset: u64, length: u32): bool {
+  return offset < barBytes && length <= barBytes - <u32>offset;
+}
+
 /**
- * Step 9 of 2.7: the BAR holds the range, and an emulated region takes every piece of it. `barBytes` 0: no such BAR.
- * Native functions have no region rules; whatever the device makes of a TLP comes after the instruction.
+ * Second half of step 9: an emulated region takes every piece of the range. Native functions have no region rules;
+ * whatever the device makes of a TLP comes after the instruction.
  */
-export function checkTarget(flags: u32, barBytes: u32, offset: u64, length: u32, valid: u32): u32 {
-  if (barBytes == 0 || offset >= barBytes || length > barBytes - <u32>offset) return interruption(PE_OPERAND);
-  if (!(flags & ZPCI_EMULATED)) return DONE;
-  let at = <u32>offset;
+export function checkRegion(offset: u32, length: u32, valid: u32): u32 {
+  let at = offset;
   let left = length;
   while (left > 0) {
     const piece = blockPiece(at, left);

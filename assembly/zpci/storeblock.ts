@@ -5,9 +5,8 @@ import { callDevice, deviceCalls } from '../fabric/call';
 import { deliverAll } from '../fabric/deliver';
 import { barAt, functionAt } from '../fabric/functions';
 import { pushWrites } from '../fabric/request';
-import { beginTraffic } from '../fabric/traffic';
 import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
-import { recycle, stage } from '../kernel/rings';
+import { rewindRing, stage } from '../kernel/rings';
 import {
   BAR_BASE,
   BAR_BYTES,
@@ -16,6 +15,7 @@ import {
   BAR_VALID,
   FUNCTION_DEVICE_CALLS,
   FUNCTION_HANDLE,
+  FUNCTION_HOST_WIDTH,
   FUNCTION_MAXSTBL,
   FUNCTION_STORE_BLOCKS,
   FUNCTION_ZPCI_FLAGS,
@@ -25,18 +25,21 @@ import {
   PARAM_MODE,
   PCISTB_LENGTH_MASK,
   PE_ADDRESSING,
+  PE_OPERAND,
   PE_PRIVILEGED,
   STORE_FROM_MEMORY,
   STORE_PROBLEM_STATE,
   ZPCI_EMULATED,
+  ZPCI_INTERCEPTED,
 } from '../layout';
 import {
   blockPiece,
   checkBlockForm,
   checkBlockSpace,
+  checkRegion,
   checkState,
-  checkTarget,
   DONE,
+  insideBar,
   interruption,
   NO_FUNCTION,
 } from './rules';
@@ -67,7 +70,6 @@ function findFunction(handle: u32): usize {
 export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, offset: u64, source: u64): u32 {
   // The operand length has 13 bits; what stands above them is ignored.
   const length = lengthField & PCISTB_LENGTH_MASK;
-  beginTraffic();
   if (spaceAndFlags & STORE_PROBLEM_STATE) return interruption(PE_PRIVILEGED);
   if (handle >>> HANDLE_ENABLE_LG2 == 0) return NO_FUNCTION;
   const fn = findFunction(handle);
@@ -81,17 +83,31 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
   answer = checkBlockForm(flags, load<u32>(fn, FUNCTION_MAXSTBL), <u32>offset, length, <u32>source);
   if (answer != DONE) return answer;
   const bar = barAt(fn, space);
-  answer = checkTarget(flags, load<u32>(bar, BAR_BYTES), offset, length, load<u32>(bar, BAR_VALID));
-  if (answer != DONE) return answer;
-  const data = stage(length, <u32>offset);
+  const barBytes = load<u32>(bar, BAR_BYTES);
+  if (!insideBar(barBytes, offset, length)) return interruption(PE_OPERAND);
+  if (flags & ZPCI_EMULATED) {
+    answer = checkRegion(<u32>offset, length, load<u32>(bar, BAR_VALID));
+    if (answer != DONE) return answer;
+  }
+  let data: usize;
   if (spaceAndFlags & STORE_FROM_MEMORY) {
     // Also catches a source that wraps around: both sums stay below 2^64 only for addresses inside the memory.
     if (source >= hostBytes || length > hostBytes - <u32>source) return interruption(PE_ADDRESSING);
-    copyBytes(data, hostMemory + <usize>source, length);
+    data = hostMemory + <usize>source;
+    if (load<u32>(PARAMS, PARAM_MODE) != MODE_LIVE) {
+      // TLPs may point at the source itself only while nobody keeps them.
+      const from = data;
+      data = stage(length, <u32>offset);
+      copyBytes(data, from, length);
+    }
+  } else {
+    data = stage(length, <u32>offset);
   }
   if (length != 0) {
+    const address = load<u64>(bar, BAR_BASE) + offset;
     if (flags & ZPCI_EMULATED) callPieces(fn, bar, <u32>offset, length, data);
-    else sendBlock(load<u64>(bar, BAR_BASE) + offset, length, data);
+    else if (flags & ZPCI_INTERCEPTED) passOn(fn, address, <u32>offset, length, data);
+    else sendBlock(address, length, data);
   }
   store<f64>(fn, load<f64>(fn, FUNCTION_STORE_BLOCKS) + 1, FUNCTION_STORE_BLOCKS);
   return DONE;
@@ -101,7 +117,24 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
 function sendBlock(address: u64, length: u32, data: usize): void {
   pushWrites(KIND_MWR32, address, length, data, 0);
   deliverAll();
-  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) recycle();
+  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) rewindRing();
+}
+
+/** vfio: QEMU passes each doubleword on in a pwrite, and the host kernel cuts that to its own width (zpci.md 8.2). */
+function passOn(fn: usize, address: u64, offset: u32, length: u32, data: usize): void {
+  const width = load<u32>(fn, FUNCTION_HOST_WIDTH);
+  let done: u32 = 0;
+  while (done < length) {
+    const piece = blockPiece(offset + done, length - done);
+    // Pieces are naturally aligned powers of two: the kernel halves what is wider than it may be.
+    const step = width == 0 ? piece : min(piece, width);
+    for (let at: u32 = 0; at < piece; at += step) {
+      pushWrites(KIND_MWR32, address + done + at, step, data + done + at, 0);
+    }
+    done += piece;
+  }
+  deliverAll();
+  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) rewindRing();
 }
 
 /** Emulated: doubleword by doubleword in ascending order, each as the device calls its region wants. */

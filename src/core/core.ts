@@ -35,6 +35,29 @@ export interface AccessTotals {
   readonly fault: number;
   readonly answer: number;
   readonly faultOffset: number;
+  /** Length of its operand in bytes. */
+  readonly faultBytes: number;
+}
+
+/** Instantiates a core; anything that is not this package's module is a typed error. */
+async function instance(source: CoreSource | Promise<CoreSource> | undefined): Promise<WebAssembly.Exports> {
+  const what = source === undefined ? 'the bundled core' : 'core';
+  let exports: WebAssembly.Exports;
+  try {
+    exports = (await instantiate<CoreExports>(source ?? readWasm(), {})).instance.exports;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ZtlpError('malformed', `${what} cannot be loaded: ${reason}`, {
+      field: 'core',
+      value: source,
+      cause,
+    });
+  }
+  if (typeof exports.machineCreate === 'function') return exports;
+  throw new ZtlpError('malformed', `${what} is a WebAssembly module, but not the core of ztlp`, {
+    field: 'core',
+    value: source,
+  });
 }
 
 /** One WebAssembly instance with its views. Hot exports are called through `x`, never through the loader's wrappers. */
@@ -57,9 +80,8 @@ export class Core {
     hostBytes: number,
     barBytes: number,
   ): Promise<Core> {
-    const { instance } = await instantiate<CoreExports>(source ?? readWasm(), {});
     // The naked functions: the loader's wrappers cost several times the call.
-    const core = new Core(instance.exports as unknown as CoreExports);
+    const core = new Core((await instance(source)) as unknown as CoreExports);
     core.create(hostBytes, barBytes);
     return core;
   }
@@ -136,6 +158,7 @@ export class Core {
       fault: get(L.ACCESS_FAULT),
       answer: get(L.ACCESS_ANSWER),
       faultOffset: get(L.ACCESS_FAULT_POSITION),
+      faultBytes: get(L.ACCESS_FAULT_BYTES),
     };
   }
 

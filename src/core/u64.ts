@@ -24,7 +24,8 @@ export function low32(value: U64): number {
 
 /** High 32 bits, unsigned. */
 export function high32(value: U64): number {
-  return typeof value === 'number' ? Math.floor(value / TWO_32) : Number(value >> 32n);
+  if (typeof value !== 'number') return Number(value >> 32n);
+  return value < TWO_32 ? 0 : Math.floor(value / TWO_32);
 }
 
 /** The value of a pair: a number where it is exact, else a bigint. */

@@ -88,6 +88,9 @@ function checkSizes(field: string, sizes: AccessSizes | undefined): AccessSizes 
   for (const key of ['min', 'max'] as const) {
     if (![0, 1, 2, 4, 8].includes(sizes[key])) throw invalid(`${field}.${key}`, sizes[key], '0, 1, 2, 4, 8');
   }
+  const { unaligned } = sizes;
+  if (unaligned !== undefined && typeof unaligned !== 'boolean')
+    throw invalid(`${field}.unaligned`, unaligned, 'true, false');
   if (sizes.max !== 0 && sizes.min > sizes.max)
     throw invalid(`${field}.min`, sizes.min, `at most max (${sizes.max})`);
   return sizes;
@@ -106,6 +109,8 @@ class Layout {
 
   place(field: string, bar: BarDefinition, given: U64 | undefined): CheckedBar {
     if (!isObject(bar)) throw invalid(field, bar, 'a BAR definition { size, memory: true }');
+    if (bar.memory !== true)
+      throw invalid(`${field}.memory`, bar.memory, 'true: the core serves BARs as memory');
     const size = checkInteger(`${field}.size`, bar.size, 16, 2 ** 31);
     if ((size & (size - 1)) !== 0 && size !== 2 ** 31) throw invalid(`${field}.size`, size, 'a power of two');
     // A page at least, so that a 4 KiB frame never belongs to two functions.
@@ -132,6 +137,18 @@ class Layout {
   }
 }
 
+/** Addresses are a list, and each belongs to a BAR. */
+function checkAddresses(field: string, { addresses }: SlotConfig, device: DeviceModel): void {
+  if (addresses === undefined) return;
+  if (!Array.isArray(addresses))
+    throw invalid(`${field}.addresses`, addresses, 'a list with one address per BAR');
+  addresses.forEach((address, n) => {
+    if (address !== undefined && device.bars[n] === undefined) {
+      throw invalid(`${field}.addresses[${n}]`, address, 'nothing: the device has no such BAR');
+    }
+  });
+}
+
 function checkSlot(index: number, slot: SlotConfig, base: Options, layout: Layout): CheckedSlot {
   const field = `slots[${index}]`;
   if (!isObject(slot)) throw invalid(field, slot, 'an object with a device');
@@ -142,6 +159,10 @@ function checkSlot(index: number, slot: SlotConfig, base: Options, layout: Layou
   if (device.bars.length > L.BAR_COUNT) {
     throw invalid(`${field}.device.bars`, device.bars.length, `at most ${L.BAR_COUNT} BARs`);
   }
+  if (typeof device.name !== 'string') throw invalid(`${field}.device.name`, device.name, 'a text');
+  checkInteger(`${field}.device.vendorId`, device.vendorId, 0, 0xffff);
+  checkInteger(`${field}.device.deviceId`, device.deviceId, 0, 0xffff);
+  checkAddresses(field, slot, device);
   const bars = device.bars.map((bar: BarDefinition | undefined, n: number) =>
     bar === undefined ? undefined : layout.place(`${field}.bars[${n}]`, bar, slot.addresses?.[n]),
   );

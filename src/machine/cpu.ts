@@ -71,17 +71,25 @@ export interface CpuParts {
   readonly trace: TlpTrace;
 }
 
-const MAX_HANDLE = 0xffff_ffff;
 const LINE = 64;
+
+/** The shift keeps exactly the integers that 32 bits can hold. */
+function isU32(value: number): boolean {
+  return typeof value === 'number' && value >>> 0 === value;
+}
 
 export class Cpu {
   private readonly core: Core;
   private readonly parts: CpuParts;
-  /** Function whose options stand in the parameter block. */
-  private prepared: PciFunction | undefined;
+  /** Handle whose function's port options stand in the parameter block; -1: nobody's. */
+  private preparedHandle = -1;
+  private readonly hasPcistb: boolean;
+  private readonly trace: TlpTrace;
 
   constructor(parts: CpuParts) {
     this.core = parts.core;
+    this.trace = parts.trace;
+    this.hasPcistb = parts.platform === 's390x';
     this.parts = parts;
   }
 
@@ -134,18 +142,18 @@ export class Cpu {
     const access = { op, bytes: span.bytes, block };
     const options = withPath(path, fn);
     const plan = planOf(path, access, options);
-    // An access that is not itself combining closes the write-combining buffers first (access-paths.md 2).
-    if (path.platform === 'x86-64' && path.id !== 'x86-wc-line') this.wcFence(fn);
-    this.prepared = undefined;
-    const mode = this.parts.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE;
+    // Every other access of an x86 CPU closes the write-combining buffers first, so that stores keep their order.
+    if (path.platform === 'x86-64') this.wcFence(fn);
+    this.preparedHandle = -1;
+    const mode = this.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE;
     setParams(this.core, { access, plan, options, mode, sourceAddress });
-    const isBlock = plan.check === L.CHECK_ZPCI_BLOCK || (plan.check === L.CHECK_ZPCI && op === 'write');
+    const alwaysBlock = plan.check === L.CHECK_ZPCI_BLOCK;
     const run = (): AccessResult => {
       this.core.x.accessBegin(fn.slot, input.bar, 0, 0, span.offset, 0, span.bytes);
-      while (this.core.x.run() === L.RUN_HOST) this.parts.trace.drain();
-      this.parts.trace.drain();
+      while (this.core.x.run() === L.RUN_HOST) this.trace.drain();
+      this.trace.drain();
       const totals = this.core.totals();
-      return { fault: faultOf(totals, isBlock), totals };
+      return { fault: faultOf(totals, alwaysBlock), totals };
     };
     return { at: this.core.stagedAt(span.offset) + (offset - span.offset), run };
   }
@@ -185,33 +193,20 @@ export class Cpu {
    */
   pcistb(input: PcistbInput): ZpciAnswer {
     const { fh, as, length, offset, source } = input;
-    if (!Number.isInteger(fh) || fh < 0 || fh > MAX_HANDLE)
-      throw invalid('fh', fh, 'a 32-bit function handle');
-    if (!Number.isInteger(as) || as < 0 || as > 15) throw invalid('as', as, 'an integer from 0 to 15');
-    if (!Number.isInteger(length) || length < 0 || length > 0xffff_ffff) {
-      throw invalid('length', length, 'an integer; its low 13 bits are the operand length');
-    }
-    if (this.parts.platform !== 's390x') {
-      throw new ZtlpError(
-        'invalid-value',
-        `PCISTB is an s390x instruction, this machine is ${this.parts.platform}`,
-        {
-          field: 'platform',
-          value: this.parts.platform,
-          allowed: 's390x',
-        },
-      );
-    }
+    if (!isU32(fh)) throw invalid('fh', fh, 'a 32-bit function handle');
+    if (!isU32(as) || as > 15) throw invalid('as', as, 'an integer from 0 to 15');
+    if (!isU32(length)) throw invalid('length', length, 'an integer; its low 13 bits are the operand length');
+    if (!this.hasPcistb) throw this.notS390();
     checkU64('offset', offset);
-    this.prepareFor(fh);
+    if (fh !== this.preparedHandle) this.prepareFor(fh);
     let flags = as | (input.problemState === true ? L.STORE_PROBLEM_STATE : 0);
     let address: U64;
-    if (source instanceof Uint8Array) {
-      address = checkU64('sourceAddress', input.sourceAddress ?? 0);
-      this.stageSource(source, length & L.PCISTB_LENGTH_MASK, low32(offset));
-    } else {
+    if (typeof source === 'number' || typeof source === 'bigint') {
       address = checkU64('source', source);
       flags |= L.STORE_FROM_MEMORY;
+    } else {
+      address = checkU64('sourceAddress', input.sourceAddress ?? 0);
+      this.stageSource(source, length & L.PCISTB_LENGTH_MASK, low32(offset));
     }
     const packed = this.core.x.pcistb(
       fh,
@@ -222,11 +217,21 @@ export class Cpu {
       low32(address),
       high32(address),
     );
-    if (this.parts.trace.enabled) this.parts.trace.drain();
+    this.trace.drain();
     return unpackAnswer(packed >>> 0, ILC_PCISTB);
   }
 
+  private notS390(): ZtlpError {
+    const { platform } = this.parts;
+    return new ZtlpError('invalid-value', `PCISTB is an s390x instruction, this machine is ${platform}`, {
+      field: 'platform',
+      value: platform,
+      allowed: 's390x',
+    });
+  }
+
   private stageSource(source: Uint8Array, length: number, offset: number): void {
+    if (!(source instanceof Uint8Array)) throw invalid('source', source, 'a Uint8Array or a guest address');
     if (source.length < length) throw invalid('source', source, `at least ${length} bytes`, 'out-of-range');
     this.core.u8.set(
       source.length === length ? source : source.subarray(0, length),
@@ -236,8 +241,6 @@ export class Cpu {
 
   /** Puts the options of the addressed function's port into the parameter block. */
   private prepareFor(fh: number): void {
-    const last = this.prepared;
-    if (last !== undefined && last.handle === fh) return;
     const fn = this.parts.functions.find((candidate) => candidate.handle === fh);
     if (fn === undefined) return; // no such function: the core answers before it looks at options
     this.preparePort(fn);
@@ -248,14 +251,15 @@ export class Cpu {
     this.core.setParam(L.PARAM_OP, L.OPERATION_WRITE);
     this.core.setParam(L.PARAM_REQUESTER, 0);
     this.core.setParam(L.PARAM_HEADER_BITS, 0);
+    this.core.setParam(L.PARAM_UNCUT, 0);
     this.core.setParam(L.PARAM_DESCENDING, fn.options.wcChunkOrder === 'descending' ? 1 : 0);
-    this.core.setParam(L.PARAM_MODE, this.parts.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE);
-    this.prepared = fn;
+    this.core.setParam(L.PARAM_MODE, this.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE);
+    this.preparedHandle = fn.handle;
   }
 
   /** The parameter block has to be written again before the next PCI instruction. */
   forgetPort(): void {
-    this.prepared = undefined;
+    this.preparedHandle = -1;
   }
 
   /**
@@ -280,7 +284,7 @@ export class Cpu {
       this.core.x.wcStore(low32(address), high32(address), bytes, staged + done);
       done += bytes;
     }
-    this.parts.trace.drain();
+    this.trace.drain();
     return this.core.totals();
   }
 
@@ -292,7 +296,7 @@ export class Cpu {
     );
     this.core.x.wcBegin(0, 0);
     this.core.x.wcFence();
-    this.parts.trace.drain();
+    this.trace.drain();
     return this.core.totals();
   }
 

@@ -59,6 +59,8 @@ export class PciFunction {
   private readonly core: Core;
   private readonly config: CheckedSlot;
   private current: FunctionState = 'enabled';
+  /** Enable bit of the handle. A permanent error leaves it as it was (zpci.md 1.2). */
+  private hasEnableBit = true;
 
   constructor(core: Core, slot: number, config: CheckedSlot) {
     this.core = core;
@@ -80,7 +82,7 @@ export class PciFunction {
   /** zPCI function handle as a guest has to give it now: index, software-handled marker, enable bit (zpci.md 1.1). */
   get handle(): number {
     const bare = modeFacts(this.options.zpciMode).marker | this.config.handleIndex;
-    return NOT_ENABLED.has(this.current) ? bare : (bare + ENABLE_BIT) % 2 ** 32;
+    return this.hasEnableBit ? bare + ENABLE_BIT : bare;
   }
 
   get state(): FunctionState {
@@ -89,8 +91,9 @@ export class PciFunction {
 
   /** Sets the zPCI state as firmware, errors and recovery would; the handle's enable bit follows. */
   set state(state: FunctionState) {
-    if (STATES[state] === undefined) throw invalid('state', state, Object.keys(STATES).join(', '));
+    if (!Object.hasOwn(STATES, state)) throw invalid('state', state, Object.keys(STATES).join(', '));
     this.current = state;
+    if (state !== 'permanent-error') this.hasEnableBit = !NOT_ENABLED.has(state);
     this.set(L.FUNCTION_STATE, STATES[state]);
     this.set(L.FUNCTION_HANDLE, this.handle);
   }
@@ -138,6 +141,8 @@ export class PciFunction {
     this.set(L.FUNCTION_ID, (1 << 8) | (this.slot << 3)); // bus 1, device = slot, function 0
     this.set(L.FUNCTION_ZPCI_FLAGS, zpciFlags(this.options));
     this.set(L.FUNCTION_MAXSTBL, this.options.maxstbl);
+    const { vfioGeneration, vfioWidth } = this.options;
+    this.set(L.FUNCTION_HOST_WIDTH, vfioWidth === 'preserve' ? 0 : vfioGeneration === 1 ? 4 : 8);
     this.config.bars.forEach((bar, n) => {
       if (bar !== undefined) this.writeBar(L.FUNCTION_BARS + n * L.BAR_STRIDE, bar);
     });

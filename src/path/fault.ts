@@ -22,11 +22,12 @@ const TEXTS: Readonly<Record<number, Pick<Fault, 'kind' | 'text'>>> = {
   [L.FAULT_SIZE]: { kind: 'size', text: 'the instruction stores exactly 64 bytes' },
 };
 
-/** The fault of an access, or undefined when it ran to its end. */
-export function faultOf(totals: AccessTotals, isBlock: boolean): Fault | undefined {
+/** The fault of an access, or undefined when it ran to its end. `alwaysBlock`: the path uses PCISTB for any length. */
+export function faultOf(totals: AccessTotals, alwaysBlock: boolean): Fault | undefined {
   if (totals.fault === L.FAULT_NONE) return undefined;
   const known = TEXTS[totals.fault];
   if (known !== undefined) return { ...known, offset: totals.faultOffset, answer: null };
+  const isBlock = alwaysBlock || totals.faultBytes > 8;
   const answer = unpackAnswer(totals.answer, isBlock ? ILC_PCISTB : ILC_PCISTG);
   return { kind: 'zpci', text: describeAnswer(answer), offset: totals.faultOffset, answer };
 }

@@ -48,6 +48,9 @@ export function packSizes(sizes: AccessSizes): number {
 /** Accesses of 1 to 8 bytes, aligned: what vfio regions and the default BAR accept. */
 export const DEFAULT_SIZES: AccessSizes = { min: 1, max: 8, unaligned: false };
 
+/** A load or store of up to a doubleword is one request, also across a multiple of MPS (zpci.md 8.4). */
+const UNCUT_BYTES = 8;
+
 export interface ParamsInput {
   readonly access: PathAccess;
   readonly plan: Plan;
@@ -84,5 +87,6 @@ export function setParams(core: Core, input: ParamsInput): void {
   core.setParam(L.PARAM_REGION_VALID, packSizes(DEFAULT_SIZES));
   core.setParam(L.PARAM_REGION_IMPL, packSizes(DEFAULT_SIZES));
   core.setParam(L.PARAM_COALESCED, options.coalescedMmio ? 1 : 0);
+  core.setParam(L.PARAM_UNCUT, UNCUT_BYTES);
   core.setParam(L.PARAM_MODE, input.mode);
 }

@@ -76,7 +76,7 @@ interface Prepared {
   readonly base: U64;
   readonly shortCount: number | undefined;
   readonly error: 'EINVAL' | undefined;
-  readonly isBlock: boolean;
+  readonly alwaysBlock: boolean;
 }
 
 /** Checks the input and fills the parameter block of the shared core. */
@@ -96,8 +96,10 @@ function prepare(id: string, input: SplitInput, mode: number, limit: number): Pr
   const plan = planOf(path, access, options);
   const params: ParamsInput = { access, plan, options, mode, sourceAddress, excluded };
   setParams(sharedCore(), params);
-  const isBlock = plan.check === L.CHECK_ZPCI_BLOCK || (plan.check === L.CHECK_ZPCI && op === 'write');
-  return { span, base, shortCount: bytes < input.bytes ? bytes : undefined, error, isBlock };
+  // Every listing counts its tags from 0, whatever came before it.
+  sharedCore().x.tagNext(0);
+  const alwaysBlock = plan.check === L.CHECK_ZPCI_BLOCK;
+  return { span, base, shortCount: bytes < input.bytes ? bytes : undefined, error, alwaysBlock };
 }
 
 /**
@@ -107,7 +109,7 @@ function prepare(id: string, input: SplitInput, mode: number, limit: number): Pr
  */
 export function splitAccess(id: string, input: SplitInput): SplitResult {
   const core = sharedCore();
-  const { span, base, shortCount, error, isBlock } = prepare(id, input, L.MODE_LIST, L.ACCESS_BYTES);
+  const { span, base, shortCount, error, alwaysBlock } = prepare(id, input, L.MODE_LIST, L.ACCESS_BYTES);
   const accesses: Span[] = [];
   const skipped: Span[] = [];
   const tlps: Tlp[] = [];
@@ -134,7 +136,7 @@ export function splitAccess(id: string, input: SplitInput): SplitResult {
     filledFF: input.op === 'read' ? skipped : [],
     shortCount,
     error,
-    fault: faultOf(totals, isBlock),
+    fault: faultOf(totals, alwaysBlock),
     totals,
   };
 }
@@ -148,10 +150,10 @@ export function countAccess(
   input: SplitInput,
 ): { totals: AccessTotals; fault: Fault | undefined } {
   const core = sharedCore();
-  const { span, base, error, isBlock } = prepare(id, input, L.MODE_COUNT, COUNT_LIMIT);
+  const { span, base, error, alwaysBlock } = prepare(id, input, L.MODE_COUNT, COUNT_LIMIT);
   const bytes = error === undefined ? span.bytes : 0;
   core.x.accessBegin(L.SLOT_NONE, 0, low32(base), high32(base), span.offset, 0, bytes);
   core.x.run();
   const totals = core.totals();
-  return { totals, fault: faultOf(totals, isBlock) };
+  return { totals, fault: faultOf(totals, alwaysBlock) };
 }

@@ -108,6 +108,8 @@ export function splitRequest(input: TransferInput): Tlp[] {
   const core = sharedCore();
   const address = checkU64('address', input.address);
   const bytes = integer('bytes', input.bytes, 0, L.ACCESS_BYTES);
+  if (BigInt(address) + BigInt(bytes) > 1n << 64n)
+    throw invalid('bytes', bytes, 'an end within 64 bits', 'out-of-range');
   if (input.op !== 'read' && input.op !== 'write') throw invalid('op', input.op, 'read, write');
   setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options ?? {})));
   core.setParam(L.PARAM_OP, input.op === 'read' ? L.OPERATION_READ : L.OPERATION_WRITE);
@@ -115,6 +117,7 @@ export function splitRequest(input: TransferInput): Tlp[] {
   core.setParam(L.PARAM_REQUESTER, integer('requester', input.requester ?? 0, 0, 0xffff));
   core.setParam(L.PARAM_HEADER_BITS, headerBits(integer('tc', input.tc ?? 0, 0, 7), input.attr ?? {}));
   core.setParam(L.PARAM_MODE, L.MODE_LIST);
+  core.setParam(L.PARAM_UNCUT, 0);
   core.setParam(L.PARAM_COUNTING, 0);
   core.setParam(L.PARAM_CHECK, L.CHECK_NONE);
   for (let level = 0; level < L.LEVELS; level++) core.setParam(L.PARAM_RULES + 4 * level, L.RULE_WHOLE);
@@ -129,7 +132,10 @@ export function splitRequest(input: TransferInput): Tlp[] {
     core.drain(collect);
     return tlps;
   }
-  core.x.accessBegin(L.SLOT_NONE, 0, 0, 0, low32(address), high32(address), bytes);
+  // The position starts within its page, so that a transfer may end at the last byte of the address space.
+  const inPage = low32(address) % L.PAGE_BYTES;
+  const base = low32(address) - inPage;
+  core.x.accessBegin(L.SLOT_NONE, 0, base, high32(address), inPage, 0, bytes);
   let answer: number;
   do {
     answer = core.x.run();
