@@ -18,7 +18,7 @@ const USAGE_CODES: ReadonlySet<string> = new Set(['invalid-value', 'unknown-name
 export function withCommonFlags(command: Command): Command {
   return command
     .option('--json', 'print JSON instead of tables')
-    .option('--quiet', 'print the result only: no headline, notes or progress');
+    .option('--quiet', 'leave out headlines, notes and progress');
 }
 
 /** Colour only on a terminal, never with NO_COLOR (https://no-color.org) or TERM=dumb. */
@@ -57,7 +57,9 @@ export function endOnClosedPipe(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error) => {
       if (isClosedPipe(error)) process.exit(0);
-      throw error;
+      // A full disk, for instance. On stderr itself there is nobody left to tell.
+      if (stream === process.stdout) process.stderr.write(`ztlp: cannot write: ${oneLine(error.message)}\n`);
+      process.exit(EXIT_DATA);
     });
   }
 }

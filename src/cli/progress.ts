@@ -19,7 +19,14 @@ export function progress(label: string, quiet = false): Progress {
         const format =
           total === undefined ? `${label} {value} MiB` : `${label} {bar} {value}/{total} MiB  {eta} s left`;
         bar = new SingleBar(
-          { format, stream: process.stderr, clearOnComplete: true, hideCursor: true },
+          {
+            format,
+            stream: process.stderr,
+            clearOnComplete: true,
+            // Nothing to put back when Ctrl-C ends the program: no hidden cursor, no changed wrapping.
+            linewrap: true,
+            hideCursor: false,
+          },
           Presets.shades_classic,
         );
         bar.start(total === undefined ? 1 : Math.ceil(total / MIB), 0);

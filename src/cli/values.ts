@@ -47,7 +47,11 @@ export function asUsage<T>(check: () => T): T {
   try {
     return check();
   } catch (error) {
-    if (error instanceof ZtlpError) throw new InvalidArgumentError(error.message);
+    if (error instanceof ZtlpError) {
+      // The flag and its value are named already; a wrong name needs the whole message.
+      const isValue = error.code === 'invalid-value' && error.allowed !== undefined;
+      throw new InvalidArgumentError(isValue ? `Allowed: ${error.allowed}.` : error.message);
+    }
     throw error;
   }
 }

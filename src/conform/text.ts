@@ -51,6 +51,9 @@ function fileText(file: FileReport, style: Style, options: ConformTextOptions): 
       ),
     );
   }
+  if (!options.quiet && file.groups.some((group) => group.name === 'unsupported')) {
+    parts.push(style.dim('unsupported: not built in this version; not run, and counted as disagreeing'));
+  }
   return parts.join('\n\n');
 }
 

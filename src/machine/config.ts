@@ -1,7 +1,7 @@
 /** Checks a machine configuration once, at the edge, and fills in what is left out. */
 import * as L from '../../assembly/layout.js';
 import type { AccessSizes, BarDefinition, DeviceModel } from '../base/device.js';
-import { invalid } from '../base/errors.js';
+import { invalid, ZtlpError } from '../base/errors.js';
 import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
 import type { CoreSource } from '../core/core.js';
 import { add64, checkU64, type U64 } from '../core/u64.js';
@@ -72,9 +72,16 @@ function isObject(value: unknown): boolean {
 
 function checkKeys(field: string, value: object, known: ReadonlySet<string>): void {
   for (const key of Object.keys(value)) {
-    if (!known.has(key))
-      throw invalid(field === '' ? key : `${field}.${key}`, value, [...known].join(', '), 'unknown-name');
+    if (!known.has(key)) throw unknownKey(field, key, known);
   }
+}
+
+function unknownKey(field: string, key: string, known: ReadonlySet<string>): ZtlpError {
+  const name = field === '' ? key : `${field}.${key}`;
+  return new ZtlpError('unknown-name', `${name} is not a field of the configuration`, {
+    field: name,
+    allowed: [...known].join(', '),
+  });
 }
 
 function checkInteger(field: string, value: unknown, min: number, max: number): number {

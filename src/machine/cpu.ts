@@ -192,6 +192,7 @@ export class Cpu {
    * 2.7 and 3.1. Bytes that are in place when it returns: all of them with cc 0, none otherwise.
    */
   pcistb(input: PcistbInput): ZpciAnswer {
+    if (typeof input !== 'object' || input === null) throw invalid('input', input, 'an object of operands');
     const { fh, as, length, offset, source } = input;
     if (!isU32(fh)) throw invalid('fh', fh, 'a 32-bit function handle');
     if (!isU32(as) || as > 15) throw invalid('as', as, 'an integer from 0 to 15');

@@ -71,6 +71,7 @@ function notes(report: WidthsReport): string[] {
     costs.preset === 'example'
       ? `costs: ${values} (an assumption for illustration; no source gives these values)`
       : `costs: ${values}${instructionNs + exitNs + syscallNs + hostOpNs === 0 ? ' (software is free: try --costs example)' : ''}`,
+    'TLPs and bytes of requests and completions; payload: whole DWs; wire ns: both directions added; eff: bytes asked for / wire',
     `total = larger of wire time and operations x cost + wire time of the last operation; ratio to ${report.baseline}`,
   ];
   if (report.op === 'read')
@@ -81,8 +82,9 @@ function notes(report: WidthsReport): string[] {
       .map((row) => `${row.path} ${group(row.deviceCalls)}`);
     lines.push(`device calls of the emulator instead of TLPs: ${calls.join(', ')}`);
   }
-  if (report.options.length > 0) {
-    lines.push(`options: ${report.options.map(({ name, value }) => `${name}=${value}`).join(', ')}`);
+  const options = Object.entries(report.options);
+  if (options.length > 0) {
+    lines.push(`options given: ${options.map(([name, value]) => `${name}=${value}`).join(', ')}`);
   }
   return lines;
 }

@@ -1,7 +1,7 @@
 /** The access-width comparison: what one block costs along every path, as counts, wire bytes and time. */
 import { invalid, ZtlpError } from '../base/errors.js';
 import { type Link, parseLink, wireNs } from '../base/link.js';
-import { COST_PRESETS, nonDefault, type OptionDifference, type OptionInput } from '../base/options.js';
+import { COST_PRESETS, type OptionInput } from '../base/options.js';
 import type { AccessTotals } from '../core/core.js';
 import { ready } from '../core/shared.js';
 import type { U64 } from '../core/u64.js';
@@ -65,8 +65,8 @@ export interface WidthsReport {
     readonly syscallNs: number;
     readonly hostOpNs: number;
   };
-  /** Options that are not at their default, apart from the costs. */
-  readonly options: readonly OptionDifference[];
+  /** Options given, apart from the costs; they go over what a path's name implies. */
+  readonly options: OptionInput;
   readonly baseline: PathId;
   readonly rows: readonly WidthsRow[];
 }
@@ -214,7 +214,7 @@ export async function compareWidths(input: WidthsInput = {}): Promise<WidthsRepo
     offset: checked.offset,
     link: link.name,
     costs: { preset, ...costs },
-    options: nonDefault(options),
+    options,
     baseline: BASELINE,
     rows: rows.map((row) => ({
       ...row,

@@ -181,6 +181,7 @@ function putCrc(out: Uint8Array, at: number, crc: number): void {
 
 /** Stages bytes in the wire scratch; they must fit the largest TLP. */
 function stage(core: Core, bytes: Uint8Array): void {
+  if (!(bytes instanceof Uint8Array)) throw invalid('bytes', bytes, 'a Uint8Array');
   if (bytes.length > L.WIRE_BYTES - L.WIRE_LEAD) {
     throw invalid('bytes', bytes, `at most ${L.WIRE_BYTES - L.WIRE_LEAD} bytes`, 'malformed');
   }
@@ -200,8 +201,8 @@ export function lcrc(bytes: Uint8Array, sequence: number): Uint8Array {
 /** ECRC of `bytes` (header and data): the four bytes as on the wire. Type[0] and EP count as 1 (2.7.1). */
 export function ecrc(bytes: Uint8Array): Uint8Array {
   const core = sharedCore();
-  if (bytes.length < 4) throw invalid('bytes', bytes, 'a whole header', 'malformed');
   stage(core, bytes);
+  if (bytes.length < 12) throw invalid('bytes', bytes, 'a whole header', 'malformed');
   const out = new Uint8Array(4);
   putCrc(out, 0, core.x.tlpEcrc(bytes.length));
   return out;

@@ -61,8 +61,8 @@ describe('ztlp widths', () => {
 
   it('names options that are not at their default', async () => {
     const { stdout } = await ztlp(['widths', '--mps', '128', '--option', 'chunking=old']);
-    expect(stdout).toMatch(/options: .*chunking=old/);
-    expect(stdout).toMatch(/options: .*mps=128/);
+    expect(stdout).toMatch(/options given: .*chunking=old/);
+    expect(stdout).toMatch(/options given: .*mps=128/);
     expect(stdout).toMatch(/^zpci-pcistb +1 +0 +0 +1 +32 /m);
   });
 
@@ -234,7 +234,7 @@ describe('the examples', () => {
     expect(code).toBe(0);
     const lines = stdout.trim().split('\n');
     expect(lines).toEqual([
-      'one PCISTB: 0 16 TLPs, 4480 wire bytes',
+      'one PCISTB: cc 0 and 16 TLPs, 4480 wire bytes',
       '4-byte split: 1024 TLPs, 28672 wire bytes',
     ]);
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
