@@ -33,7 +33,6 @@ export class Form {
    * taken at or above 4 GiB (2.2.4.1). `length` in DW, `enables` as in DW1, `ids` = requester << 16 | tag << 8, `bits`
    * the attribute bits of DW0, `payload` the address of byte 0 of the first DW. Returns the wire bytes.
    */
-  // @ts-expect-error: decorator of AssemblyScript
   @inline
   static request(
     at: usize,
