@@ -4,7 +4,7 @@ import type { DeviceModel } from '../base/device.js';
 import type { Options } from '../base/options.js';
 import { Core } from '../core/core.js';
 import type { Platform } from '../path/table.js';
-import { KIND_NAMES } from '../tlp/codec.js';
+import { KIND_NAMES } from '../tlp/kinds.js';
 import { type CheckedConfig, checkConfig, type MachineConfig } from './config.js';
 import { Cpu } from './cpu.js';
 import { type FunctionStats, PciFunction } from './function.js';

@@ -21,7 +21,12 @@ export function requestFor({ at, bytes }: Piece): Enables {
     return bits;
   };
   const length = lastDw - firstDw + 1;
-  return { address: 4 * firstDw, length, firstBe: enables(firstDw), lastBe: length === 1 ? 0 : enables(lastDw) };
+  return {
+    address: 4 * firstDw,
+    length,
+    firstBe: enables(firstDw),
+    lastBe: length === 1 ? 0 : enables(lastDw),
+  };
 }
 
 /** A request as the sheets print it, `address:dw/first.last` in hexadecimal but for the length; relative to `base`. */
@@ -45,7 +50,8 @@ export function coverage(requests: readonly Enables[], from: number | bigint, by
       for (let k = 0; k < 4; k++) {
         if (((bits >> k) & 1) === 0) continue;
         const at = start + 4 * dw + k;
-        if (at < 0 || at >= bytes) throw new Error(`${label(request, from)} enables byte ${at} of 0..${bytes - 1}`);
+        if (at < 0 || at >= bytes)
+          throw new Error(`${label(request, from)} enables byte ${at} of 0..${bytes - 1}`);
         counts[at] = (counts[at] ?? 0) + 1;
       }
     }
