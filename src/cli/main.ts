@@ -3,6 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { conformCommand } from './commands/conform.js';
+import { decodeCommand } from './commands/decode.js';
+import { encodeCommand } from './commands/encode.js';
 import { replayCommand } from './commands/replay.js';
 import { widthsCommand } from './commands/widths.js';
 import { EXIT_USAGE, endOnClosedPipe, report } from './output.js';
@@ -12,6 +14,7 @@ Examples:
   $ ztlp widths                                  a 4 KiB block along every access path
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
+  $ ztlp decode 40000001 0100000f fe000000 12345678  a TLP as a table of its fields
 
 Exit codes: 0 done, 1 data that cannot be used or disagrees, 2 wrong call.`;
 
@@ -41,7 +44,13 @@ function program(): Command {
     .description('What happens on the bus, and how long it takes, when software touches a PCI device.')
     .version(version(), '-V, --version')
     .addHelpText('after', EXAMPLES);
-  for (const command of [widthsCommand(), replayCommand(), conformCommand()])
+  for (const command of [
+    widthsCommand(),
+    replayCommand(),
+    decodeCommand(),
+    encodeCommand(),
+    conformCommand(),
+  ])
     root.addCommand(strict(command));
   return root;
 }

@@ -1,7 +1,13 @@
 /** Reads the values that people type on a command line. Every mistake is a usage error with what is allowed. */
 import { InvalidArgumentError } from 'commander';
 import { ZtlpError } from '../base/errors.js';
-import { checkOption, type OptionInput, type OptionName, parseOption, refuseUnbuilt } from '../base/options.js';
+import {
+  checkOption,
+  type OptionInput,
+  type OptionName,
+  parseOption,
+  refuseUnbuilt,
+} from '../base/options.js';
 
 const UNITS: Readonly<Record<string, number>> = {
   '': 1,

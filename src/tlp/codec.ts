@@ -14,7 +14,7 @@ import type { Malformed, Tlp, TlpInput, TlpPrefix, TlpType } from './types.js';
 const FLOWS = ['P', 'NP', 'CPL'] as const;
 
 function kindOf(input: TlpInput, address: U64): number {
-  const kinds = KINDS[input.type];
+  const kinds = Object.hasOwn(KINDS, String(input.type)) ? KINDS[input.type] : undefined;
   if (kinds === undefined) throw invalid('type', input.type, TLP_TYPES.join(', '), 'unknown-name');
   const high = high32(address) !== 0;
   const wide = kinds[1];

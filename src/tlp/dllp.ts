@@ -111,7 +111,7 @@ function contentOf(dllp: Dllp): number {
 }
 
 function byte0Of(dllp: Dllp): number {
-  const type = TYPES[dllp.type];
+  const type = Object.hasOwn(TYPES, String(dllp.type)) ? TYPES[dllp.type] : undefined;
   if (type === undefined) throw invalid('type', dllp.type, DLLP_TYPES.join(', '), 'unknown-name');
   if (!('flow' in dllp)) return type;
   const flow = FLOWS.indexOf(dllp.flow);

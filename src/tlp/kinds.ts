@@ -25,16 +25,13 @@ export const KINDS: Readonly<Record<TlpType, readonly [number, number?]>> = {
   DMWr: [L.KIND_DMWR32, L.KIND_DMWR64],
 };
 
-/** Type by kind number. */
+/** Type by the kind number of the core: 32-bit and 64-bit forms share one. */
 export const TYPES: readonly TlpType[] = (
   Object.entries(KINDS) as [TlpType, readonly [number, number?]][]
 ).reduce<TlpType[]>((list, [type, kinds]) => {
   for (const kind of kinds) if (kind !== undefined) list[kind] = type;
   return list;
 }, []);
-
-/** Type names by the kind number of the core: 32-bit and 64-bit forms share one. */
-export const KIND_NAMES: readonly string[] = TYPES;
 
 /** Every TLP type, in the order of the specification's table. */
 export const TLP_TYPES = Object.keys(KINDS) as readonly TlpType[];
