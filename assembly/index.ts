@@ -27,6 +27,7 @@ import {
   stage,
 } from './kernel/rings';
 import {
+  DECODE_OK,
   PLACE_ACCESS,
   PLACE_BAR_MEMORY,
   PLACE_COUNTERS,
@@ -44,8 +45,11 @@ import { combineFence, combineStore, configureCombining, resetCombining } from '
 import { listReadCompletions } from './path/completions';
 import { beginAccess, resetAccess, runAccess, summariseAccess } from './path/engine';
 import { byteEnables, enabledBytes, firstOffset, lastOffset, lengthDw } from './tlp/bytes';
-import { ecrc, lcrc } from './tlp/crc';
-import { checkFields, decodeHeader, encodeHeader } from './tlp/header';
+import { checkFields } from './tlp/check';
+import { crc32, ecrc, lcrc } from './tlp/crc';
+import { crc16 } from './tlp/dllp';
+import { decodeHeader, encodeHeader } from './tlp/header';
+import { decodePrefixes, encodePrefixes, prefixBytes } from './tlp/prefix';
 import { setFunctionCount, storeBlock } from './zpci/storeblock';
 
 function pair(lo: u32, hi: u32): u64 {
@@ -178,14 +182,18 @@ export function wcFence(): void {
 }
 
 // ------------------------------------------------------------------------------------- transaction layer tools
-/** Encodes the FIELDS block into the wire scratch; returns header bytes. */
+/** Encodes the prefixes and the header of the FIELDS block into the wire scratch; returns their bytes. */
 export function tlpEncode(): u32 {
-  return encodeHeader(FIELDS, WIRE + WIRE_LEAD);
+  const prefixes = encodePrefixes(FIELDS, WIRE + WIRE_LEAD);
+  return prefixes + encodeHeader(FIELDS, WIRE + WIRE_LEAD + prefixes);
 }
 
-/** Decodes the header of the `bytes` bytes in the wire scratch into the FIELDS block. Answers DECODE_*. */
+/** Decodes prefixes and header of the `bytes` bytes in the wire scratch into the FIELDS block. Answers DECODE_*. */
 export function tlpDecode(bytes: u32): u32 {
-  return decodeHeader(FIELDS, WIRE + WIRE_LEAD, bytes);
+  const answer = decodePrefixes(FIELDS, WIRE + WIRE_LEAD, bytes);
+  if (answer != DECODE_OK) return answer;
+  const prefixes = prefixBytes(FIELDS);
+  return decodeHeader(FIELDS, WIRE + WIRE_LEAD + prefixes, bytes - prefixes);
 }
 
 /** First malformed rule of the decoded TLP with `rest` bytes behind its header; see `checkFields`. */
@@ -198,9 +206,19 @@ export function tlpLcrc(bytes: u32, sequence: u32): u32 {
   return lcrc(WIRE + WIRE_LEAD, bytes, sequence);
 }
 
-/** ECRC over the `bytes` bytes in the wire scratch; send least significant byte first. */
-export function tlpEcrc(bytes: u32): u32 {
-  return ecrc(WIRE + WIRE_LEAD, bytes);
+/** ECRC over the `bytes` bytes in the wire scratch with `header` bytes of prefixes; least significant byte first. */
+export function tlpEcrc(bytes: u32, header: u32): u32 {
+  return ecrc(WIRE + WIRE_LEAD, bytes, header);
+}
+
+/** CRC-32 of the `bytes` bytes in the wire scratch; send least significant byte first. */
+export function tlpCrc32(bytes: u32): u32 {
+  return ~crc32(WIRE + WIRE_LEAD, bytes, 0xffffffff);
+}
+
+/** CRC-16 of the `bytes` bytes of a DLLP in the wire scratch; send least significant byte first. */
+export function dllpCrc16(bytes: u32): u32 {
+  return crc16(WIRE + WIRE_LEAD, bytes);
 }
 
 /** Length in DW in bits 15:0, Last and First DW BE in bits 23:16. */

@@ -44,7 +44,9 @@ export const KIND_CAS32 = 20;
 export const KIND_CAS64 = 21;
 export const KIND_DMWR32 = 22; // Deferrable Memory Write
 export const KIND_DMWR64 = 23;
-export const KIND_COUNT = 24;
+export const KIND_MSG = 24; // Message; its routing is a field of its own
+export const KIND_MSGD = 25; // Message with data
+export const KIND_COUNT = 26;
 /** Answer of the decoder for a Fmt/Type it does not know. */
 export const KIND_UNKNOWN = 255;
 
@@ -53,6 +55,7 @@ export const SHAPE_MEMORY = 0; // requester, tag, byte enables, address
 export const SHAPE_IO = 1;
 export const SHAPE_CONFIG = 2; // destination ID and register instead of an address
 export const SHAPE_COMPLETION = 3; // completer, status, byte count, lower address
+export const SHAPE_MESSAGE = 4; // requester, tag, message code, eight message-specific bytes
 
 // Flow-control class.
 export const FC_POSTED = 0;
@@ -75,6 +78,19 @@ export const DECODE_BYTE_ENABLES = 5; // byte-enable rules of 2.2.5 (only with `
 export const DECODE_CROSS_4K = 6; // memory request crosses a 4 KiB boundary
 export const DECODE_IO_CONFIG = 7; // I/O or configuration request with Length, Last BE, TC, Attr or AT not as required
 export const DECODE_PAYLOAD = 8; // payload above Max_Payload_Size
+export const DECODE_PREFIX = 9; // undefined local prefix, a local prefix behind an end-to-end one, or too many
+export const DECODE_MESSAGE_ROUTING = 10; // this message code is not routed that way
+export const DECODE_MESSAGE_TC = 11; // INTx, power management and error messages have TC 0
+export const DECODE_ATOMIC_LENGTH = 12; // operand size that the AtomicOp does not have
+export const DECODE_ATOMIC_ALIGNMENT = 13; // AtomicOp address not aligned to its operand
+export const DECODE_DEFERRABLE = 14; // Deferrable Memory Write above 128 bytes
+export const DECODE_ADDRESS_FORMAT = 15; // 4 DW header for an address below 4 GiB
+export const DECODE_HINT = 16; // processing hint without TH
+export const DECODE_ADDRESS_TYPE = 17; // reserved AT, or a translation request that is no memory read
+export const DECODE_TOO_MANY_PREFIXES = 18; // more prefixes than FIELDS holds: not decoded any further
+
+/** Longest Deferrable Memory Write, in bytes. */
+export const DEFERRABLE_BYTES = 128;
 
 // ------------------------------------------------------------------------------------- FIELDS: one TLP, decoded
 // A block of u32 words, one per header field, that host and core fill for each other.
@@ -107,7 +123,31 @@ export const FIELD_DATA_CREDITS = 100;
 export const FIELD_HEADER_BYTES = 104;
 export const FIELD_PAYLOAD_BYTES = 108;
 export const FIELD_WIRE_BYTES = 112; // on a non-flit link, LCRC and framing included
-export const FIELDS_BYTES = 128;
+export const FIELD_ROUTING = 116; // of a message: ROUTE_* of message-codes.ts
+export const FIELD_MESSAGE_CODE = 120;
+export const FIELD_MESSAGE_LO = 124; // message bytes 12 to 15 as a big-endian number
+export const FIELD_MESSAGE_HI = 128; // message bytes 8 to 11
+export const FIELD_PREFIX_COUNT = 132;
+export const FIELD_PREFIX = 136; // PREFIX_SLOTS words, each a prefix with byte 0 in bits 31:24
+/** Prefixes that the block holds; a legal TLP has at most four end-to-end ones and rarely a local one. */
+export const PREFIX_SLOTS = 8;
+export const FIELDS_BYTES = FIELD_PREFIX + 4 * PREFIX_SLOTS + 8;
+
+// ------------------------------------------------------------------------------------------------- TLP prefixes
+// Byte 0 of a TLP prefix is 100 e tttt: Fmt 4, bit 4 set when it travels end to end, then the type (2.2.10).
+export const PREFIX_FMT = 0x80;
+export const PREFIX_FMT_MASK = 0xe0;
+export const PREFIX_END_TO_END = 0x10;
+export const PREFIX_TYPE_MASK = 0x0f;
+export const PREFIX_LOCAL_MR_IOV = 0x0;
+export const PREFIX_LOCAL_FLIT = 0xd; // flit mode only
+export const PREFIX_VENDOR_0 = 0xe; // both scopes
+export const PREFIX_VENDOR_1 = 0xf;
+export const PREFIX_TPH = 0x0; // end to end: upper steering tag bits
+export const PREFIX_PASID = 0x1; // end to end: Process Address Space ID
+export const PREFIX_IDE = 0x2; // end to end: integrity and encryption
+/** End-to-end prefixes of one TLP. */
+export const PREFIX_MAXIMUM = 4;
 
 // -------------------------------------------------------------------------------------- DESCRIPTOR: one TLP, queued
 //
@@ -376,7 +416,7 @@ export const PLACE_BAR_MEMORY = 10;
 
 /** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
 export const WIRE_LEAD = 16;
-/** Largest TLP: 4 prefixes, 16 header bytes, 4096 data bytes, digest; rounded up. */
+/** Largest TLP: PREFIX_SLOTS prefixes, 16 header bytes, 4096 data bytes, digest; rounded up. */
 export const WIRE_BYTES = WIRE_LEAD + 4160;
 
 /** Data link overhead of one TLP on a non-flit link: framing 4, sequence and LCRC 4 (base specification 3.6, 4.2). */

@@ -36,11 +36,25 @@ export {
   type DecodeOptions,
   decodeTlp,
   type EncodeOptions,
-  ecrc,
   encodeTlp,
-  lcrc,
-  TLP_TYPES,
 } from './tlp/codec.js';
+export { crc16, crc32, type EcrcOptions, ecrc, lcrc } from './tlp/crc.js';
+export {
+  type AckDllp,
+  type CreditDllp,
+  type DecodedDllp,
+  DLLP_TYPES,
+  DLLP_WIRE_BYTES,
+  type Dllp,
+  type DllpType,
+  decodeDllp,
+  encodeDllp,
+  type FeatureDllp,
+  type PowerDllp,
+  type RawDllp,
+} from './tlp/dllp.js';
+export { TLP_TYPES } from './tlp/kinds.js';
+export { MESSAGES, type MessageDefinition, messageOf, ROUTINGS, type Routing } from './tlp/messages.js';
 export {
   type ByteRange,
   byteRange,
@@ -50,5 +64,5 @@ export {
   splitRequest,
   type TransferInput,
 } from './tlp/split.js';
-export type { Attributes, Malformed, Tlp, TlpInput, TlpType } from './tlp/types.js';
+export type { Attributes, Malformed, Pasid, Tlp, TlpInput, TlpPrefix, TlpType } from './tlp/types.js';
 export type { ProgramInterruption, ZpciAnswer } from './zpci/answer.js';

@@ -1,6 +1,8 @@
 // Floor 2: LCRC and ECRC, the reflected CRC-32 0xEDB88320 with seed and final complement (PCIe base spec 2.7.1, 3.6.2).
 //
 // Slice-by-8: eight tables of 256 words let eight bytes go per step, since WebAssembly has no carry-less multiply.
+import { isEndToEnd } from './prefix';
+
 const TABLE_BYTES: u32 = 1024;
 const TABLES: usize = memory.data(8 * 1024, 16);
 const POLYNOMIAL: u32 = 0xedb88320;
@@ -53,14 +55,20 @@ export function lcrc(tlp: usize, bytes: u32, sequence: u32): u32 {
   return ~crc32(tlp - 2, bytes + 2, 0xffffffff);
 }
 
-/** ECRC over header and data with the variant bits, Type[0] and EP, taken as 1. */
-export function ecrc(tlp: usize, bytes: u32): u32 {
-  const byte0 = load<u8>(tlp);
-  const byte2 = load<u8>(tlp, 2);
-  store<u8>(tlp, byte0 | 0x01);
-  store<u8>(tlp, byte2 | 0x40, 2);
-  const result = ~crc32(tlp, bytes, 0xffffffff);
-  store<u8>(tlp, byte0);
-  store<u8>(tlp, byte2, 2);
+/**
+ * ECRC of the `bytes` bytes at `tlp`, whose header stands `header` bytes behind them: end-to-end prefixes, header and
+ * data, with the variant bits of the header, Type[0] and EP, taken as 1 (2.7.1). Local prefixes are not covered.
+ */
+export function ecrc(tlp: usize, bytes: u32, header: u32): u32 {
+  let covered: u32 = 0;
+  while (covered < header && !isEndToEnd(load<u8>(tlp + covered))) covered += 4;
+  const at = tlp + header;
+  const byte0 = load<u8>(at);
+  const byte2 = load<u8>(at, 2);
+  store<u8>(at, byte0 | 0x01);
+  store<u8>(at, byte2 | 0x40, 2);
+  const result = ~crc32(tlp + covered, bytes - covered, 0xffffffff);
+  store<u8>(at, byte0);
+  store<u8>(at, byte2, 2);
   return result;
 }

@@ -4,14 +4,10 @@
 //   DW1  requester 31:16  tag 15:8  Last BE 7:4  First BE 3:0     | completer 31:16  status 15:13  BCM 12  byte count 11:0
 //   DW2  address (64-bit: upper half) | destination 31:16 register 11:2 | requester 31:16  tag 15:8  lower address 6:0
 //   DW3  lower half of a 64-bit address, processing hint in 1:0
+//
+// Messages: message code in DW1 7:0, DW2 and DW3 message specific, the routing in Type 2:0. Prefixes stand before DW0.
 import {
-  DECODE_BYTE_ENABLES,
-  DECODE_CROSS_4K,
-  DECODE_DIGEST,
-  DECODE_IO_CONFIG,
-  DECODE_LENGTH,
   DECODE_OK,
-  DECODE_PAYLOAD,
   DECODE_SHORT,
   DECODE_UNKNOWN_TYPE,
   FIELD_ADDRESS_HI,
@@ -32,10 +28,14 @@ import {
   FIELD_LENGTH,
   FIELD_LN,
   FIELD_LOWER_ADDRESS,
+  FIELD_MESSAGE_CODE,
+  FIELD_MESSAGE_HI,
+  FIELD_MESSAGE_LO,
   FIELD_PAYLOAD_BYTES,
   FIELD_PH,
   FIELD_REGISTER,
   FIELD_REQUESTER,
+  FIELD_ROUTING,
   FIELD_STATUS,
   FIELD_TAG,
   FIELD_TC,
@@ -48,12 +48,12 @@ import {
   KIND_UNKNOWN,
   SHAPE_COMPLETION,
   SHAPE_CONFIG,
-  SHAPE_IO,
   SHAPE_MEMORY,
+  SHAPE_MESSAGE,
   TLP_OVERHEAD_BYTES,
 } from '../layout';
-import { byteEnablesLegal } from './bytes';
 import { flowClassOf, fmtTypeOf, hasData, headerBytes, isFourDw, kindOf, shapeOf } from './kinds';
+import { prefixBytes } from './prefix';
 
 function get(block: usize, field: usize): u32 {
   return load<u32>(block + field);
@@ -80,7 +80,8 @@ function deriveSizes(block: usize, fmtType: u32): void {
   set(block, FIELD_DATA_CREDITS, (payload + 15) >> 4);
   set(block, FIELD_HEADER_BYTES, header);
   set(block, FIELD_PAYLOAD_BYTES, payload);
-  set(block, FIELD_WIRE_BYTES, TLP_OVERHEAD_BYTES + header + payload + (get(block, FIELD_TD) << 2));
+  const digest = get(block, FIELD_TD) << 2;
+  set(block, FIELD_WIRE_BYTES, TLP_OVERHEAD_BYTES + prefixBytes(block) + header + payload + digest);
 }
 
 /** DW0 of a TLP of byte 0 `fmtType` with the attribute fields of `block`. */
@@ -105,8 +106,9 @@ function word0(block: usize, fmtType: u32): u32 {
 
 /** Writes the header of the TLP in `block` to `to` in wire order and fills the derived fields. Returns header bytes. */
 export function encodeHeader(block: usize, to: usize): u32 {
-  const fmtType = fmtTypeOf(get(block, FIELD_KIND));
+  let fmtType = fmtTypeOf(get(block, FIELD_KIND));
   const shape = shapeOf(fmtType);
+  if (shape == SHAPE_MESSAGE) fmtType |= get(block, FIELD_ROUTING) & 7;
   const tag = get(block, FIELD_TAG) & 0xff;
   const requester = get(block, FIELD_REQUESTER) & 0xffff;
   set(block, FIELD_FMT, fmtType >> 5);
@@ -121,6 +123,10 @@ export function encodeHeader(block: usize, to: usize): u32 {
         (get(block, FIELD_BYTE_COUNT) & 0xfff),
     );
     putWord(to + 8, (requester << 16) | (tag << 8) | (get(block, FIELD_LOWER_ADDRESS) & 0x7f));
+  } else if (shape == SHAPE_MESSAGE) {
+    putWord(to + 4, (requester << 16) | (tag << 8) | (get(block, FIELD_MESSAGE_CODE) & 0xff));
+    putWord(to + 8, get(block, FIELD_MESSAGE_HI));
+    putWord(to + 12, get(block, FIELD_MESSAGE_LO));
   } else {
     const enables = ((get(block, FIELD_LAST_BE) & 0xf) << 4) | (get(block, FIELD_FIRST_BE) & 0xf);
     putWord(to + 4, (requester << 16) | (tag << 8) | enables);
@@ -165,8 +171,8 @@ export function decodeHeader(block: usize, from: usize, bytes: u32): u32 {
   const tagHigh = (((first >> 23) & 1) << 9) | (((first >> 19) & 1) << 8);
   // Length 0 means 1024 DW, but it is reserved where there is no data (2.2.1).
   const coded = first & 0x3ff;
-  const isCompletionWithoutData = shape == SHAPE_COMPLETION && !hasData(fmtType);
-  set(block, FIELD_LENGTH, isCompletionWithoutData ? 0 : coded == 0 ? 1024 : coded);
+  const isReserved = (shape == SHAPE_COMPLETION || shape == SHAPE_MESSAGE) && !hasData(fmtType);
+  set(block, FIELD_LENGTH, isReserved ? 0 : coded == 0 ? 1024 : coded);
   clearVariant(block);
   if (shape == SHAPE_COMPLETION) {
     set(block, FIELD_COMPLETER, second >>> 16);
@@ -177,9 +183,17 @@ export function decodeHeader(block: usize, from: usize, bytes: u32): u32 {
     set(block, FIELD_REQUESTER, third >>> 16);
     set(block, FIELD_TAG, tagHigh | ((third >> 8) & 0xff));
     set(block, FIELD_LOWER_ADDRESS, third & 0x7f);
+    deriveSizes(block, fmtType);
+    return DECODE_OK;
+  }
+  set(block, FIELD_REQUESTER, second >>> 16);
+  set(block, FIELD_TAG, tagHigh | ((second >> 8) & 0xff));
+  if (shape == SHAPE_MESSAGE) {
+    set(block, FIELD_ROUTING, fmtType & 7);
+    set(block, FIELD_MESSAGE_CODE, second & 0xff);
+    set(block, FIELD_MESSAGE_HI, third);
+    set(block, FIELD_MESSAGE_LO, getWord(from + 12));
   } else {
-    set(block, FIELD_REQUESTER, second >>> 16);
-    set(block, FIELD_TAG, tagHigh | ((second >> 8) & 0xff));
     set(block, FIELD_LAST_BE, (second >> 4) & 0xf);
     set(block, FIELD_FIRST_BE, second & 0xf);
     if (shape == SHAPE_CONFIG) {
@@ -209,48 +223,8 @@ function clearVariant(block: usize): void {
   set(block, FIELD_BCM, 0);
   set(block, FIELD_BYTE_COUNT, 0);
   set(block, FIELD_LOWER_ADDRESS, 0);
-}
-
-/** Type field of a compare-and-swap. */
-const TYPE_CAS: u32 = 0x0e;
-
-function isAtomicOp(kind: u32): bool {
-  return kind >= <u32>KIND_FETCHADD32 && kind <= <u32>KIND_CAS64;
-}
-
-/**
- * The first Malformed TLP rule (2.2, 2.3) that the decoded TLP breaks, or DECODE_OK. `rest` is the number of bytes
- * behind the header, `digest` whether a digest DW is expected among them when TD is set, `mps` the receiver's
- * Max_Payload_Size, `checkEnables` whether byte-enable rules are checked (receivers may: option `beCheck`).
- */
-export function checkFields(block: usize, rest: u32, digest: bool, mps: u32, checkEnables: bool): u32 {
-  const fmtType = fmtTypeOf(get(block, FIELD_KIND));
-  const payload = get(block, FIELD_PAYLOAD_BYTES);
-  const expected = payload + (digest && get(block, FIELD_TD) ? 4 : 0);
-  if (rest != expected) {
-    // A digest DW too many or too few is told apart from data that does not fit Length.
-    const digestOnly = rest == payload || rest == payload + 4;
-    return digestOnly ? DECODE_DIGEST : DECODE_LENGTH;
-  }
-  if (payload > mps) return DECODE_PAYLOAD;
-  const shape = shapeOf(fmtType);
-  if (shape == SHAPE_COMPLETION) return DECODE_OK;
-  const length = get(block, FIELD_LENGTH);
-  const low = get(block, FIELD_ADDRESS_LO);
-  const firstBe = get(block, FIELD_FIRST_BE);
-  const lastBe = get(block, FIELD_LAST_BE);
-  if (shape == SHAPE_IO || shape == SHAPE_CONFIG) {
-    const attributes = get(block, FIELD_TC) | get(block, FIELD_ATTR) | get(block, FIELD_AT);
-    return length != 1 || lastBe != 0 || attributes != 0 ? DECODE_IO_CONFIG : DECODE_OK;
-  }
-  const isAtomic = isAtomicOp(get(block, FIELD_KIND));
-  // A compare-and-swap carries two operands but touches one.
-  const isCas = (fmtType & 0x1f) == TYPE_CAS;
-  if ((low & 0xfff) + (length << (isCas ? 1 : 2)) > 4096) return DECODE_CROSS_4K;
-  // With TH the byte-enable field of a read is a steering tag (2.2.7.1); of atomics it is reserved (2.2.7).
-  const noEnables = isAtomic || (get(block, FIELD_TH) != 0 && !hasData(fmtType));
-  if (checkEnables && !noEnables && !byteEnablesLegal(length, firstBe, lastBe, low)) {
-    return DECODE_BYTE_ENABLES;
-  }
-  return DECODE_OK;
+  set(block, FIELD_ROUTING, 0);
+  set(block, FIELD_MESSAGE_CODE, 0);
+  set(block, FIELD_MESSAGE_LO, 0);
+  set(block, FIELD_MESSAGE_HI, 0);
 }

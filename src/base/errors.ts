@@ -49,6 +49,12 @@ export function invalid(
   return new ZtlpError(code, `${field}: ${show(value)} is not valid`, { field, value, allowed });
 }
 
+/** `value`, which has to be an integer from `min` to `max`. */
+export function inRange(field: string, value: number, min: number, max: number): number {
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw invalid(field, value, `an integer from ${min} to ${max}`, 'out-of-range');
+}
+
 /** A value as one short piece of text for a message. */
 export function show(value: unknown): string {
   if (typeof value === 'string')

@@ -3,6 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { conformCommand } from './commands/conform.js';
+import { decodeCommand } from './commands/decode.js';
+import { encodeCommand } from './commands/encode.js';
 import { regressCommand } from './commands/regress.js';
 import { replayCommand } from './commands/replay.js';
 import { widthsCommand } from './commands/widths.js';
@@ -14,6 +16,7 @@ Examples:
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
   $ ztlp regress                                 one 4 KiB PCISTB against its splits
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
+  $ ztlp decode 40000001 0100000f fe000000 12345678  a TLP as a table of its fields
 
 Exit codes: 0 done, 1 data that cannot be used or disagrees, 2 wrong call.`;
 
@@ -43,7 +46,14 @@ function program(): Command {
     .description('What happens on the bus, and how long it takes, when software touches a PCI device.')
     .version(version(), '-V, --version')
     .addHelpText('after', EXAMPLES);
-  for (const command of [widthsCommand(), replayCommand(), regressCommand(), conformCommand()])
+  for (const command of [
+    widthsCommand(),
+    replayCommand(),
+    regressCommand(),
+    decodeCommand(),
+    encodeCommand(),
+    conformCommand(),
+  ])
     root.addCommand(strict(command));
   return root;
 }

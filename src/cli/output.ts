@@ -48,6 +48,11 @@ export function printJson(value: unknown): Promise<void> {
   return print(JSON.stringify(value, plain, 2));
 }
 
+/** `value` as one line of JSON, for streams of objects. */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value, plain);
+}
+
 function isClosedPipe(error: unknown): boolean {
   return typeof error === 'object' && error !== null && (error as NodeJS.ErrnoException).code === 'EPIPE';
 }

@@ -1,6 +1,7 @@
 /** The JSON formats by their `format` field: which groups run how, and how the cases of the others are counted. */
 import { invalid, show, ZtlpError } from '../base/errors.js';
 import { runAccessPath, runMemoryRegion } from './access-path.js';
+import { runCrc, runDllp } from './dllp.js';
 import { type CaseRunner, type FileReport, named, Tally } from './report.js';
 import { runSplit } from './split.js';
 import { runBeCount, runByteRange, runTlp } from './tlp.js';
@@ -17,8 +18,8 @@ const FORMATS: ReadonlyMap<string, FileRunner> = new Map([
       tlp: runTlp,
       byteRange: runByteRange,
       beCount: runBeCount,
-      dllp: null,
-      crc: null,
+      dllp: runDllp,
+      crc: runCrc,
       split: runSplit,
       linkTrace: null,
     }),

@@ -1,7 +1,9 @@
 /** Runs the groups `tlp`, `byteRange` and `beCount` of `tlp-vectors/1`: single headers, their checksums and sizes. */
 import { invalid } from '../base/errors.js';
 import { hex64 } from '../core/u64.js';
-import { decodeTlp, ecrc, encodeTlp, lcrc, TLP_TYPES } from '../tlp/codec.js';
+import { decodeTlp, encodeTlp } from '../tlp/codec.js';
+import { ecrc, lcrc } from '../tlp/crc.js';
+import { TLP_TYPES } from '../tlp/kinds.js';
 import { byteRange, enabledRange } from '../tlp/split.js';
 import type { Attributes, Tlp, TlpInput, TlpType } from '../tlp/types.js';
 import { type CaseFields, toHex } from './case.js';

@@ -39,7 +39,9 @@ export type CoreExports = {
   tlpDecode(bytes: number): number;
   tlpCheck(rest: number, digest: number, mps: number, beCheck: number): number;
   tlpLcrc(bytes: number, sequence: number): number;
-  tlpEcrc(bytes: number): number;
+  tlpEcrc(bytes: number, header: number): number;
+  tlpCrc32(bytes: number): number;
+  dllpCrc16(bytes: number): number;
   byteRange(address: number, bytes: number): number;
   enabledRange(length: number, firstBe: number, lastBe: number): number;
   splitZero(lo: number, hi: number): void;
@@ -79,6 +81,8 @@ export const EXPORT_NAMES = [
   'tlpCheck',
   'tlpLcrc',
   'tlpEcrc',
+  'tlpCrc32',
+  'dllpCrc16',
   'byteRange',
   'enabledRange',
   'splitZero',

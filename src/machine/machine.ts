@@ -4,7 +4,7 @@ import type { DeviceModel } from '../base/device.js';
 import type { Options } from '../base/options.js';
 import { Core } from '../core/core.js';
 import type { Platform } from '../path/table.js';
-import { KIND_NAMES } from '../tlp/codec.js';
+import { TYPES } from '../tlp/kinds.js';
 import { type CheckedConfig, checkConfig, type MachineConfig } from './config.js';
 import { Cpu } from './cpu.js';
 import { type FunctionStats, PciFunction } from './function.js';
@@ -60,7 +60,7 @@ export class Machine {
     const get = (offset: number): number => this.core.count(L.PLACE_COUNTERS, offset);
     const tlpsByType: Record<string, number> = {};
     let tlps = 0;
-    KIND_NAMES.forEach((name, kind) => {
+    TYPES.forEach((name, kind) => {
       const count = get(kind * L.COUNTER_KIND_STRIDE) + get(kind * L.COUNTER_KIND_STRIDE + 8);
       if (count > 0) tlpsByType[name] = (tlpsByType[name] ?? 0) + count;
       tlps += count;

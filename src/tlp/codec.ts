@@ -1,89 +1,20 @@
-/** Encodes and decodes single TLPs: the typed face of assembly/tlp/header.ts. */
+/** Encodes and decodes single TLPs: the typed face of assembly/tlp/header.ts, prefix.ts and check.ts. */
 import * as L from '../../assembly/layout.js';
-import { invalid, ZtlpError } from '../base/errors.js';
+import { ROUTE_BY_ID } from '../../assembly/message-codes.js';
+import { inRange, invalid, ZtlpError } from '../base/errors.js';
 import type { Core } from '../core/core.js';
 import { sharedCore } from '../core/shared.js';
-import { checkU64, high32, join64, low32 } from '../core/u64.js';
-import type { Malformed, Tlp, TlpInput, TlpType } from './types.js';
+import { checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
+import { ecrc, stage } from './crc.js';
+import { hasData, KINDS, shapeOf, TLP_TYPES, TYPES } from './kinds.js';
+import { malformedBy } from './malformed.js';
+import { pasidOf, prefixOf, prefixWord, steeringHigh, withPasid, withSteeringTag } from './prefix.js';
+import type { Malformed, Tlp, TlpInput, TlpPrefix, TlpType } from './types.js';
 
-/** Kind numbers by type: [3 DW header, 4 DW header]; one entry where there is no 64-bit form. */
-const KINDS: Readonly<Record<TlpType, readonly [number, number?]>> = {
-  MRd: [L.KIND_MRD32, L.KIND_MRD64],
-  MRdLk: [L.KIND_MRDLK32, L.KIND_MRDLK64],
-  MWr: [L.KIND_MWR32, L.KIND_MWR64],
-  IORd: [L.KIND_IORD],
-  IOWr: [L.KIND_IOWR],
-  CfgRd0: [L.KIND_CFGRD0],
-  CfgWr0: [L.KIND_CFGWR0],
-  CfgRd1: [L.KIND_CFGRD1],
-  CfgWr1: [L.KIND_CFGWR1],
-  Cpl: [L.KIND_CPL],
-  CplD: [L.KIND_CPLD],
-  CplLk: [L.KIND_CPLLK],
-  CplDLk: [L.KIND_CPLDLK],
-  FetchAdd: [L.KIND_FETCHADD32, L.KIND_FETCHADD64],
-  Swap: [L.KIND_SWAP32, L.KIND_SWAP64],
-  CAS: [L.KIND_CAS32, L.KIND_CAS64],
-  DMWr: [L.KIND_DMWR32, L.KIND_DMWR64],
-};
-
-/** Type by kind number. */
-const TYPES: readonly TlpType[] = (Object.entries(KINDS) as [TlpType, readonly [number, number?]][]).reduce<
-  TlpType[]
->((list, [type, kinds]) => {
-  for (const kind of kinds) if (kind !== undefined) list[kind] = type;
-  return list;
-}, []);
-
-/** Type names by the kind number of the core: 32-bit and 64-bit forms share one. */
-export const KIND_NAMES: readonly string[] = TYPES;
-
-/** Every TLP type, in the order of the specification's table. */
-export const TLP_TYPES = Object.keys(KINDS) as readonly TlpType[];
-
-const COMPLETIONS: ReadonlySet<TlpType> = new Set(['Cpl', 'CplD', 'CplLk', 'CplDLk']);
-const WITH_DATA: ReadonlySet<TlpType> = new Set([
-  'MWr',
-  'IOWr',
-  'CfgWr0',
-  'CfgWr1',
-  'CplD',
-  'CplDLk',
-  'FetchAdd',
-  'Swap',
-  'CAS',
-  'DMWr',
-]);
 const FLOWS = ['P', 'NP', 'CPL'] as const;
 
-const RULES: Readonly<Record<number, Malformed>> = {
-  [L.DECODE_LENGTH]: { code: 'length', rule: 'data bytes differ from the Length field' },
-  [L.DECODE_DIGEST]: { code: 'digest', rule: 'TD and the presence of a digest DW disagree' },
-  [L.DECODE_BYTE_ENABLES]: {
-    code: 'byte-enables',
-    rule: 'byte enables break the rules for this Length and address',
-  },
-  [L.DECODE_CROSS_4K]: { code: 'crosses-4k', rule: 'memory request crosses a 4 KiB boundary' },
-  [L.DECODE_IO_CONFIG]: {
-    code: 'io-config',
-    rule: 'I/O and configuration requests have Length 1, Last DW BE 0 and TC, Attr, AT 0',
-  },
-  [L.DECODE_PAYLOAD]: { code: 'payload', rule: 'payload is longer than Max_Payload_Size' },
-};
-
-/** Throws unless `value` is an integer from `min` to `max`. */
-function inRange(field: string, value: number, min: number, max: number): number {
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw invalid(field, value, `an integer from ${min} to ${max}`, 'out-of-range');
-}
-
-/** `type` has data behind its header. */
-export function hasData(type: TlpType): boolean {
-  return WITH_DATA.has(type);
-}
-
-function kindOf(input: TlpInput, address: number | bigint): number {
-  const kinds = KINDS[input.type];
+function kindOf(input: TlpInput, address: U64): number {
+  const kinds = Object.hasOwn(KINDS, String(input.type)) ? KINDS[input.type] : undefined;
   if (kinds === undefined) throw invalid('type', input.type, TLP_TYPES.join(', '), 'unknown-name');
   const high = high32(address) !== 0;
   const wide = kinds[1];
@@ -99,31 +30,96 @@ function kindOf(input: TlpInput, address: number | bigint): number {
 }
 
 /** Length in DW of the TLP to encode. */
-function lengthOf(input: TlpInput, data: Uint8Array | undefined): number {
+function lengthOf(input: TlpInput, data: Uint8Array | undefined, anyData: boolean): number {
   const carries = hasData(input.type);
-  if (!carries && data !== undefined && data.length > 0) {
+  if (!carries && data !== undefined && data.length > 0 && !anyData) {
     throw invalid('data', data, `none: ${input.type} carries none`);
   }
-  // Length is reserved in completions without data (2.2.1).
-  if (!carries && COMPLETIONS.has(input.type)) return inRange('length', input.length ?? 0, 0, 0);
-  const given = input.length ?? (carries && data !== undefined ? data.length / 4 : 1);
-  inRange('length', given, 1, 1024);
-  if (carries && data?.length !== given * 4) {
+  // Length is reserved in completions and messages without data (2.2.1).
+  const shape = shapeOf(input.type);
+  const isReserved = !carries && (shape === 'completion' || shape === 'message');
+  if (isReserved) return inRange('length', input.length ?? 0, 0, 0);
+  const whole = data === undefined ? 1 : data.length / 4;
+  const fitting = anyData ? Math.min(1024, Math.max(1, Math.ceil(whole))) : whole;
+  const given = inRange('length', input.length ?? (carries ? fitting : 1), 1, 1024);
+  if (carries && (data?.length ?? 0) !== given * 4 && !anyData) {
     throw invalid('data', data, `${given * 4} bytes for Length ${given}`, 'malformed');
   }
   return given;
 }
 
+/** The places where a steering tag stands in for other fields: the tag of a write, else the byte enables (2.2.7.1). */
+interface TagAndEnables {
+  readonly tag: number;
+  readonly firstBe: number;
+  readonly lastBe: number;
+}
+
+function placeSteeringTag(input: TlpInput, plain: TagAndEnables): TagAndEnables {
+  const { steeringTag, type, th } = input;
+  if (steeringTag === undefined) return plain;
+  inRange('steeringTag', steeringTag, 0, 0xffff);
+  if (!th || shapeOf(type) !== 'memory') {
+    throw invalid('steeringTag', steeringTag, 'only in memory requests with th');
+  }
+  const low = steeringTag & 0xff;
+  const placed =
+    type === 'MWr'
+      ? { ...plain, tag: (plain.tag & 0x300) | low }
+      : { ...plain, firstBe: low & 0xf, lastBe: low >>> 4 };
+  for (const name of ['tag', 'firstBe', 'lastBe'] as const) {
+    const given = input[name];
+    if (given === undefined || given === placed[name] || (name === 'tag' && (given & 0xff) === 0)) continue;
+    throw invalid(name, given, `${placed[name]}, or left out: the steering tag stands there`);
+  }
+  return placed;
+}
+
+/** Bytes 8 to 15 of a message, with the destination of one that is routed by ID. */
+function messageBytes(input: TlpInput, routing: number): { lo: number; hi: number } {
+  const message = checkU64('message', input.message ?? 0);
+  const lo = low32(message);
+  const hi = high32(message);
+  const destination = inRange('destination', input.destination ?? 0, 0, 0xffff);
+  if (routing !== ROUTE_BY_ID || destination === 0) return { lo, hi };
+  const there = hi >>> 16;
+  if (there !== 0 && there !== destination) {
+    throw invalid('destination', destination, `${there}, which is in message bytes 8 and 9`);
+  }
+  return { lo, hi: ((destination << 16) | hi) >>> 0 };
+}
+
+/** The prefixes to send: those listed, and those that `pasid` and a long steering tag ask for. */
+function fillPrefixes(core: Core, input: TlpInput): void {
+  const { prefixes = [], pasid, steeringTag } = input;
+  const all = withSteeringTag(withPasid(prefixes, pasid ?? undefined), steeringTag ?? undefined);
+  if (all.length > L.PREFIX_SLOTS)
+    throw invalid('prefixes', all, `at most ${L.PREFIX_SLOTS}`, 'out-of-range');
+  core.setWord(L.PLACE_FIELDS, L.FIELD_PREFIX_COUNT, all.length);
+  all.forEach((prefix, n) => {
+    core.setWord(L.PLACE_FIELDS, L.FIELD_PREFIX + 4 * n, prefixWord(prefix, `prefixes[${n}]`));
+  });
+}
+
 /** Writes `input` into the FIELDS block. */
-function fillFields(core: Core, input: TlpInput, data: Uint8Array | undefined): void {
+function fillFields(core: Core, input: TlpInput, data: Uint8Array | undefined, malformed: boolean): void {
   const address = checkU64('address', input.address ?? 0);
   const set = (field: number, value: number): void => core.setWord(L.PLACE_FIELDS, field, value);
   const kind = kindOf(input, address);
-  const length = lengthOf(input, data);
+  const shape = shapeOf(input.type);
+  const length = lengthOf(input, data, malformed);
   if ((low32(address) & 3) !== 0) throw invalid('address', address, 'a multiple of 4', 'out-of-range');
   const register = inRange('register', input.register ?? 0, 0, 0xffc);
   if ((register & 3) !== 0) throw invalid('register', register, 'a multiple of 4', 'out-of-range');
   const { ns = false, ro = false, ido = false } = input.attr ?? {};
+  if ((shape === 'io' || shape === 'config') && !malformed && (ns || ro || ido)) {
+    throw invalid('attr', ns ? 'ns' : ro ? 'ro' : 'ido', `none on ${input.type} (2.2.6.3)`);
+  }
+  const { tag, firstBe, lastBe } = placeSteeringTag(input, {
+    tag: inRange('tag', input.tag ?? 0, 0, 0x3ff),
+    firstBe: inRange('firstBe', input.firstBe ?? 0xf, 0, 0xf),
+    lastBe: inRange('lastBe', input.lastBe ?? (length > 1 ? 0xf : 0), 0, 0xf),
+  });
   set(L.FIELD_KIND, kind);
   set(L.FIELD_TC, inRange('tc', input.tc ?? 0, 0, 7));
   set(L.FIELD_ATTR, (ns ? 1 : 0) | (ro ? 2 : 0) | (ido ? 4 : 0));
@@ -134,16 +130,25 @@ function fillFields(core: Core, input: TlpInput, data: Uint8Array | undefined): 
   set(L.FIELD_EP, input.ep ? 1 : 0);
   set(L.FIELD_LENGTH, length);
   set(L.FIELD_REQUESTER, inRange('requester', input.requester ?? 0, 0, 0xffff));
-  set(L.FIELD_TAG, inRange('tag', input.tag ?? 0, 0, 0x3ff));
-  set(L.FIELD_FIRST_BE, inRange('firstBe', input.firstBe ?? 0xf, 0, 0xf));
-  set(L.FIELD_LAST_BE, inRange('lastBe', input.lastBe ?? (length > 1 ? 0xf : 0), 0, 0xf));
+  set(L.FIELD_TAG, tag);
+  set(L.FIELD_FIRST_BE, firstBe);
+  set(L.FIELD_LAST_BE, lastBe);
   set(L.FIELD_ADDRESS_LO, low32(address));
   set(L.FIELD_ADDRESS_HI, high32(address));
   set(L.FIELD_PH, inRange('ph', input.ph ?? 0, 0, 3));
-  const id = input.type.startsWith('Cfg') ? 'destination' : 'completer';
+  const id = shape === 'config' ? 'destination' : 'completer';
   set(L.FIELD_COMPLETER, inRange(id, input[id] ?? 0, 0, 0xffff));
   set(L.FIELD_REGISTER, register);
-  if (!COMPLETIONS.has(input.type)) return;
+  fillPrefixes(core, input);
+  if (shape === 'message') {
+    const routing = inRange('routing', input.routing ?? 0, 0, 7);
+    const { lo, hi } = messageBytes(input, routing);
+    set(L.FIELD_ROUTING, routing);
+    set(L.FIELD_MESSAGE_CODE, inRange('messageCode', input.messageCode ?? 0, 0, 0xff));
+    set(L.FIELD_MESSAGE_LO, lo);
+    set(L.FIELD_MESSAGE_HI, hi);
+  }
+  if (shape !== 'completion') return;
   set(L.FIELD_STATUS, inRange('status', input.status ?? 0, 0, 7));
   set(L.FIELD_BCM, input.bcm ? 1 : 0);
   set(L.FIELD_BYTE_COUNT, inRange('byteCount', input.byteCount ?? 4, 1, 4096));
@@ -151,60 +156,37 @@ function fillFields(core: Core, input: TlpInput, data: Uint8Array | undefined): 
 }
 
 export interface EncodeOptions {
-  /** Append the ECRC of a TLP with TD. Default true; false gives header and data only. */
+  /** Append the ECRC of a TLP with TD. Default true; false gives prefixes, header and data only. */
   readonly digest?: boolean;
+  /** Build a malformed TLP on purpose: no rule between fields is checked, `data` may have any length. Default false. */
+  readonly malformed?: boolean;
 }
 
 /**
- * A TLP in wire order: header, data, and the ECRC when TD is set. `data` are the payload bytes, 4 per DW, in memory
- * order. Throws ZtlpError for a field outside its range (PCIe base specification 2.2).
+ * A TLP in wire order: prefixes, header, data, and the ECRC when TD is set. `data` are the payload bytes, 4 per DW, in
+ * memory order. Throws ZtlpError for a field outside its range, and for a TLP that a receiver would have to treat as
+ * malformed unless `malformed` is set (PCIe base specification 2.2). Byte enables and MPS are left to the receiver.
  */
 export function encodeTlp(input: TlpInput, data?: Uint8Array, options: EncodeOptions = {}): Uint8Array {
   const core = sharedCore();
-  fillFields(core, input, data);
+  const anything = options.malformed === true;
+  const body = data ?? new Uint8Array(0);
+  fillFields(core, input, data, anything);
   const header = core.x.tlpEncode();
   const at = core.at(L.PLACE_WIRE) + L.WIRE_LEAD;
-  const body = hasData(input.type) && data !== undefined ? data : new Uint8Array(0);
-  core.u8.set(body, at + header);
   const bytes = header + body.length;
+  if (bytes > L.WIRE_BYTES - L.WIRE_LEAD) {
+    throw invalid('data', data, `at most ${L.WIRE_BYTES - L.WIRE_LEAD - header} bytes`, 'malformed');
+  }
+  const broken = anything ? undefined : malformedBy(core.x.tlpCheck(body.length, 0, 4096, 0));
+  if (broken !== undefined) {
+    throw new ZtlpError('invalid-value', `Malformed TLP (${broken.section}): ${broken.rule}`);
+  }
+  core.u8.set(body, at + header);
   const withDigest = input.td === true && options.digest !== false;
   const out = new Uint8Array(bytes + (withDigest ? 4 : 0));
   out.set(core.u8.subarray(at, at + bytes));
-  if (withDigest) putCrc(out, bytes, core.x.tlpEcrc(bytes));
-  return out;
-}
-
-/** CRCs leave least significant byte first. */
-function putCrc(out: Uint8Array, at: number, crc: number): void {
-  for (let n = 0; n < 4; n++) out[at + n] = (crc >>> (8 * n)) & 0xff;
-}
-
-/** Stages bytes in the wire scratch; they must fit the largest TLP. */
-function stage(core: Core, bytes: Uint8Array): void {
-  if (!(bytes instanceof Uint8Array)) throw invalid('bytes', bytes, 'a Uint8Array');
-  if (bytes.length > L.WIRE_BYTES - L.WIRE_LEAD) {
-    throw invalid('bytes', bytes, `at most ${L.WIRE_BYTES - L.WIRE_LEAD} bytes`, 'malformed');
-  }
-  core.u8.set(bytes, core.at(L.PLACE_WIRE) + L.WIRE_LEAD);
-}
-
-/** LCRC of `bytes` (TLP with its digest, if any) sent as `sequence` (12 bits): the four bytes as on the wire. */
-export function lcrc(bytes: Uint8Array, sequence: number): Uint8Array {
-  const core = sharedCore();
-  inRange('sequence', sequence, 0, 0xfff);
-  stage(core, bytes);
-  const out = new Uint8Array(4);
-  putCrc(out, 0, core.x.tlpLcrc(bytes.length, sequence));
-  return out;
-}
-
-/** ECRC of `bytes` (header and data): the four bytes as on the wire. Type[0] and EP count as 1 (2.7.1). */
-export function ecrc(bytes: Uint8Array): Uint8Array {
-  const core = sharedCore();
-  stage(core, bytes);
-  if (bytes.length < 12) throw invalid('bytes', bytes, 'a whole header', 'malformed');
-  const out = new Uint8Array(4);
-  putCrc(out, 0, core.x.tlpEcrc(bytes.length));
+  if (withDigest) out.set(ecrc(out.subarray(0, bytes)), bytes);
   return out;
 }
 
@@ -212,8 +194,16 @@ export function ecrc(bytes: Uint8Array): Uint8Array {
 export function readFields(core: Core): Tlp {
   const get = (field: number): number => core.word(L.PLACE_FIELDS, field);
   const type = TYPES[get(L.FIELD_KIND)] as TlpType;
+  const shape = shapeOf(type);
   const attr = get(L.FIELD_ATTR);
-  const isConfig = type.startsWith('Cfg');
+  const th = get(L.FIELD_TH) === 1;
+  const tag = get(L.FIELD_TAG);
+  const firstBe = get(L.FIELD_FIRST_BE);
+  const lastBe = get(L.FIELD_LAST_BE);
+  const routing = get(L.FIELD_ROUTING);
+  const prefixes = readPrefixes(core);
+  const steeringLow = type === 'MWr' ? tag & 0xff : (lastBe << 4) | firstBe;
+  const byId = shape === 'message' && routing === ROUTE_BY_ID;
   return {
     type,
     headerDw: get(L.FIELD_HEADER_BYTES) === 16 ? 4 : 3,
@@ -222,30 +212,43 @@ export function readFields(core: Core): Tlp {
     tc: get(L.FIELD_TC),
     attr: { ns: (attr & 1) !== 0, ro: (attr & 2) !== 0, ido: (attr & 4) !== 0 },
     at: get(L.FIELD_AT),
-    th: get(L.FIELD_TH) === 1,
+    th,
     ph: get(L.FIELD_PH),
     ln: get(L.FIELD_LN) === 1,
     td: get(L.FIELD_TD) === 1,
     ep: get(L.FIELD_EP) === 1,
     length: get(L.FIELD_LENGTH),
     requester: get(L.FIELD_REQUESTER),
-    tag: get(L.FIELD_TAG),
-    firstBe: get(L.FIELD_FIRST_BE),
-    lastBe: get(L.FIELD_LAST_BE),
+    tag,
+    firstBe,
+    lastBe,
     address: join64(get(L.FIELD_ADDRESS_LO), get(L.FIELD_ADDRESS_HI)),
-    completer: isConfig ? 0 : get(L.FIELD_COMPLETER),
-    destination: isConfig ? get(L.FIELD_COMPLETER) : 0,
+    completer: shape === 'config' ? 0 : get(L.FIELD_COMPLETER),
+    destination: byId ? get(L.FIELD_MESSAGE_HI) >>> 16 : shape === 'config' ? get(L.FIELD_COMPLETER) : 0,
     register: get(L.FIELD_REGISTER),
     status: get(L.FIELD_STATUS),
     bcm: get(L.FIELD_BCM) === 1,
     byteCount: get(L.FIELD_BYTE_COUNT),
     lowerAddress: get(L.FIELD_LOWER_ADDRESS),
+    routing,
+    messageCode: get(L.FIELD_MESSAGE_CODE),
+    message: join64(get(L.FIELD_MESSAGE_LO), get(L.FIELD_MESSAGE_HI)),
+    prefixes,
+    pasid: pasidOf(prefixes),
+    steeringTag: th && shape === 'memory' ? (steeringHigh(prefixes) ?? 0) | steeringLow : undefined,
     flow: FLOWS[get(L.FIELD_FC)] as Tlp['flow'],
     dataCredits: get(L.FIELD_DATA_CREDITS),
+    prefixBytes: 4 * prefixes.length,
     headerBytes: get(L.FIELD_HEADER_BYTES),
     payloadBytes: get(L.FIELD_PAYLOAD_BYTES),
     wireBytes: get(L.FIELD_WIRE_BYTES),
   };
+}
+
+function readPrefixes(core: Core): readonly TlpPrefix[] {
+  return Array.from({ length: core.word(L.PLACE_FIELDS, L.FIELD_PREFIX_COUNT) }, (_, n) =>
+    prefixOf(core.word(L.PLACE_FIELDS, L.FIELD_PREFIX + 4 * n)),
+  );
 }
 
 export interface DecodeOptions {
@@ -260,10 +263,25 @@ export interface DecodeOptions {
 export interface DecodedTlp extends Tlp {
   /** Payload bytes in memory order; empty without data. */
   readonly data: Uint8Array;
-  /** The digest bytes, when there are any. */
+  /** The digest bytes, when there are any, and whether they are the ECRC of what precedes them (2.7.1). */
   readonly digest: Uint8Array | undefined;
+  readonly digestOk: boolean | undefined;
+  /** Bytes behind what the header announces; empty unless the length is wrong. */
+  readonly trailing: Uint8Array;
   /** The first rule this TLP breaks; a receiver treats it as Malformed TLP (2.3). */
   readonly malformed: Malformed | undefined;
+}
+
+/** Why the core could not make a TLP of the bytes. */
+function undecodable(answer: number, bytes: Uint8Array): ZtlpError {
+  const fail = (what: string): ZtlpError =>
+    new ZtlpError('malformed', what, { field: 'bytes', value: bytes });
+  if (answer === L.DECODE_SHORT) return fail(`${bytes.length} bytes are too short for a TLP header`);
+  if (answer === L.DECODE_TOO_MANY_PREFIXES) return fail(`more than ${L.PREFIX_SLOTS} TLP prefixes`);
+  let at = 0;
+  while (((bytes[at] ?? 0) & L.PREFIX_FMT_MASK) === L.PREFIX_FMT) at += 4;
+  const byte0 = (bytes[at] ?? 0).toString(16).padStart(2, '0');
+  return fail(`byte ${at} is 0x${byte0}: no TLP type of this version has this Fmt and Type`);
 }
 
 /**
@@ -274,35 +292,27 @@ export function decodeTlp(bytes: Uint8Array, options: DecodeOptions = {}): Decod
   const core = sharedCore();
   stage(core, bytes);
   const answer = core.x.tlpDecode(bytes.length);
-  if (answer === L.DECODE_SHORT) {
-    throw new ZtlpError('malformed', `${bytes.length} bytes are too short for a TLP header`, {
-      field: 'bytes',
-      value: bytes,
-    });
-  }
-  if (answer === L.DECODE_UNKNOWN_TYPE) {
-    const byte0 = (bytes[0] ?? 0).toString(16).padStart(2, '0');
-    throw new ZtlpError(
-      'malformed',
-      `byte 0 is 0x${byte0}: no TLP type of this version has this Fmt and Type`,
-      {
-        field: 'bytes',
-        value: bytes,
-      },
-    );
-  }
+  if (answer !== L.DECODE_OK) throw undecodable(answer, bytes);
   const tlp = readFields(core);
-  const rest = bytes.length - tlp.headerBytes;
+  const start = tlp.prefixBytes + tlp.headerBytes;
+  const rest = bytes.length - start;
   const digest = options.digest !== false;
   const broken = core.x.tlpCheck(rest, digest ? 1 : 0, options.mps ?? 4096, options.beCheck ? 1 : 0);
-  const end = Math.min(bytes.length, tlp.headerBytes + tlp.payloadBytes);
+  const end = Math.min(bytes.length, start + tlp.payloadBytes);
   const hasDigest = digest && tlp.td && rest === tlp.payloadBytes + 4;
+  const found = hasDigest ? bytes.slice(end) : undefined;
   return {
     ...tlp,
-    data: bytes.slice(tlp.headerBytes, end),
-    digest: hasDigest ? bytes.slice(end, end + 4) : undefined,
-    malformed: RULES[broken],
+    data: bytes.slice(start, end),
+    digest: found,
+    digestOk: found && isSame(found, ecrc(bytes.subarray(0, end))),
+    trailing: hasDigest ? new Uint8Array(0) : bytes.slice(end),
+    malformed: malformedBy(broken),
   };
+}
+
+function isSame(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && one.every((byte, n) => byte === other[n]);
 }
 
 /** Decodes the descriptor at byte address `at` of `core`: its header words stand in host order. */

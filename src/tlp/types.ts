@@ -12,6 +12,8 @@ export type TlpType =
   | 'CfgWr0'
   | 'CfgRd1'
   | 'CfgWr1'
+  | 'Msg'
+  | 'MsgD'
   | 'Cpl'
   | 'CplD'
   | 'CplLk'
@@ -29,6 +31,26 @@ export interface Attributes {
   readonly ro: boolean;
   /** ID-based Ordering. */
   readonly ido: boolean;
+}
+
+/** One TLP prefix, a DW before the header (2.2.10). */
+export interface TlpPrefix {
+  /** Local prefixes end at the next port and come first. */
+  readonly scope: 'local' | 'endToEnd';
+  /** 0..15: local 0 MR-IOV; end-to-end 0 extended TPH, 1 PASID, 2 IDE; 14 and 15 are the vendor's in both scopes. */
+  readonly type: number;
+  /** Bytes 1 to 3 as a big-endian number. */
+  readonly value: number;
+}
+
+/** Contents of a PASID prefix (6.20). */
+export interface Pasid {
+  /** Process Address Space ID, 20 bits. */
+  readonly pasid: number;
+  /** Privileged Mode Requested. */
+  readonly privileged: boolean;
+  /** Execute Requested. */
+  readonly execute: boolean;
 }
 
 /** What `encodeTlp` takes. Fields that the kind does not have are ignored; left out ones are 0. */
@@ -63,7 +85,7 @@ export interface TlpInput {
   readonly address?: U64;
   /** Completer ID of a completion. */
   readonly completer?: number;
-  /** Destination ID of a configuration request. */
+  /** Destination ID of a configuration request, or of a message that is routed by ID. */
   readonly destination?: number;
   /** Configuration byte offset, multiple of 4, 0..0xffc. */
   readonly register?: number;
@@ -75,6 +97,21 @@ export interface TlpInput {
   readonly byteCount?: number;
   /** Lower Address, 7 bits. */
   readonly lowerAddress?: number;
+  /** Routing of a message: 0 to root, 1 by address, 2 by ID, 3 broadcast, 4 local, 5 gathered. */
+  readonly routing?: number;
+  /** Message code, 8 bits; `MESSAGES` names them. */
+  readonly messageCode?: number;
+  /** Bytes 8 to 15 of a message as a big-endian number. Routed by ID, its upper 16 bits are the destination. */
+  readonly message?: U64;
+  /** Prefixes in the order of sending: local ones, then at most four end-to-end ones. */
+  readonly prefixes?: readonly TlpPrefix[];
+  /** Adds the PASID prefix, unless `prefixes` has it. */
+  readonly pasid?: Pasid | undefined;
+  /**
+   * Steering tag of a memory request with `th`, 8 or 16 bits: in the place of a write's tag, in the place of the byte
+   * enables of everything else; bits 15:8 make an extended TPH prefix (2.2.7.1).
+   */
+  readonly steeringTag?: number | undefined;
 }
 
 /** A decoded TLP: every field, and what follows from them. */
@@ -92,7 +129,7 @@ export interface Tlp {
   readonly ln: boolean;
   readonly td: boolean;
   readonly ep: boolean;
-  /** In DW; 0 for completions without data. */
+  /** In DW; 0 for completions and messages without data. */
   readonly length: number;
   readonly requester: number;
   readonly tag: number;
@@ -107,18 +144,45 @@ export interface Tlp {
   readonly bcm: boolean;
   readonly byteCount: number;
   readonly lowerAddress: number;
+  readonly routing: number;
+  readonly messageCode: number;
+  readonly message: U64;
+  readonly prefixes: readonly TlpPrefix[];
+  /** What the PASID prefix says, when there is one. */
+  readonly pasid: Pasid | undefined;
+  /** Steering tag of a memory request with TH. */
+  readonly steeringTag: number | undefined;
   /** Flow-control class. */
   readonly flow: 'P' | 'NP' | 'CPL';
   /** Data credits of 16 bytes. */
   readonly dataCredits: number;
+  /** Prefixes; the header follows them. */
+  readonly prefixBytes: number;
   readonly headerBytes: number;
   readonly payloadBytes: number;
-  /** Bytes on a non-flit link: framing, sequence, header, data, digest, LCRC (sheet link.md 4). */
+  /** Bytes on a non-flit link: framing, sequence, prefixes, header, data, digest, LCRC (sheet link.md 4). */
   readonly wireBytes: number;
 }
 
 /** A rule of the specification that a received TLP breaks. */
 export interface Malformed {
-  readonly code: 'length' | 'digest' | 'byte-enables' | 'crosses-4k' | 'io-config' | 'payload';
+  readonly code:
+    | 'length'
+    | 'digest'
+    | 'byte-enables'
+    | 'crosses-4k'
+    | 'io-config'
+    | 'payload'
+    | 'prefix'
+    | 'message-routing'
+    | 'message-tc'
+    | 'atomic-length'
+    | 'atomic-alignment'
+    | 'deferrable-length'
+    | 'address-format'
+    | 'hint'
+    | 'address-type';
   readonly rule: string;
+  /** Section of the PCIe base specification. */
+  readonly section: string;
 }

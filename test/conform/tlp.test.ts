@@ -1,6 +1,7 @@
 /** Changed TLP vectors are found: each field of each group counts, and only the documented deviation passes. */
 import { beforeAll, describe, expect, it, test } from 'vitest';
 import type { FileReport } from '../../src/conform/index.js';
+import { encodeDllp } from '../../src/tlp/dllp.js';
 import {
   type AnyCase,
   BUILDS,
@@ -152,6 +153,52 @@ describe.each(BUILDS)('%s core', (build) => {
       copy.byteCount += 1;
     });
     expect(expectOnlyMiddle(count, 'beCount').expected).toEqual({ byteCount: original.byteCount + 1 });
+  });
+
+  it.each([
+    ['ACK', { seq: 5 }],
+    ['INIT_FC1_P', { vc: 3, hdrScale: 2, hdrFC: 200, dataScale: 3, dataFC: 4000 }],
+    ['UPDATE_FC_CPL', { vc: 7, hdrScale: 3, hdrFC: 9, dataScale: 2, dataFC: 77 }],
+    ['DATA_LINK_FEATURE', { featureSupport: 77, featureAck: 0 }],
+    ['PM_ENTER_L23', {}],
+  ])('TLP-04: a change of any field of a %s case is found', (name, changes) => {
+    const original = find('dllp', (entry) => entry.k === name);
+    for (const [field, value] of Object.entries(changes)) {
+      const report = runChanged(FORMAT, 'dllp', original, (copy) => {
+        copy[field] = copy[field] === value ? 1 : value;
+      });
+      expectOnlyMiddle(report, 'dllp');
+    }
+    for (let bit = 0; bit < 48; bit++) {
+      const report = runChanged(FORMAT, 'dllp', original, (copy) => {
+        copy.bytes = flipped(copy.bytes, bit >> 3, 1 << (bit & 7));
+      });
+      expectOnlyMiddle(report, 'dllp');
+    }
+  });
+
+  it.each([
+    ['PM_ENTER_L1', { type: 'PM_Enter_L1' }],
+    ['PM_ACTIVE_STATE_REQUEST_L1', { type: 'PM_Active_State_Request_L1' }],
+    ['PM_REQUEST_ACK', { type: 'PM_Request_Ack' }],
+    ['NOP', { type: 'NOP', value: 0 }],
+  ] as const)('TLP-04: knows %s, of which this copy of the file has no case', (k, dllp) => {
+    const bytes = Buffer.from(encodeDllp(dllp)).toString('hex');
+    expect(runCases(FORMAT, 'dllp', [{ k, bytes }]).groups[0]).toMatchObject({ cases: 1, agree: 1 });
+  });
+
+  it.each(['dllp16', 'lcrc32', 'ecrc32'])('TLP-04: a change of a %s case is found', (alg) => {
+    const original = find('crc', (entry) => entry.alg === alg);
+    for (const field of ['in', 'out']) {
+      const report = runChanged(FORMAT, 'crc', original, (copy) => {
+        copy[field] = flipped(copy[field], 3 % (copy[field].length / 2));
+      });
+      expectOnlyMiddle(report, 'crc');
+    }
+    const renamed = runChanged(FORMAT, 'crc', original, (copy) => {
+      copy.alg = 'crc8';
+    });
+    expect(expectOnlyMiddle(renamed, 'crc').actual).toMatch(/dllp16, lcrc32, ecrc32/);
   });
 
   describe('split', () => {

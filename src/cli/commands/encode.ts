@@ -1,0 +1,83 @@
+/** `ztlp encode`: fields as the bytes of TLPs or DLLPs. */
+import { Command } from 'commander';
+import { ready } from '../../core/shared.js';
+import { decodeTlp, type EncodeOptions } from '../../tlp/codec.js';
+import { type Dllp, decodeDllp, encodeDllp } from '../../tlp/dllp.js';
+import { dllpFromJson, dllpToJson, parseDllpWords } from '../../tlp/dllp-text.js';
+import { parseObject, tlpFromJson } from '../../tlp/json.js';
+import { encodeLine, formatHex, parseTlpWords, tlpToJson } from '../../tlp/text.js';
+import { isPipe, type Made, printLines, printOne } from '../lines.js';
+import { type CommonFlags, jsonLine, withCommonFlags } from '../output.js';
+
+interface Flags extends CommonFlags {
+  readonly dllp?: boolean;
+  readonly digest: boolean;
+  readonly malformed?: boolean;
+  readonly strict?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  $ ztlp encode MWr addr=0x10000000000 tag=1 req=01:00.0 ns=1 data=0011223344556677
+  $ ztlp encode MRd addr=0x1000 len=16 pasid=0x42 exec=1    with a PASID prefix
+  $ ztlp encode CplD req=00:00.0 cpl=01:00.0 bc=4 status=SC data=ffffffff
+  $ ztlp encode Msg code=PME_Turn_Off routing=broadcast     names or numbers
+  $ ztlp encode --dllp UpdateFC flow=NP hc=32 dc=64
+  $ ztlp decode --json < tlps.txt | jq -c '.tag=7 | del(.digest)' | ztlp encode
+
+Keys: addr len data dw(3|4) req cpl dst reg tag fbe lbe tc ns ro ido at th ph st ln td ep status bcm bc la routing code
+msg pasid priv exec prefix(local:TYPE:VALUE|e2e:TYPE:VALUE). What is left out is 0, len follows from data, byte enables
+are full. Keys of DLLPs: seq flow vc hs hc ds dc ack features value.
+
+Lines from a pipe are words as above, or JSON objects as ztlp decode --json prints them, malformed ones included: their
+digest is written as it stands, and computed when there is no such field. Prints one line of hex per TLP; with --json
+what ztlp decode --json says of it.
+
+Exit code 2 for words that are no TLP, 1 for data that does not fit and when a line from a pipe makes no TLP.`;
+
+/** The JSON object that a single text is when it begins with a brace. */
+function jsonOf(words: readonly string[]): Readonly<Record<string, unknown>> | undefined {
+  const [first = ''] = words;
+  return first.startsWith('{') ? parseObject(words.join(' ')) : undefined;
+}
+
+function makeTlp(words: readonly string[], flags: Flags): Made {
+  const options: EncodeOptions = { digest: flags.digest, malformed: flags.malformed ?? false };
+  const json = jsonOf(words);
+  const bytes = encodeLine(json === undefined ? parseTlpWords(words, options) : tlpFromJson(json, options));
+  const hex = formatHex(bytes);
+  if (!flags.json) return { text: hex };
+  return { text: jsonLine({ ...tlpToJson(decodeTlp(bytes, { digest: flags.digest })), hex }) };
+}
+
+function makeDllp(words: readonly string[], flags: Flags): Made {
+  const json = jsonOf(words);
+  const dllp: Dllp = json === undefined ? parseDllpWords(words) : dllpFromJson(json);
+  const bytes = encodeDllp(dllp);
+  const hex = formatHex(bytes);
+  return { text: flags.json ? jsonLine({ ...dllpToJson(decodeDllp(bytes)), hex }) : hex };
+}
+
+async function run(words: string[], flags: Flags): Promise<void> {
+  await ready();
+  const make = (list: readonly string[]): Made => (flags.dllp ? makeDllp(list, flags) : makeTlp(list, flags));
+  const makeLine = (line: string): Made => make(line.startsWith('{') ? [line] : line.split(/\s+/));
+  if (isPipe(words)) await printLines(makeLine, { strict: flags.strict ?? false, between: '\n' });
+  else await printOne(() => (words.length === 1 ? makeLine(words.join().trim()) : make(words)));
+}
+
+export function encodeCommand(): Command {
+  return withCommonFlags(new Command('encode'))
+    .summary('fields as the bytes of a TLP or DLLP')
+    .description('Prints the bytes of the TLP that the words describe.')
+    .argument(
+      '[words...]',
+      'type, then key=value; without any, or with "-", one TLP per line of standard input',
+    )
+    .option('--dllp', 'the words describe a DLLP')
+    .option('--malformed', 'build what no receiver may accept, too')
+    .option('--no-digest', 'do not append the ECRC of a TLP with TD')
+    .option('--strict', 'stop with exit code 1 at the first bad line')
+    .addHelpText('after', EXAMPLES)
+    .action(run);
+}

@@ -1,0 +1,77 @@
+/** Commands that make one output of one input: an argument, or every line of standard input, with bad lines counted. */
+import { ZtlpError } from '../base/errors.js';
+import { openTrace, readLines } from '../trace/lines.js';
+import { EXIT_DATA, print, report } from './output.js';
+
+/** What became of one input. */
+export interface Made {
+  readonly text: string;
+  /** Data that can be used but breaks a rule; with `strict` that ends the run. */
+  readonly problem?: string | undefined;
+}
+
+export interface LineFlags {
+  readonly strict?: boolean;
+  /** Printed between two outputs. */
+  readonly between: string;
+}
+
+/** The words of a call stand for standard input: none at all, or a single hyphen. */
+export function isPipe(words: readonly string[]): boolean {
+  return words.length === 0 || (words.length === 1 && words[0] === '-');
+}
+
+/** Prints what `make` makes of one input given in the call. */
+export async function printOne(make: () => Made, strict = false): Promise<void> {
+  const { text, problem } = make();
+  await print(text);
+  if (strict && problem !== undefined) report(new ZtlpError('malformed', problem));
+}
+
+/** Puts the number of its line before an error; whatever a line does wrong is wrong data, not a wrong call. */
+function atLine(line: number, error: unknown): unknown {
+  if (!(error instanceof ZtlpError)) return error;
+  return new ZtlpError('malformed', `line ${line}: ${error.message}`, { cause: error });
+}
+
+/**
+ * Prints what `make` makes of every line of standard input, a batch at a time. Empty lines and those that begin with
+ * `#` are skipped. A line that cannot be used is reported and counted; with `strict` the first one ends the run.
+ */
+export async function printLines(make: (line: string) => Made, flags: LineFlags): Promise<void> {
+  const { stream } = await openTrace('-');
+  let seen = 0;
+  let bad = 0;
+  let out: string[] = [];
+  const flush = async (): Promise<void> => {
+    if (out.length > 0) await print(out.join(flags.between));
+    out = [];
+  };
+  let isFirst = true;
+  for await (const { first, lines, tooLong } of readLines(stream, { name: 'standard input' })) {
+    for (const [n, content] of lines.entries()) {
+      const line = content.trim();
+      if (line === '' || line.startsWith('#')) continue;
+      seen++;
+      let failure: unknown;
+      try {
+        if (tooLong.includes(n)) throw new ZtlpError('malformed', 'longer than any TLP');
+        const { text, problem } = make(line);
+        out.push(isFirst || out.length > 0 ? text : `${flags.between.slice(1)}${text}`);
+        isFirst = false;
+        if (flags.strict && problem !== undefined) failure = new ZtlpError('malformed', problem);
+      } catch (error) {
+        failure = error;
+      }
+      if (failure === undefined) continue;
+      bad++;
+      await flush();
+      report(atLine(first + n, failure));
+      if (flags.strict) return;
+    }
+    await flush();
+  }
+  if (bad === 0) return;
+  process.stderr.write(`ztlp: ${bad} of ${seen} lines could not be used\n`);
+  process.exitCode = EXIT_DATA;
+}
