@@ -108,7 +108,7 @@ describe('opening a file', () => {
       const { stream } = await openTrace(gz);
       await expect(readLines(stream, { name: gz }).next()).rejects.toMatchObject({
         code: 'malformed',
-        message: expect.stringContaining('zcat FILE | ztlp replay -'),
+        message: expect.stringContaining('zcat FILE'),
       });
       const gone = await openTrace(gz);
       await rm(gz);
