@@ -222,7 +222,7 @@ const STATUS_TEXTS: Readonly<Record<string, string>> = {
   CA: 'completer abort',
 };
 
-export function statusText(status: number): string {
+function statusText(status: number): string {
   const name = STATUS_NAMES[status];
   return name === undefined ? 'reserved, as UR' : `${name}, ${STATUS_TEXTS[name]}`;
 }

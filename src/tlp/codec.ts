@@ -191,7 +191,7 @@ export function encodeTlp(input: TlpInput, data?: Uint8Array, options: EncodeOpt
 }
 
 /** Reads the FIELDS block as a TLP. */
-export function readFields(core: Core): Tlp {
+function readFields(core: Core): Tlp {
   const get = (field: number): number => core.word(L.PLACE_FIELDS, field);
   const type = TYPES[get(L.FIELD_KIND)] as TlpType;
   const shape = shapeOf(type);

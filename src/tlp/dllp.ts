@@ -3,7 +3,7 @@ import { inRange, invalid, ZtlpError } from '../base/errors.js';
 import { crc16 } from './crc.js';
 
 /** Bytes of a DLLP without framing, and on a non-flit link with its two framing symbols (3.5, 4.2.2). */
-export const DLLP_BYTES = 6;
+const DLLP_BYTES = 6;
 export const DLLP_WIRE_BYTES = 8;
 
 /** Ack and Nak: the sequence number of the last good TLP. */

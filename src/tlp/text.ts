@@ -53,7 +53,7 @@ export function formatId(id: number): string {
 }
 
 /** A requester, completer or destination ID: 01:00.0, 0000:01:00.0 or a number. */
-export function parseId(field: string, text: string): number {
+function parseId(field: string, text: string): number {
   const match = /^(?:[0-9a-f]{1,8}:)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])$/i.exec(text);
   if (match === null) return parseNumber(field, text, 'an ID such as 01:00.0 or 0x100');
   const [bus = 0, device = 0, fn = 0] = match.slice(1).map((part) => Number.parseInt(part, 16));
