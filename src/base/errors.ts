@@ -55,6 +55,11 @@ export function inRange(field: string, value: number, min: number, max: number):
   throw invalid(field, value, `an integer from ${min} to ${max}`, 'out-of-range');
 }
 
+/** Throws unless `value` is an object, as a caller without TypeScript may not give one. */
+export function needObject(field: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null) throw invalid(field, value, 'an object');
+}
+
 /** A value as one short piece of text for a message. */
 export function show(value: unknown): string {
   if (typeof value === 'string')

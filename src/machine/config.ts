@@ -15,7 +15,7 @@ export interface SlotConfig {
   readonly options?: OptionInput;
   /** Bus address of each BAR. Default: from 2^40 up, so that TLPs have 4 DW headers. */
   readonly addresses?: readonly (U64 | undefined)[];
-  /** s390x: index of the function handle, 1 to 0xffff. Default: slot number + 1. */
+  /** s390x: index of the function handle, 0 to 0xffff (Linux takes handle 0 for none). Default: slot number + 1. */
   readonly handleIndex?: number;
 }
 
@@ -125,7 +125,7 @@ class Layout {
     checkU64(`${field}.address`, address);
     if (alignUp(address, size) !== address)
       throw invalid(`${field}.address`, address, `a multiple of its size ${size}`);
-    if (BigInt(address) + BigInt(size) > 1n << 64n)
+    if (BigInt(address) + BigInt(size) >= 1n << 64n)
       throw invalid(`${field}.address`, address, 'an end below 2^64');
     this.claim(field, BigInt(address), BigInt(size));
     if (given === undefined) this.nextAddress = add64(address, Math.max(size, PAGE));

@@ -1,6 +1,6 @@
 /** The CPU side of a machine: accesses along a path, PCI instructions, write-combining stores. */
 import * as L from '../../assembly/layout.js';
-import { invalid, ZtlpError } from '../base/errors.js';
+import { invalid, needObject, ZtlpError } from '../base/errors.js';
 import type { AccessTotals, Core } from '../core/core.js';
 import { add64, checkU64, high32, low32, type U64 } from '../core/u64.js';
 import { type Fault, faultOf } from '../path/fault.js';
@@ -95,6 +95,7 @@ export class Cpu {
 
   /** Writes `data` along a path; posted writes have arrived when it returns (functional fidelity). */
   write(input: WriteInput): AccessResult {
+    needObject('input', input);
     const { data } = input;
     if (!(data instanceof Uint8Array)) throw invalid('data', data, 'a Uint8Array');
     const { at, run } = this.begin(input, 'write', data.length);
@@ -104,10 +105,12 @@ export class Cpu {
 
   /** Reads `length` bytes along a path. */
   read(input: ReadInput): ReadResult {
-    const { at, run } = this.begin(input, 'read', input.length);
-    this.core.u8.fill(0, at, at + input.length);
+    needObject('input', input);
+    const { length } = input;
+    const { at, run } = this.begin(input, 'read', length);
+    this.core.u8.fill(0, at, at + length);
     const result = run();
-    return { ...result, data: this.core.u8.slice(at, at + input.length) };
+    return { ...result, data: this.core.u8.slice(at, at + length) };
   }
 
   /** Checks and prepares an access; answers where its bytes are staged and how to run it. */
@@ -192,7 +195,7 @@ export class Cpu {
    * 2.7 and 3.1. Bytes that are in place when it returns: all of them with cc 0, none otherwise.
    */
   pcistb(input: PcistbInput): ZpciAnswer {
-    if (typeof input !== 'object' || input === null) throw invalid('input', input, 'an object of operands');
+    needObject('input', input);
     const { fh, as, length, offset, source } = input;
     if (!isU32(fh)) throw invalid('fh', fh, 'a 32-bit function handle');
     if (!isU32(as) || as > 15) throw invalid('as', as, 'an integer from 0 to 15');
@@ -268,6 +271,7 @@ export class Cpu {
    * is needed, or at `wcFence` (options `wcBuffers`, `wcLineComplete`, `wcChunkOrder`).
    */
   wcStore(input: Omit<WriteInput, 'path' | 'block' | 'sourceAddress'>): AccessTotals {
+    needObject('input', input);
     const { function: fn, data, offset } = input;
     const bar = this.wcBar(fn, input.bar);
     if (!(data instanceof Uint8Array) || data.length < 1 || data.length > L.PAGE_BYTES) {
@@ -291,6 +295,7 @@ export class Cpu {
 
   /** An event that closes every open line: SFENCE, an uncacheable access, an interrupt, ... */
   wcFence(fn: PciFunction): AccessTotals {
+    this.ownFunction(fn);
     this.wcBar(
       fn,
       fn.bars.findIndex((entry) => entry !== undefined),

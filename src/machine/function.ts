@@ -127,7 +127,7 @@ export class PciFunction {
 
   /** BAR `bar`; throws when the device does not implement it. */
   bar(bar: number): CheckedBar {
-    const config = this.config.bars[bar];
+    const config = Number.isInteger(bar) ? this.config.bars[bar] : undefined;
     if (config !== undefined) return config;
     const known = this.config.bars.flatMap((entry, n) => (entry === undefined ? [] : [n])).join(', ');
     throw invalid('bar', bar, known === '' ? 'none: the function has no BAR' : known, 'not-found');

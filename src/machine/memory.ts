@@ -16,7 +16,8 @@ export class HostMemory {
 
   /** Puts `bytes` at guest address `address`. Throws `out-of-range` when they do not fit. */
   write(address: U64, bytes: Uint8Array): void {
-    this.core.u8.set(bytes, this.at(address, bytes.length));
+    if (!(bytes instanceof Uint8Array)) throw invalid('bytes', bytes, 'a Uint8Array');
+    this.core.u8.set(bytes, this.at(address, bytes.byteLength));
   }
 
   /** Copies `length` bytes from guest address `address`. */

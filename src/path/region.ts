@@ -1,6 +1,6 @@
 /** `dispatchRegion`: the size rules of an emulator's memory region (QEMU memory API, sheet access-paths.md 4). */
 import type { AccessSizes } from '../base/device.js';
-import { invalid } from '../base/errors.js';
+import { invalid, needObject } from '../base/errors.js';
 import { sharedCore } from '../core/shared.js';
 import { packSizes } from './prepare.js';
 import type { Span } from './split.js';
@@ -22,6 +22,7 @@ export type RegionResult =
   | { readonly result: 'rejected'; readonly reason: 'unaligned' | 'size'; readonly calls: readonly [] };
 
 function checkSizes(field: string, sizes: AccessSizes): void {
+  needObject(field, sizes);
   for (const key of ['min', 'max'] as const) {
     const value = sizes[key];
     if (!Number.isInteger(value) || value < 0 || value > 64)
@@ -31,6 +32,7 @@ function checkSizes(field: string, sizes: AccessSizes): void {
 
 /** Checks one access against `valid` and cuts it by `impl`. */
 export function dispatchRegion(input: RegionInput): RegionResult {
+  needObject('input', input);
   const { offset, bytes, valid, impl } = input;
   if (![1, 2, 4, 8].includes(bytes)) throw invalid('bytes', bytes, '1, 2, 4, 8');
   if (!Number.isInteger(offset) || offset < 0 || offset > 0xffff_fff0) {

@@ -1,6 +1,6 @@
 /** `splitAccess`: what one access along a path becomes, access by access and TLP by TLP, without a machine. */
 import * as L from '../../assembly/layout.js';
-import { invalid } from '../base/errors.js';
+import { invalid, needObject } from '../base/errors.js';
 import type { OptionInput } from '../base/options.js';
 import type { AccessTotals } from '../core/core.js';
 import { sharedCore } from '../core/shared.js';
@@ -79,10 +79,28 @@ interface Prepared {
   readonly alwaysBlock: boolean;
 }
 
+/** BAR length and excluded range of a vfio region, in bytes below 4 GiB. */
+function checkVfio({ barLength, excluded }: SplitInput): void {
+  const isBytes = (value: unknown): boolean =>
+    Number.isInteger(value) && Number(value) >= 0 && Number(value) < 2 ** 32;
+  if (barLength !== undefined && !isBytes(barLength)) throw invalid('barLength', barLength, '0 to 2^32 - 1');
+  if (excluded === undefined) return;
+  if (
+    !Array.isArray(excluded) ||
+    excluded.length !== 2 ||
+    !excluded.every(isBytes) ||
+    excluded[0] > excluded[1]
+  ) {
+    throw invalid('excluded', excluded, '[first, behind), both 0 to 2^32 - 1');
+  }
+}
+
 /** Checks the input and fills the parameter block of the shared core. */
 function prepare(id: string, input: SplitInput, mode: number, limit: number): Prepared {
+  needObject('input', input);
   const path = pathOf(id);
   checkSpan(input, limit);
+  checkVfio(input);
   const base = checkU64('base', input.base ?? 0);
   const sourceAddress = checkU64('sourceAddress', input.sourceAddress ?? 0);
   const { op, offset, block = false, barLength, excluded } = input;

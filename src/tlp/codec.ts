@@ -31,6 +31,7 @@ function kindOf(input: TlpInput, address: U64): number {
 
 /** Length in DW of the TLP to encode. */
 function lengthOf(input: TlpInput, data: Uint8Array | undefined, anyData: boolean): number {
+  if (data !== undefined && !(data instanceof Uint8Array)) throw invalid('data', data, 'a Uint8Array');
   const carries = hasData(input.type);
   if (!carries && data !== undefined && data.length > 0 && !anyData) {
     throw invalid('data', data, `none: ${input.type} carries none`);

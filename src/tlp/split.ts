@@ -1,6 +1,6 @@
 /** Byte ranges, request splits and completion splits as plain functions. */
 import * as L from '../../assembly/layout.js';
-import { invalid } from '../base/errors.js';
+import { invalid, needObject } from '../base/errors.js';
 import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { sharedCore } from '../core/shared.js';
@@ -55,6 +55,9 @@ export interface ByteRange {
 export function byteRange(address: U64, bytes: number): ByteRange {
   checkU64('address', address);
   integer('bytes', bytes, 0, 4096);
+  // 4096 bytes from within a DW would take 1025 DWs, which no Length says.
+  if ((low32(address) & 3) + bytes > 4096)
+    throw invalid('bytes', bytes, 'a range of at most 1024 DWs', 'out-of-range');
   const packed = sharedCore().x.byteRange(low32(address), bytes);
   const length = packed & 0xffff;
   const pad = low32(address) & 3;
@@ -105,6 +108,7 @@ export interface TransferInput {
  * (PCIe base specification 2.2.2, 2.2.7; sheet tlp.md 6).
  */
 export function splitRequest(input: TransferInput): Tlp[] {
+  needObject('input', input);
   const core = sharedCore();
   const address = checkU64('address', input.address);
   const bytes = integer('bytes', input.bytes, 0, L.ACCESS_BYTES);
@@ -160,13 +164,15 @@ export interface CompletionInput {
  * `mps`, Byte Count and Lower Address as in PCIe base specification 2.3.1.1.
  */
 export function splitCompletion(input: CompletionInput): Tlp[] {
+  needObject('input', input);
+  needObject('request', input.request);
   const core = sharedCore();
   const { request } = input;
   const address = checkU64('request.address', request.address);
   setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options ?? {})));
   core.setParam(L.PARAM_REQUESTER, integer('request.requester', request.requester, 0, 0xffff));
   core.setParam(L.PARAM_COMPLETER, integer('completer', input.completer ?? 0, 0, 0xffff));
-  core.setParam(L.PARAM_HEADER_BITS, headerBits(integer('request.tc', request.tc, 0, 7), request.attr));
+  core.setParam(L.PARAM_HEADER_BITS, headerBits(integer('request.tc', request.tc, 0, 7), request.attr ?? {}));
   core.x.splitCompletions(
     low32(address),
     high32(address),
