@@ -1,6 +1,9 @@
 /** Prints what a replay found as plain tables for a terminal. */
 import { show } from '../base/errors.js';
+import { FORMAT_NAMES } from '../trace/recognise.js';
 import type { ReplaySummary } from './replay.js';
+import type { PathSummary, PathTotals } from './replay-path.js';
+import { isCompletion } from './replay-patterns.js';
 import { clip, printable, type Style } from './style.js';
 import { group, type TableOptions, table } from './table.js';
 
@@ -21,7 +24,7 @@ export function formatReplay(summary: ReplaySummary, style: Style): string {
   };
   const { reads, writes } = summary;
   const answers = summary.tlps
-    .filter(({ type }) => type === 'CplD')
+    .filter(({ type }) => isCompletion(type))
     .reduce((sum, { count }) => sum + count, 0);
   return [
     headline(summary, style),
@@ -41,6 +44,34 @@ export function formatReplay(summary: ReplaySummary, style: Style): string {
         row.bytesRead,
         row.bytesWritten,
       ]),
+    ),
+    section(
+      'Accesses by kind',
+      ['kind', 'reads', 'writes', 'TLPs', 'wire bytes down', 'wire bytes up'],
+      (summary.byKind ?? []).map((row) => [
+        KIND_NAMES[row.kind],
+        row.reads,
+        row.writes,
+        row.tlps,
+        row.wireBytesDown,
+        row.wireBytesUp,
+      ]),
+    ),
+    section(
+      'Accesses by region',
+      ['region', 'reads', 'writes', 'bytes read', 'bytes written'],
+      (summary.byRegion ?? []).map((row) => [
+        cell(row.region),
+        row.reads,
+        row.writes,
+        row.bytesRead,
+        row.bytesWritten,
+      ]),
+    ),
+    section(
+      'Instructions',
+      ['instruction', 'count', 'refused'],
+      (summary.instructions ?? []).map((row) => [row.instruction, row.count, row.refused]),
     ),
     section(
       'Accesses by phase (MARK lines)',
@@ -71,22 +102,74 @@ export function formatReplay(summary: ReplaySummary, style: Style): string {
             ['up: completions', answers, summary.payloadBytesUp, summary.wireBytesUp],
           ],
         ),
+    summary.path === undefined
+      ? ''
+      : section(
+          `The same accesses through ${summary.path.path}`,
+          ['', 'recorded', 'through'],
+          pathRows(summary.path),
+        ),
+    summary.path === undefined ? '' : style.dim(pathRemark(summary.path)),
     remarks(summary, style).join('\n'),
   ]
     .filter((part) => part !== '')
     .join('\n\n');
 }
 
-function headline({ file, lines, accesses, reads, writes, tlpCount }: ReplaySummary, style: Style): string {
+function headline(
+  { file, format, lines, accesses, reads, writes, tlpCount }: ReplaySummary,
+  style: Style,
+): string {
   const name = style.bold(file === '-' ? 'standard input' : printable(file));
   const what = `${many(reads, 'read')} and ${many(writes, 'write')}`;
   const outcome = accesses === 0 ? 'no accesses' : `${what} become ${many(tlpCount, 'TLP')}`;
-  return `${name}: Linux mmiotrace log, ${many(lines, 'line')}: ${outcome}`;
+  return `${name}: ${FORMAT_NAMES[format]}, ${many(lines, 'line')}: ${outcome}`;
+}
+
+const KIND_NAMES = {
+  config: 'configuration space',
+  io: 'I/O ports',
+  memory: 'memory',
+  platform: 'registers of the machine',
+} as const;
+
+/** What is compared, in the order of an access's way. Rows that are 0 on both sides and marked `rare` are left out. */
+const MEASURES: readonly (readonly [measure: keyof PathTotals, title: string, rare?: true])[] = [
+  ['accesses', 'accesses'],
+  ['exits', 'exits'],
+  ['systemCalls', 'system calls'],
+  ['hostOperations', 'host operations'],
+  ['deviceCalls', 'device calls', true],
+  ['tlpCount', 'TLPs'],
+  ['wireBytesDown', 'wire bytes down'],
+  ['wireBytesUp', 'wire bytes up'],
+];
+
+function pathRows({ recorded, through }: PathSummary): (string | number)[][] {
+  return MEASURES.filter(([measure, , rare]) => !rare || recorded[measure] + through[measure] > 0).map(
+    ([measure, title]) => [title, recorded[measure], through[measure]],
+  );
+}
+
+/** What became of single accesses on their way through another path. */
+function pathRemark({ merge, merged, kept }: PathSummary): string {
+  const { runs, stores, longest } = merged;
+  const long = `${many(longest.stores, 'store')} of ${many(longest.bytes, 'byte')} together`;
+  const blocks = `${many(stores, 'store')} merged into ${many(runs, 'block')}, the longest ${long}`;
+  const reasons = Object.entries(kept).filter(([, count]) => count > 0);
+  const total = reasons.reduce((sum, [, count]) => sum + count, 0);
+  const why = reasons.map(([reason, count]) => `${reason} ${group(count)}`).join(', ');
+  const own =
+    total === 1 ? '1 access keeps its own path' : `${many(total, '', 'accesses')} keep their own path`;
+  return [
+    runs > 0 ? blocks : merge ? 'no stores merged' : 'stores are not merged',
+    total === 0 ? 'no access keeps its own path' : `${own} (${why})`,
+  ].join('; ');
 }
 
 /** What the numbers above leave out. */
 function remarks(summary: ReplaySummary, style: Style): string[] {
-  const { badLines, firstBad, lostEvents, otherLines, records } = summary;
+  const { badLines, firstBad, format, guessedWidths = 0, lostEvents, otherLines, records } = summary;
   const list: string[] = [];
   if (firstBad !== undefined) {
     const which = badLines === 1 ? 'in line' : 'the first in line';
@@ -96,9 +179,14 @@ function remarks(summary: ReplaySummary, style: Style): string[] {
   if (lostEvents > 0) {
     list.push(style.warn(`${many(lostEvents, 'event')} missing in the log: the kernel's buffer ran over`));
   }
-  if (records.unknown > 0) {
-    const what = many(records.unknown, 'UNKNOWN record');
+  const unknown = format === 'mmiotrace' ? (records.unknown ?? 0) : 0;
+  if (unknown > 0) {
+    const what = many(unknown, 'UNKNOWN record');
     list.push(style.warn(`${what} not replayed: the kernel could not decode the instruction`));
+  }
+  if (guessedWidths > 0) {
+    const what = many(guessedWidths, 'configuration access', 'configuration accesses');
+    list.push(style.dim(`${what} without a width in the trace: taken as the smallest that holds the value`));
   }
   if (otherLines > 0) list.push(style.dim(`${many(otherLines, 'line')} of other text skipped`));
   return list;
@@ -108,6 +196,6 @@ function cell(text: string): string {
   return text === '' ? '(no text)' : printable(clip(text, MAX_CELL));
 }
 
-function many(count: number, noun: string): string {
-  return `${group(count)} ${noun}${count === 1 ? '' : 's'}`;
+function many(count: number, noun: string, plural = `${noun}s`): string {
+  return `${group(count)} ${count === 1 ? noun : plural}`;
 }

@@ -1,14 +1,8 @@
 /** Reads Linux mmiotrace text logs: batches of records, PCI devices and address lookup, in constant memory. */
+import { BadLineCounter, detached } from '../base/bad-lines.js';
 import { show, ZtlpError } from '../base/errors.js';
 import { type LineBatch, readLines } from './lines.js';
-import {
-  detached,
-  type MmioPcidev,
-  type MmioRecord,
-  type ParsedMmioLine,
-  parseMmioLine,
-  ROM,
-} from './mmiotrace.js';
+import { type MmioPcidev, type MmioRecord, type ParsedMmioLine, parseMmioLine, ROM } from './mmiotrace.js';
 
 /** The one format version that exists (Linux kernel/trace/trace_mmiotrace.c). */
 const VERSION = 20070824;
@@ -34,7 +28,7 @@ export interface MmioTarget {
  * Takes in the lines of one log, keeps its PCI devices and counts what it saw. Where the kernel's buffer ran over, the
  * kernel itself writes `MARK 0.000000 Lost N events.` into the log: such a line is a mark and also adds N to `lost`.
  */
-export class MmioTraceReader {
+export class MmioTraceReader extends BadLineCounter {
   /** PCIDEV lines in the order of the log. */
   readonly devices: MmioPcidev[] = [];
   /** Good lines of each kind. */
@@ -49,9 +43,6 @@ export class MmioTraceReader {
     unknown: 0,
     lspci: 0,
   };
-  /** Lines with a field that does not follow the format, and lines that are too long. */
-  bad = 0;
-  firstBad: { readonly line: number; readonly text: string; readonly reason: string } | undefined;
   /** Lines that are not mmiotrace's, such as kernel messages. Empty lines are not counted. */
   other = 0;
   /** Events missing in the log because the kernel lost them. */
@@ -59,9 +50,6 @@ export class MmioTraceReader {
   private started = false;
   private readonly ranges: Range[] = [];
   private lastHit: Range | undefined;
-
-  /** @param strict throw on the first bad line instead of counting it */
-  constructor(private readonly strict = false) {}
 
   /** Takes the next lines. Throws ZtlpError for a log that is none, and in strict mode for a bad line. */
   push(batch: LineBatch): MmioBatch {
@@ -156,17 +144,6 @@ export class MmioTraceReader {
       });
     }
     return record;
-  }
-
-  private reject(line: number, text: string, reason: string): void {
-    if (this.strict) {
-      throw new ZtlpError('malformed', `line ${line}: ${reason}, in ${show(text)}`, {
-        field: `line ${line}`,
-        value: text,
-      });
-    }
-    this.bad++;
-    this.firstBad ??= { line, text: detached(text), reason };
   }
 
   /** True when no earlier range shares an address with this one. */

@@ -1,4 +1,6 @@
 /** The records of a Linux mmiotrace text log, and how one line becomes one of them. */
+import { detached } from '../base/bad-lines.js';
+import type { Access } from './access.js';
 import { FieldScanner } from './fields.js';
 
 /** Index of the expansion ROM among the seven resources of a PCIDEV line. */
@@ -200,7 +202,8 @@ function count53(f: FieldScanner, name: string, prefix: '0x' | ''): number {
   return value <= Number.MAX_SAFE_INTEGER ? value : f.fail(name, `0x${value.toString(16)}`, 'below 2^53');
 }
 
-/** The same text in memory of its own: a piece of a line would keep the whole batch it was cut from alive. */
-export function detached(text: string): string {
-  return Buffer.from(text, 'utf16le').toString('utf16le');
+/** The access that a record of line `line` is, in the form that all readers share. */
+export function mmioAccess(record: MmioAccess, line: number): Access {
+  const { kind, lo, hi, width, valueLo, valueHi, ts } = record;
+  return { line, op: kind, space: 'memory', addressLo: lo, addressHi: hi, width, valueLo, valueHi, time: ts };
 }

@@ -80,14 +80,28 @@ describe('mmiotrace', () => {
   });
 });
 
-describe('texts that are recognised but not built', () => {
-  const row = (offset: string): string => `${offset}: ${'00 '.repeat(15)}ff`;
+type Text = readonly [
+  what: string,
+  format: string,
+  agree: number,
+  disagree: readonly string[],
+  content: string,
+];
 
-  const texts: [string, string, number, string][] = [
+describe('traces and dumps', () => {
+  const row = (offset: string): string => `${offset}: ${'00 '.repeat(15)}ff`;
+  /** A header without capabilities that no rule is broken in. */
+  const header = [
+    '00: 86 80 00 12 00 00 00 00 00 00 80 06 00 00 00 00',
+    ...['10', '20', '30'].map((offset) => `${offset}: ${'00 '.repeat(15)}00`),
+  ];
+
+  const texts: readonly Text[] = [
     [
       'a QEMU trace',
       'qemu-trace',
       3,
+      [],
       lines(
         'pci_cfg_read nvme 00:01.0 @0x0 -> 0x1b36',
         "memory_region_ops_write cpu 0 mr 0x55 addr 0xfebc0014 value 0x0 size 4 name 'nvme'",
@@ -98,12 +112,28 @@ describe('texts that are recognised but not built', () => {
       'a QEMU trace with time stamps',
       'qemu-trace',
       1,
+      [],
       lines("123@1700000000.123456:memory_region_ops_read cpu 0 mr 0x1 addr 0x0 value 0x0 size 4 name 'x'"),
+    ],
+    [
+      'a QEMU trace with other events and lines that are spelled otherwise',
+      'qemu-trace',
+      1,
+      ['lines#2', 'lines#3', 'lines#5', 'lines#6'],
+      lines(
+        'pci_cfg_read nvme 00:01.0 @0x0 -> 0x1b36',
+        'pci_nvme_mmio_write addr 0x14 data 0x0 size 4',
+        'pci_cfg_read nvme 0:1.0 @0x0 -> 0x1b36',
+        '',
+        'pci_cfg_read nvme 00:01.0 @0x0 -> 0x001b36',
+        'pci_cfg_read nvme 00:01.0',
+      ),
     ],
     [
       'a zPCI log',
       'zpci-log',
       4,
+      [],
       lines(
         '  config read dev=virtio-net-pci off=0x9a value=0x3',
         'SIC oc=1 isc=2 -> cc=3',
@@ -111,40 +141,82 @@ describe('texts that are recognised but not built', () => {
         '  device write region=virtio-pci-common addr=0x14 size=1 value=0x0',
       ),
     ],
-    ['a zPCI log of stores', 'zpci-log', 1, 'PCISTG fh=80020000 as=4 len=2 off=0x3000 data=0100 -> cc=0'],
+    [
+      'a zPCI log of stores',
+      'zpci-log',
+      2,
+      ['lines#3'],
+      lines(
+        'PCISTG fh=80020000 as=4 len=2 off=0x3000 data=0100 -> cc=0',
+        'PCISTG fh=80020000 as=4 len=2 off=0x3000 data=0100 -> cc=1 status=12',
+        'PCISTG fh=80020000 as=4 len=2 off=0x3000 data=01 -> cc=0',
+      ),
+    ],
     [
       'a device log',
       'device-log',
       2,
+      ['lines#3'],
       lines(
         'config read dev=virtio-net-pci off=0x0 value=0x1af4',
         'device write region=intel_iommu addr=0xfed90018 size=4 value=0x1',
+        'device write region=intel_iommu addr=0xfed90018 size=3 value=0x1',
       ),
     ],
     [
       'an lspci dump',
       'lspci',
       2,
+      [],
       lines(
         '00:02.0 PCI bridge: Intel Corporation (rev 02)',
         '\tControl: I/O+ Mem+',
-        row('00'),
-        row('10'),
+        ...header,
         '',
         '00:03.0 without rows',
         '',
         '0002:01:00.1 Ethernet controller',
-        row('00'),
-        row('100'),
+        ...header,
+        row('40'),
       ),
     ],
-    ['an lspci dump from a mail', 'lspci', 1, lines('> 01:00.0 Ethernet', `> ${row('00')}`)],
+    [
+      'a dump of functions that are wrong',
+      'lspci',
+      1,
+      ['functions#1', 'functions#10', 'functions#15'],
+      lines(
+        '00:00.0 fewer than 64 bytes',
+        ...header.slice(0, 3),
+        '00:01.0 good',
+        ...header,
+        '00:02.0 a row that is none',
+        ...header.slice(0, 2),
+        '20: zz',
+        ...header.slice(3),
+        '00:03.0 a chain that leads below 0x40',
+        '00: 86 80 00 12 00 00 10 00 00 00 80 06 00 00 00 00',
+        ...header.slice(1, 3),
+        '30: 00 00 00 00 10 00 00 00 00 00 00 00 00 00 00 00',
+      ),
+    ],
+    [
+      'an lspci dump from a mail',
+      'lspci',
+      1,
+      [],
+      lines('> 01:00.0 Ethernet', ...header.map((text) => `> ${text.slice(0, 30)}\n> ${text.slice(31)}`)),
+    ],
   ];
 
-  test.each(texts)('%s', async (_what, format, cases, content) => {
+  test.each(texts)('%s', async (_what, format, agree, wrong, content) => {
     const report = await run(content);
-    expect(report).toMatchObject({ format, groups: unsupported(cases), disagreements: [], deviations: [] });
-    expect(hasDisagreement(report)).toBe(true);
+    const cases = agree + wrong.length;
+    const name = format === 'lspci' ? 'functions' : 'lines';
+    expect(report).toMatchObject({ format, deviations: [] });
+    expect(report.disagreements.map(({ id }) => id)).toEqual(wrong);
+    expect(report.groups).toEqual([{ name, cases, agree, documented: 0, disagree: wrong.length }]);
+    expect(hasDisagreement(report)).toBe(wrong.length > 0);
   });
 });
 
@@ -286,11 +358,21 @@ describe('what is refused', () => {
       'prose that speaks of formats',
       lines('Lines of `PCILG fh=` and memory_region_ops_read'),
       'unsupported',
-      /no vector file/,
+      /not an mmiotrace log nor another known/,
     ],
-    ['hexadecimal rows without a device', `00: ${'00 '.repeat(16)}`, 'unsupported', /no vector file/],
-    ['a device without rows', '00:02.0 PCI bridge', 'unsupported', /no vector file/],
-    ['binary', Uint8Array.of(0, 255, 254, 10, 0, 128), 'unsupported', /no vector file/],
+    [
+      'hexadecimal rows without a device',
+      `00: ${'00 '.repeat(16)}`,
+      'unsupported',
+      /not an mmiotrace log nor another known/,
+    ],
+    ['a device without rows', '00:02.0 PCI bridge', 'unsupported', /an lspci dump without hexadecimal rows/],
+    [
+      'binary',
+      Uint8Array.of(0, 255, 254, 10, 0, 128),
+      'unsupported',
+      /not an mmiotrace log nor another known/,
+    ],
     ['a compressed file', gzipSync('{}'), 'malformed', /gzip/],
   ];
 

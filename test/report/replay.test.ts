@@ -336,20 +336,23 @@ describe('bad input', () => {
   });
 
   it.each([
-    ['a QEMU trace', 'memory_region_ops_read cpu 0 mr 0x5 addr 0xfebc001c value 0x1 size 4'],
-    ['a QEMU trace', 'pci_cfg_read nvme 00:01.0 @0x0 -> 0x1b36'],
-    ['a QEMU trace', '1234@1700000000.123456:vfio_region_read  (0000:01:00.0:region0+0x0, 4) = 0x1'],
     ['an ftrace log', '# tracer: nop'],
     ['an ftrace log', '          <idle>-0     [000] d.h1. 1.000000: map: IOMMU: iova=0x0'],
-    ['an lspci dump', '00:02.0 PCI bridge: Intel Corporation'],
+    ['an lspci dump without hexadecimal rows', '00:02.0 PCI bridge: Intel Corporation'],
     ['JSON', '{"tick":0}'],
   ])('of another format is named: %s', async (format, line) => {
     await expect(replay(['', '  ', line, 'more'])).rejects.toMatchObject({
       code: 'unsupported',
       field: 'file',
-      message: expect.stringMatching(
-        new RegExp(`looks like ${format}, and this version replays Linux mmiotrace`),
-      ),
+      message: expect.stringContaining(`: it looks like ${format}`),
+    });
+  });
+
+  it('that is a dump has nothing to replay', async () => {
+    const dump = ['00:02.0 PCI bridge: Intel Corporation', `00: ${'00 '.repeat(15)}ff`];
+    await expect(replay(dump)).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringMatching(/log\.txt" looks like an lspci dump, which has no accesses/),
     });
   });
 
@@ -357,11 +360,11 @@ describe('bad input', () => {
     [
       'text of no known format',
       ['hello'],
-      'malformed',
-      /log\.txt": not an mmiotrace log: it begins with "hello"/,
+      'unsupported',
+      /log\.txt" is not an mmiotrace.*begins with "hello"/,
     ],
-    ['an empty file', [''], 'malformed', /log\.txt": not an mmiotrace log: it is empty/],
-    ['another version', ['VERSION 1'], 'unsupported', /log\.txt": version 1 of the mmiotrace format/],
+    ['an empty file', [''], 'malformed', /log\.txt" is empty/],
+    ['another version', ['VERSION 1'], 'unsupported', /log\.txt" is a log of another version of mmiotrace/],
   ])('that is %s is refused with the name of the file', async (_, lines, code, message) => {
     await expect(replay(lines)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
   });
