@@ -6,10 +6,11 @@ import { ready } from '../../src/core/shared.js';
 import { PLAIN } from '../../src/report/style.js';
 import { tlpRows } from '../../src/report/tlp-rows.js';
 import { formatDllp, formatTlp } from '../../src/report/tlp-text.js';
-import { decodeTlp } from '../../src/tlp/codec.js';
+import { decodeTlp, encodeTlp } from '../../src/tlp/codec.js';
 import { decodeDllp } from '../../src/tlp/dllp.js';
 import { tlpFromJson } from '../../src/tlp/json.js';
 import { encodeLine, formatHex, tlpToJson } from '../../src/tlp/text.js';
+import type { TlpInput } from '../../src/tlp/types.js';
 import { readBuild } from '../support/builds.js';
 
 /** Byte 0 of every prefix and type, so that most of the bytes are TLPs. */
@@ -106,4 +107,43 @@ it('shows any six bytes as a DLLP or says why they are none', () => {
     }),
     { numRuns: 500 },
   );
+});
+
+it.each<[Partial<TlpInput>, string]>([
+  [{ attr: { ns: true } }, '2 4 Attr NS 1 no snoop'],
+  [{ attr: { ro: true } }, '2 5 Attr RO 1 relaxed ordering'],
+  [{ attr: { ido: true } }, '1 2 Attr IDO 1 ID-based ordering'],
+  [{ ln: true }, '1 1 LN 1 lightweight notification'],
+  [{ th: true }, '1 0 TH 1 processing hint present'],
+  [{ td: true }, '2 7 TD 1 digest (ECRC) behind the data'],
+  [{ ep: true }, '2 6 EP 1 poisoned'],
+  [{ tag: 0x200 }, '1 7 T9 1 '],
+  [{ tag: 0x100 }, '1 3 T8 1 '],
+  [{ tc: 5 }, '1 6:4 TC 5 traffic class 5'],
+  [{ at: 2 }, '2 3:2 AT 2 translated'],
+  [{ firstBe: 0xc }, '7 3:0 First DW BE 0xc bytes 2, 3'],
+  [{ lastBe: 0x1 }, '7 7:4 Last DW BE 0x1 byte 0'],
+])('a request with %j differs from a plain one in the row "%s"', (more, line) => {
+  const plain: TlpInput = { type: 'MRd', address: 0x1000, length: 2 };
+  const lines = (tlp: TlpInput) =>
+    tlpRows(decodeTlp(encodeTlp(tlp)))
+      .map(({ byte, bits, field, raw, meaning }) => [byte, bits, field, raw, meaning].join(' '))
+      // What is computed from several fields, and the tag in words, follows.
+      .filter((text) => !/Address|Digest|Tag|ST\[/.test(text));
+  const before = lines(plain);
+  expect(before).not.toContain(line);
+  const rest = lines({ ...plain, ...more }).filter((text) => !before.includes(text));
+  if (more.th) expect(rest).toContain(line);
+  else expect(rest).toEqual([line]);
+});
+
+it.each([
+  ['MsgD', 1, undefined],
+  ['MsgD', 2, 'Set_Slot_Power_Limit has 1 DW of data'],
+  ['Msg', 0, 'Set_Slot_Power_Limit comes as MsgD'],
+] as const)('Set_Slot_Power_Limit as %s of %i DW: %s', (type, dw, note) => {
+  const bytes = encodeTlp({ type, messageCode: 0x50, routing: 4 }, new Uint8Array(4 * dw));
+  const text = formatTlp(decodeTlp(bytes), bytes, PLAIN);
+  if (note === undefined) expect(text).not.toMatch(/ has | comes as /);
+  else expect(text).toContain(note);
 });
