@@ -13,8 +13,8 @@ import {
   SLOT_NONE,
 } from '../layout';
 
-// One window: base u64, end u64 (exclusive), memory u32, slot u32.
-const WINDOW_END: usize = 8;
+// One window: base u64, last byte u64 (a BAR may end with the address space), memory u32, slot u32.
+const WINDOW_LAST: usize = 8;
 const WINDOW_MEMORY: usize = 16;
 const WINDOW_SLOT: usize = 20;
 const WINDOW_STRIDE: u32 = 24;
@@ -41,7 +41,7 @@ export function buildWindows(count: u32): void {
   windowCount = 0;
   lastWindow = WINDOWS;
   store<u64>(WINDOWS, 0);
-  store<u64>(WINDOWS, 0, WINDOW_END);
+  store<u64>(WINDOWS, 0, WINDOW_LAST);
   for (let slot: u32 = 0; slot < count; slot++) {
     for (let bar: u32 = 0; bar < <u32>BAR_COUNT; bar++) {
       const entry = barAt(functionAt(slot), bar);
@@ -50,7 +50,7 @@ export function buildWindows(count: u32): void {
       const at = WINDOWS + <usize>(windowCount * WINDOW_STRIDE);
       const base = load<u64>(entry, BAR_BASE);
       store<u64>(at, base);
-      store<u64>(at, base + bytes, WINDOW_END);
+      store<u64>(at, base + bytes - 1, WINDOW_LAST);
       store<u32>(at, load<u32>(entry, BAR_MEMORY), WINDOW_MEMORY);
       store<u32>(at, slot, WINDOW_SLOT);
       windowCount += 1;
@@ -61,10 +61,11 @@ export function buildWindows(count: u32): void {
 /** Finds the function that claims all of `bytes` at `address`; false: nobody does (Unsupported Request). */
 export function routeMemory(address: u64, bytes: u32): bool {
   let at = lastWindow;
-  if (address >= load<u64>(at) && address + bytes <= load<u64>(at, WINDOW_END)) return take(at, address);
+  if (address >= load<u64>(at) && address + bytes - 1 <= load<u64>(at, WINDOW_LAST)) return take(at, address);
   const end = WINDOWS + <usize>(windowCount * WINDOW_STRIDE);
   for (at = WINDOWS; at < end; at += WINDOW_STRIDE) {
-    if (address >= load<u64>(at) && address + bytes <= load<u64>(at, WINDOW_END)) return take(at, address);
+    if (address >= load<u64>(at) && address + bytes - 1 <= load<u64>(at, WINDOW_LAST))
+      return take(at, address);
   }
   routedSlot = SLOT_NONE;
   return false;
@@ -72,7 +73,7 @@ export function routeMemory(address: u64, bytes: u32): bool {
 
 /** True when the window found last also claims all of `bytes` at `address`. */
 export function windowHolds(address: u64, bytes: u32): bool {
-  return address >= load<u64>(lastWindow) && address + bytes <= load<u64>(lastWindow, WINDOW_END);
+  return address >= load<u64>(lastWindow) && address + bytes - 1 <= load<u64>(lastWindow, WINDOW_LAST);
 }
 
 function take(at: usize, address: u64): bool {

@@ -125,7 +125,7 @@ class Layout {
     checkU64(`${field}.address`, address);
     if (alignUp(address, size) !== address)
       throw invalid(`${field}.address`, address, `a multiple of its size ${size}`);
-    if (BigInt(address) + BigInt(size) >= 1n << 64n)
+    if (BigInt(address) + BigInt(size) > 1n << 64n)
       throw invalid(`${field}.address`, address, 'an end below 2^64');
     this.claim(field, BigInt(address), BigInt(size));
     if (given === undefined) this.nextAddress = add64(address, Math.max(size, PAGE));

@@ -89,8 +89,14 @@ describe.each(BUILDS)('a machine on the %s core', (build) => {
     expect(one.cpu.read(input).data).toHaveLength(4);
   });
 
-  it('refuses a BAR that would end at 2^64, where no address range can be written down', async () => {
-    const slot = { device: memoryDevice(), addresses: [2n ** 64n - 0x10000n] };
-    await expect(createMachine({ core, slots: [slot] })).rejects.toMatchObject({ name: 'ZtlpError' });
+  it('reads and writes a BAR that ends with the address space', async () => {
+    const [one, fn] = await machine({ device: memoryDevice(), addresses: [2n ** 64n - 0x10000n] });
+    const data = Uint8Array.from({ length: 16 }, (_, n) => n + 1);
+    const { totals } = one.cpu.write({ path: 'x86-uc', function: fn, bar: 0, offset: 0xfff0, data });
+    expect(totals.unclaimed).toBe(0);
+    expect([...fn.barMemory(0).subarray(0xfff0)]).toEqual([...data]);
+    expect([
+      ...one.cpu.read({ path: 'x86-uc', function: fn, bar: 0, offset: 0xfff0, length: 16 }).data,
+    ]).toEqual([...data]);
   });
 });
