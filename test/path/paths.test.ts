@@ -1236,6 +1236,26 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
       const memory = fn.barMemory(0);
       const background = pattern(memory.length, 99);
       machine.trace.start();
+      let before = machine.stats();
+
+      /** What the counters of the machine and of its only function counted since the last call, against `totals`. */
+      const compareCounters = (totals: AccessTotals): void => {
+        const now = machine.stats();
+        for (const key of [
+          'tlps',
+          'wireBytesDown',
+          'wireBytesUp',
+          'payloadBytesDown',
+          'payloadBytesUp',
+        ] as const) {
+          expect(now[key] - before[key], key).toBe(totals[key]);
+        }
+        const byType = Object.values(now.tlpsByType).reduce((sum, count) => sum + count, 0);
+        expect(byType).toBe(now.tlps);
+        const { tlps, wireBytesDown, wireBytesUp } = now;
+        expect(machine.stats(fn)).toMatchObject({ tlps, wireBytesDown, wireBytesUp });
+        before = now;
+      };
 
       /** What the machine did against the listing of the same access. */
       const compare = (
@@ -1251,6 +1271,7 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
         expect(traced.every(({ slot }) => slot === fn.slot)).toBe(true);
         expect(traced.length).toBe(listed.totals.tlps);
         expect(comparable(totals)).toEqual(comparable(listed.totals));
+        compareCounters(totals);
         expect(fault).toEqual(listed.fault);
         // What a traced write carries are the bytes it leaves behind.
         for (const { tlp, data } of op === 'write' ? down : []) {
