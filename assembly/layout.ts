@@ -428,3 +428,9 @@ export const TICKS_PER_NS = 4096;
 // Flags of the `pcistb` export, beside the address space in bits 3:0.
 export const STORE_PROBLEM_STATE = 1 << 8; // executed in problem state
 export const STORE_FROM_MEMORY = 1 << 9; // source is a guest address, else bytes staged in the payload ring
+/** Source bytes are the host's: it writes them straight into place once the core has said where. */
+export const STORE_IN_PLACE = 1 << 10;
+/** Answers of `pcistb` below this are packed as ANSWER_*; from it on they are where the host puts the bytes. */
+export const ANSWER_LIMIT = PAYLOAD_BYTES;
+/** Nothing happened yet: stage the bytes and call again without STORE_IN_PLACE. */
+export const STAGE_FIRST = ANSWER_LIMIT - 1;

@@ -2,7 +2,6 @@
 
 import { pushDescriptor } from '../kernel/rings';
 import {
-  DESCRIPTOR_BYTES,
   DESCRIPTOR_CAUSE,
   DESCRIPTOR_FLAGS,
   DESCRIPTOR_H0,
@@ -12,9 +11,7 @@ import {
   DESCRIPTOR_KIND,
   DESCRIPTOR_PAYLOAD,
   DESCRIPTOR_SLOT,
-  DESCRIPTOR_SPARE,
   DESCRIPTOR_TICK,
-  DESCRIPTOR_WIRE,
   FLAG_UPSTREAM,
   KIND_CPL,
   KIND_CPLD,
@@ -26,46 +23,40 @@ import { fmtTypeOf, hasData } from './kinds';
 /** Bits of DW0 that a completion copies from its request: TC, the three attributes, and the two high tag bits. */
 const COPIED_BITS: u32 = 0x00fc3000;
 
-/** Forms requests. A class, because only members may carry the decorator that puts them into the caller's loop. */
+/** Forms TLPs. A class, because only members may carry the decorator that puts them into the caller's loop. */
 export class Form {
   /**
-   * Fills the descriptor at `at` with a memory request. `kind32` is the 32-bit kind; its 64-bit twin, one higher, is
-   * taken at or above 4 GiB (2.2.4.1). `length` in DW, `enables` as in DW1, `ids` = requester << 16 | tag << 8, `bits`
-   * the attribute bits of DW0, `payload` the address of byte 0 of the first DW. Returns the wire bytes.
+   * Fills the descriptor at `at`, all 48 bytes. `word0` and `word1` are header DWs; `words23` holds DW2 in its low and DW3
+   * in its high half; `payload` is the address of byte 0 of the first data DW, `bytes` the length of the data in DWs,
+   * `kind` KIND_*, `wire` the wire bytes.
    */
   @inline
-  static request(
+  static tlp(
     at: usize,
-    kind32: u32,
-    address: u64,
-    length: u32,
-    enables: u32,
-    ids: u32,
-    bits: u32,
+    word0: u32,
+    word1: u32,
+    words23: u64,
     payload: usize,
+    bytes: u32,
+    kind: u32,
     cause: u32,
-  ): u32 {
-    const high = <u32>(address >> 32);
-    const low = <u32>address & ~3;
-    const wide: u32 = high != 0 ? 1 : 0;
-    const fmtType = fmtTypeOf(kind32 + wide);
-    const bytes = hasData(fmtType) ? length << 2 : 0;
-    const wire = TLP_OVERHEAD_BYTES + 12 + (wide << 2) + bytes;
-    store<u32>(at, (fmtType << 24) | bits | (length & 0x3ff), DESCRIPTOR_H0);
-    store<u32>(at, ids | enables, DESCRIPTOR_H1);
-    store<u32>(at, wide ? high : low, DESCRIPTOR_H2);
-    store<u32>(at, wide ? low : 0, DESCRIPTOR_H3);
-    store<u32>(at, <u32>payload, DESCRIPTOR_PAYLOAD);
-    store<u32>(at, bytes, DESCRIPTOR_BYTES);
-    // Kind, flags and slot in one store, the spare word with them: SLOT_NONE until the TLP is routed.
-    store<u64>(at, <u64>((kind32 + wide) | ((<u32>SLOT_NONE) << 16)), DESCRIPTOR_KIND);
+    wire: u32,
+  ): void {
+    store<u64>(at, <u64>word0 | ((<u64>word1) << 32), DESCRIPTOR_H0);
+    store<u64>(at, words23, DESCRIPTOR_H2);
+    store<u64>(at, <u64>(<u32>payload) | ((<u64>bytes) << 32), DESCRIPTOR_PAYLOAD);
+    // Kind, flags and slot, the spare word with them: SLOT_NONE until the TLP is routed.
+    store<u64>(at, <u64>(kind | ((<u32>SLOT_NONE) << 16)), DESCRIPTOR_KIND);
     store<u64>(at, 0, DESCRIPTOR_TICK);
     store<u64>(at, <u64>cause | ((<u64>wire) << 32), DESCRIPTOR_CAUSE);
-    return wire;
   }
 }
 
-/** Pushes a memory request; see `Form.request`. Returns its descriptor. */
+/**
+ * Pushes a memory request and returns its descriptor. `kind32` is the 32-bit kind; its 64-bit twin, one higher, is taken
+ * at or above 4 GiB (2.2.4.1). `length` in DW, `enables` as in DW1, `ids` = requester << 16 | tag << 8, `bits` the
+ * attribute bits of DW0, `payload` as in `Form.tlp`.
+ */
 export function pushRequest(
   kind32: u32,
   address: u64,
@@ -76,8 +67,23 @@ export function pushRequest(
   payload: usize,
   cause: u32,
 ): usize {
+  const high = <u32>(address >> 32);
+  const low = <u32>address & ~3;
+  const wide: u32 = high != 0 ? 1 : 0;
+  const fmtType = fmtTypeOf(kind32 + wide);
+  const bytes = hasData(fmtType) ? length << 2 : 0;
   const at = pushDescriptor();
-  Form.request(at, kind32, address, length, enables, ids, bits, payload, cause);
+  Form.tlp(
+    at,
+    (fmtType << 24) | bits | (length & 0x3ff),
+    ids | enables,
+    wide ? <u64>high | ((<u64>low) << 32) : <u64>low,
+    payload,
+    bytes,
+    kind32 + wide,
+    cause,
+    TLP_OVERHEAD_BYTES + 12 + (wide << 2) + bytes,
+  );
   return at;
 }
 
@@ -99,19 +105,19 @@ export function pushCompletion(
   const kind = length != 0 ? KIND_CPLD : KIND_CPL;
   const bytes = length << 2;
   const copied = load<u32>(request, DESCRIPTOR_H0) & COPIED_BITS;
-  store<u32>(at, (fmtTypeOf(kind) << 24) | copied | (length & 0x3ff), DESCRIPTOR_H0);
-  store<u32>(at, (completer << 16) | (status << 13) | (byteCount & 0xfff), DESCRIPTOR_H1);
-  store<u32>(at, (load<u32>(request, DESCRIPTOR_H1) & 0xffffff00) | lower, DESCRIPTOR_H2);
-  store<u32>(at, 0, DESCRIPTOR_H3);
-  store<u32>(at, <u32>payload, DESCRIPTOR_PAYLOAD);
-  store<u32>(at, bytes, DESCRIPTOR_BYTES);
-  store<u8>(at, kind, DESCRIPTOR_KIND);
+  Form.tlp(
+    at,
+    (fmtTypeOf(kind) << 24) | copied | (length & 0x3ff),
+    (completer << 16) | (status << 13) | (byteCount & 0xfff),
+    <u64>((load<u32>(request, DESCRIPTOR_H1) & 0xffffff00) | lower),
+    payload,
+    bytes,
+    kind,
+    load<u32>(request, DESCRIPTOR_CAUSE),
+    TLP_OVERHEAD_BYTES + 12 + bytes,
+  );
   store<u8>(at, upstream ? FLAG_UPSTREAM : 0, DESCRIPTOR_FLAGS);
   store<u16>(at, load<u16>(request, DESCRIPTOR_SLOT), DESCRIPTOR_SLOT);
-  store<u32>(at, 0, DESCRIPTOR_SPARE);
-  store<u64>(at, 0, DESCRIPTOR_TICK);
-  store<u32>(at, load<u32>(request, DESCRIPTOR_CAUSE), DESCRIPTOR_CAUSE);
-  store<u32>(at, TLP_OVERHEAD_BYTES + 12 + bytes, DESCRIPTOR_WIRE);
   return at;
 }
 

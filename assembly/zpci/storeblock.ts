@@ -3,8 +3,9 @@
 
 import { callDevice, deviceCalls } from '../fabric/call';
 import { deliverAll } from '../fabric/deliver';
-import { barAt, functionAt } from '../fabric/functions';
-import { pushWrites } from '../fabric/request';
+import { barAt, functionAt, routedMemory, routedSlot, routeMemory } from '../fabric/functions';
+import { overheadOf, payloadBytes, pushWrites, Single } from '../fabric/request';
+import { countWrites } from '../fabric/traffic';
 import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
 import { rewindRing, stage } from '../kernel/rings';
 import {
@@ -21,13 +22,16 @@ import {
   FUNCTION_ZPCI_FLAGS,
   HANDLE_ENABLE_LG2,
   KIND_MWR32,
+  KIND_MWR64,
   MODE_LIVE,
   PARAM_MODE,
   PCISTB_LENGTH_MASK,
   PE_ADDRESSING,
   PE_OPERAND,
   PE_PRIVILEGED,
+  STAGE_FIRST,
   STORE_FROM_MEMORY,
+  STORE_IN_PLACE,
   STORE_PROBLEM_STATE,
   ZPCI_EMULATED,
   ZPCI_INTERCEPTED,
@@ -66,6 +70,9 @@ function findFunction(handle: u32): usize {
  * One PCISTB. `spaceAndFlags`: address space in bits 3:0, STORE_* above. `source` is a guest address with
  * STORE_FROM_MEMORY; else its low bits serve the alignment rule and the bytes stand staged in the payload ring.
  * Answers cc | status << 8 | program interruption code << 16.
+ *
+ * With STORE_IN_PLACE the bytes are still the host's: the answer of a store that is done is the core address (above
+ * ANSWER_LIMIT) where the host puts them, or STAGE_FIRST when the TLPs have to carry them and nothing happened yet.
  */
 export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, offset: u64, source: u64): u32 {
   // The operand length has 13 bits; what stands above them is ignored.
@@ -100,6 +107,16 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
       data = stage(length, <u32>offset);
       copyBytes(data, from, length);
     }
+  } else if (spaceAndFlags & STORE_IN_PLACE) {
+    if (length != 0) {
+      if (flags & (ZPCI_EMULATED | ZPCI_INTERCEPTED) || load<u32>(PARAMS, PARAM_MODE) != MODE_LIVE)
+        return STAGE_FIRST;
+      const address = load<u64>(bar, BAR_BASE) + offset;
+      if (!routeMemory(address, length)) return STAGE_FIRST;
+      sendRouted(address, length, routedMemory);
+    }
+    countStore(fn);
+    return length == 0 ? DONE : <u32>routedMemory;
   } else {
     data = stage(length, <u32>offset);
   }
@@ -109,15 +126,45 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
     else if (flags & ZPCI_INTERCEPTED) passOn(fn, address, <u32>offset, length, data);
     else sendBlock(address, length, data);
   }
-  store<f64>(fn, load<f64>(fn, FUNCTION_STORE_BLOCKS) + 1, FUNCTION_STORE_BLOCKS);
+  countStore(fn);
   return DONE;
+}
+
+/** A PCISTB ended with condition code 0: one more in the measurement block. */
+function countStore(fn: usize): void {
+  store<f64>(fn, load<f64>(fn, FUNCTION_STORE_BLOCKS) + 1, FUNCTION_STORE_BLOCKS);
 }
 
 /** Native: validity is known, so the TLPs leave and condition code 0 does not wait for them. */
 function sendBlock(address: u64, length: u32, data: usize): void {
-  pushWrites(KIND_MWR32, address, length, data, 0);
+  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE && routeMemory(address, length)) {
+    copyBytes(routedMemory, data, length);
+    sendRouted(address, length, data);
+    return;
+  }
+  pushWrites(address, length, data, 0);
   deliverAll();
   if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) rewindRing();
+}
+
+/**
+ * The TLPs of a block that `routeMemory` has just given to one function and whose bytes are, or will be, in place. They
+ * are formed and counted; nobody keeps them, so nobody has to read their descriptors back.
+ */
+function sendRouted(address: u64, length: u32, data: usize): void {
+  const low = <u32>address;
+  const isWide = address >> 32 != 0;
+  const kind: u32 = isWide ? KIND_MWR64 : KIND_MWR32;
+  const fn = functionAt(routedSlot);
+  if (Single.fits(low, length)) {
+    Single.push(address, length, data, 0);
+    countWrites(kind, fn, 1, length + overheadOf(isWide), length);
+  } else {
+    const count = pushWrites(address, length, data, 0);
+    const payload = payloadBytes(low, length);
+    countWrites(kind, fn, count, payload + count * overheadOf(isWide), payload);
+  }
+  rewindRing();
 }
 
 /** vfio: QEMU passes each doubleword on in a pwrite, and the host kernel cuts that to its own width (zpci.md 8.2). */
@@ -129,7 +176,7 @@ function passOn(fn: usize, address: u64, offset: u32, length: u32, data: usize):
     // Pieces are naturally aligned powers of two: the kernel halves what is wider than it may be.
     const step = width == 0 ? piece : min(piece, width);
     for (let at: u32 = 0; at < piece; at += step) {
-      pushWrites(KIND_MWR32, address + done + at, step, data + done + at, 0);
+      pushWrites(address + done + at, step, data + done + at, 0);
     }
     done += piece;
   }
