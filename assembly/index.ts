@@ -1,5 +1,6 @@
 // Floor 8: the exported interface of the core, nothing else. `src/core/exports.ts` holds its TypeScript twin.
 
+import { deliverAll, finishServed } from './fabric/deliver';
 import { buildWindows } from './fabric/functions';
 import { regionAccepts, regionCall } from './fabric/region';
 import { pushOperation, setNextTag } from './fabric/request';
@@ -18,6 +19,7 @@ import {
   ring,
   WIRE,
 } from './kernel/arena';
+import { dropRecords, RECORDS, recordCount } from './kernel/records';
 import {
   drained as drainRings,
   keep,
@@ -37,20 +39,23 @@ import {
   PLACE_OPERATIONS,
   PLACE_PARAMS,
   PLACE_PAYLOAD,
+  PLACE_RECORDS,
   PLACE_RING,
   PLACE_WIRE,
+  RUN_DONE,
+  RUN_HOST,
   WIRE_LEAD,
 } from './layout';
 import { combineFence, combineStore, configureCombining, resetCombining } from './path/combine';
 import { listReadCompletions } from './path/completions';
-import { beginAccess, resetAccess, runAccess, summariseAccess } from './path/engine';
+import { beginAccess, resetAccess, runAccess, servedAccess, summariseAccess } from './path/engine';
 import { byteEnables, enabledBytes, firstOffset, lastOffset, lengthDw } from './tlp/bytes';
 import { checkFields } from './tlp/check';
 import { crc32, ecrc, lcrc } from './tlp/crc';
 import { crc16 } from './tlp/dllp';
 import { decodeHeader, encodeHeader } from './tlp/header';
 import { decodePrefixes, encodePrefixes, prefixBytes } from './tlp/prefix';
-import { setFunctionCount, storeBlock } from './zpci/storeblock';
+import { resumeStore, setFunctionCount, storeBlock } from './zpci/storeblock';
 
 function pair(lo: u32, hi: u32): u64 {
   return ((<u64>hi) << 32) | lo;
@@ -66,6 +71,7 @@ export function machineCreate(hostBytes: u32, barBytes: u32): u32 {
 export function machineReset(): void {
   clearArena();
   resetCombining();
+  dropRecords();
   setNextTag(0);
 }
 
@@ -94,6 +100,8 @@ export function place(block: u32): u32 {
       return <u32>hostMemory;
     case PLACE_BAR_MEMORY:
       return <u32>barMemory;
+    case PLACE_RECORDS:
+      return <u32>RECORDS;
     default:
       return 0;
   }
@@ -159,6 +167,27 @@ export function pcistb(
   sourceHi: u32,
 ): u32 {
   return storeBlock(handle, spaceAndFlags, length, pair(offsetLo, offsetHi), pair(sourceLo, sourceHi));
+}
+
+/** The host has served the piece of a PCISTB that waited for it: the answer, or ANSWER_HOST again. */
+export function pcistbResume(): u32 {
+  return resumeStore();
+}
+
+/** HOST records to serve, from PLACE_RECORDS on. */
+export function records(): u32 {
+  return recordCount;
+}
+
+/** The host has served the records of an access begun with `accessBegin`; then call `run` again. */
+export function served(): void {
+  servedAccess();
+}
+
+/** The host has served the records of a store block or of write-combining stores; delivers on. Answers RUN_*. */
+export function deliver(): u32 {
+  finishServed();
+  return deliverAll() && recordCount == 0 ? RUN_DONE : RUN_HOST;
 }
 
 /** Write-combining buffers: how many, and whether a full line leaves at once (1) or at the next closing event (0). */

@@ -201,6 +201,30 @@ export const OPERATION_SLOTS = 8192;
 export const OP_ACCESS = 0; // an access that reaches the device: TLPs or device calls
 export const OP_SKIPPED = 1; // bytes of an excluded range: dropped on write, 0xff on read
 
+// ------------------------------------------------------------------- HOST record: one thing that a device model has to do
+//
+//   0      4    6      8        12      16        20     24       28
+//   | kind | slot|space| offset | bytes | enables | data | status | request |
+export const RECORD_KIND = 0; // RECORD_WRITE and so on
+export const RECORD_SLOT = 4; // u16
+export const RECORD_SPACE = 6; // u16: BAR number, or SPACE_CONFIG
+export const RECORD_OFFSET = 8; // in the space: of the first DW of a TLP, of the first byte of a device call
+export const RECORD_BYTES = 12; // Length * 4 of a TLP, or the bytes of a device call
+export const RECORD_ENABLES = 16; // Last DW BE in 7:4, First DW BE in 3:0, as in DW1; of a call 0
+export const RECORD_DATA = 20; // core address: bytes to write, or where the bytes read go
+export const RECORD_STATUS = 24; // CPL_*: the host's answer, CPL_SC before
+export const RECORD_REQUEST = 28; // descriptor of the request to complete; 0: nothing waits
+export const RECORD_STRIDE = 32;
+export const RECORD_SLOTS = 1024;
+
+export const RECORD_WRITE = 0; // a memory write TLP arrived
+export const RECORD_READ = 1; // a memory read TLP wants an answer
+export const RECORD_CALL_WRITE = 2; // an emulator's dispatch, no TLP
+export const RECORD_CALL_READ = 3;
+export const RECORD_CONFIG_WRITE = 4; // a configuration TLP
+export const RECORD_CONFIG_READ = 5;
+export const RECORD_MESSAGE = 6; // a memory write to the interrupt address range: MSI
+
 // ------------------------------------------------------------------------------ ACCESS block: what one access did
 // f64 words: counts are exact up to 2^53.
 export const ACCESS_GUEST_INSTRUCTIONS = 0;
@@ -339,7 +363,12 @@ export const BAR_BYTES = 8; // 0: not implemented
 export const BAR_MEMORY = 12; // core memory behind it
 export const BAR_VALID = 16; // accepted sizes: min | max << 8 | unaligned << 16
 export const BAR_IMPL = 20; // sizes of the device calls
+export const BAR_SERVER = 24; // SERVED_BY_*
 export const BAR_STRIDE = 32;
+/** The BAR is memory of the core. */
+export const SERVED_BY_CORE = 0;
+/** Accesses become HOST records: a device model answers them. */
+export const SERVED_BY_HOST = 1;
 export const BAR_COUNT = 6;
 export const FUNCTION_STRIDE = FUNCTION_BARS + BAR_COUNT * BAR_STRIDE;
 
@@ -413,6 +442,7 @@ export const PLACE_OPERATIONS = 7;
 export const PLACE_PAYLOAD = 8;
 export const PLACE_HOST_MEMORY = 9;
 export const PLACE_BAR_MEMORY = 10;
+export const PLACE_RECORDS = 11;
 
 /** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
 export const WIRE_LEAD = 16;
@@ -434,3 +464,5 @@ export const STORE_IN_PLACE = 1 << 10;
 export const ANSWER_LIMIT = PAYLOAD_BYTES;
 /** Nothing happened yet: stage the bytes and call again without STORE_IN_PLACE. */
 export const STAGE_FIRST = ANSWER_LIMIT - 1;
+/** Set in an answer: the host has to serve the records and then call `deliver` (native) or `pcistbResume`. */
+export const ANSWER_HOST = 1 << 30;

@@ -1,6 +1,7 @@
 // Floor 5: functional delivery. Requests reach the BAR memory behind their address, completions reach the requester.
 
 import { copyBytes, PARAMS } from '../kernel/arena';
+import { isWaiting, lastStatus, pushRecord, recordCount, roomForRecord, takeServed } from '../kernel/records';
 import { delivered, head, popDescriptor, reservePayload, slotAt, tail } from '../kernel/rings';
 import {
   CPL_SC,
@@ -24,12 +25,26 @@ import {
   KIND_MWR64,
   PARAM_COMPLETION_POLICY,
   PARAM_MPS,
+  RECORD_DATA,
+  RECORD_KIND,
+  RECORD_READ,
+  RECORD_REQUEST,
+  RECORD_SLOT,
+  RECORD_WRITE,
   SLOT_NONE,
 } from '../layout';
 import { addressOf, pushCompletion, requestLength } from '../tlp/build';
 import { enabledBytes, firstOffset } from '../tlp/bytes';
 import { completionPiece } from '../tlp/split';
-import { functionAt, routedMemory, routedSlot, routeMemory, windowHolds } from './functions';
+import {
+  functionAt,
+  routedBar,
+  routedMemory,
+  routedOffset,
+  routedSlot,
+  routeMemory,
+  windowHolds,
+} from './functions';
 import { countCompletion, countDelivered, countUnclaimed, countWrites } from './traffic';
 
 /** Everybody but a root complex cuts completions at 128 bytes (base specification 2.3.1.1). */
@@ -45,13 +60,47 @@ export function expectRead(tag: u32, to: usize, bytes: u32): void {
   store<u32>(at, bytes, 4);
 }
 
-/** Delivers every TLP in the ring, those included that arise on the way. */
-export function deliverAll(): void {
+/**
+ * Delivers the TLPs in the ring, those included that arise on the way. False: the host has to serve its records first,
+ * then `finishServed` and this function again. Posted writes to device models may still be recorded when it is true.
+ */
+export function deliverAll(): bool {
   while (tail != head) {
+    if (recordCount != 0 && mustWait(slotAt(tail))) return false;
     if (deliverWrites()) continue;
     const at = popDescriptor();
     if (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_UPSTREAM) toRequester(at);
     else toFunction(at);
+  }
+  return !isWaiting;
+}
+
+/** True while TLPs or records wait for the host. */
+export function isPending(): bool {
+  return tail != head || recordCount != 0;
+}
+
+/** With records open: only further posted writes to device models may go on, anything else would overtake them. */
+function mustWait(at: usize): bool {
+  if (isWaiting || !roomForRecord()) return true;
+  const kind = load<u8>(at, DESCRIPTOR_KIND);
+  if (kind != KIND_MWR32 && kind != KIND_MWR64) return true;
+  return routeMemory(addressOf(at), load<u32>(at, DESCRIPTOR_BYTES)) && routedMemory != 0;
+}
+
+/** The host has served the records: the request that waited gets its completion. */
+export function finishServed(): void {
+  const record = takeServed();
+  if (record == 0) return;
+  const request = <usize>load<u32>(record, RECORD_REQUEST);
+  if (request == 0) return;
+  const completer = load<u32>(functionAt(load<u16>(record, RECORD_SLOT)), FUNCTION_ID);
+  if (lastStatus != CPL_SC) pushError(request, completer, lastStatus);
+  else if (load<u32>(record, RECORD_KIND) == RECORD_READ) {
+    answerRead(request, load<u32>(record, RECORD_DATA), requestLength(request), completer);
+  } else {
+    pushCompletion(request, completer, CPL_SC, 4, 0, 0, 0, true);
+    countCompletion(0);
   }
 }
 
@@ -65,7 +114,7 @@ function deliverWrites(): bool {
   if (kind != KIND_MWR32 && kind != KIND_MWR64) return false;
   let address = addressOf(at);
   let bytes = load<u32>(at, DESCRIPTOR_BYTES);
-  if (load<u8>(at, DESCRIPTOR_H1) != 0xff || !routeMemory(address, bytes)) return false;
+  if (load<u8>(at, DESCRIPTOR_H1) != 0xff || !routeMemory(address, bytes) || routedMemory == 0) return false;
   const slot = routedSlot;
   const to = routedMemory;
   const from = load<u32>(at, DESCRIPTOR_PAYLOAD);
@@ -105,6 +154,10 @@ function toFunction(at: usize): void {
   const fn = functionAt(routedSlot);
   store<u16>(at, <u16>routedSlot, DESCRIPTOR_SLOT);
   countDelivered(at, fn);
+  if (routedMemory == 0) {
+    toModel(at, kind, length);
+    return;
+  }
   if (kind == KIND_MRD32 || kind == KIND_MRD64) {
     answerRead(at, routedMemory, length, load<u32>(fn, FUNCTION_ID));
     return;
@@ -117,17 +170,33 @@ function toFunction(at: usize): void {
   }
 }
 
+/** A device model serves the BAR: what it has to do is recorded. */
+function toModel(at: usize, kind: u32, length: u32): void {
+  const isRead = kind == KIND_MRD32 || kind == KIND_MRD64;
+  const posted = kind == KIND_MWR32 || kind == KIND_MWR64;
+  const data = isRead ? reservePayload(length << 2, routedOffset) : load<u32>(at, DESCRIPTOR_PAYLOAD);
+  const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
+  const record: u32 = isRead ? RECORD_READ : RECORD_WRITE;
+  const request: usize = posted ? 0 : at;
+  pushRecord(record, routedSlot, routedBar, routedOffset, length << 2, enables, data, request, !posted);
+}
+
 /** No BAR claims the address: a posted request is dropped, a non-posted one gets Unsupported Request (2.3.1). */
 function unclaimed(at: usize, kind: u32): void {
   store<u16>(at, SLOT_NONE, DESCRIPTOR_SLOT);
   countDelivered(at, 0);
   const posted = kind == KIND_MWR32 || kind == KIND_MWR64;
   countUnclaimed(posted);
-  if (posted) return;
-  const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
+  if (!posted) pushError(at, 0, CPL_UR);
+}
+
+/** Completion without data that says why; Byte Count as if it were the first one of the request (2.2.9). */
+function pushError(request: usize, completer: u32, status: u32): void {
+  const kind = load<u8>(request, DESCRIPTOR_KIND);
+  const enables = load<u32>(request, DESCRIPTOR_H1) & 0xff;
   const isRead = kind == KIND_MRD32 || kind == KIND_MRD64;
-  const bytes = isRead ? enabledBytes(requestLength(at), enables & 0xf, enables >> 4) : 4;
-  pushCompletion(at, 0, CPL_UR, bytes, 0, 0, 0, true);
+  const bytes = isRead ? enabledBytes(requestLength(request), enables & 0xf, enables >> 4) : 4;
+  pushCompletion(request, completer, status, bytes, 0, 0, 0, true);
   countCompletion(0);
 }
 

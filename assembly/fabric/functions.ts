@@ -6,30 +6,41 @@ import {
   BAR_BYTES,
   BAR_COUNT,
   BAR_MEMORY,
+  BAR_SERVER,
   BAR_STRIDE,
   FUNCTION_BARS,
   FUNCTION_SLOTS,
   FUNCTION_STRIDE,
+  SERVED_BY_CORE,
   SLOT_NONE,
 } from '../layout';
 
-// One window: base u64, last byte u64 (a BAR may end with the address space), memory u32, slot u32.
+// One window: base u64, last byte u64 (a BAR may end with the address space), memory u32, slot u32, BAR u32, server u32.
 const WINDOW_LAST: usize = 8;
 const WINDOW_MEMORY: usize = 16;
 const WINDOW_SLOT: usize = 20;
-const WINDOW_STRIDE: u32 = 24;
-const WINDOWS: usize = memory.data(FUNCTION_SLOTS * BAR_COUNT * 24, 16);
+const WINDOW_BAR: usize = 24;
+const WINDOW_SERVER: usize = 28;
+const WINDOW_STRIDE: u32 = 32;
+const WINDOWS: usize = memory.data(FUNCTION_SLOTS * BAR_COUNT * 32, 16);
 
 let windowCount: u32 = 0;
 // Most accesses hit the window of the one before.
 let lastWindow: usize = WINDOWS;
 
-/** Slot and core address that `routeMemory` found. */
+/** Slot and core address that `routeMemory` found; 0 where a device model serves the BAR. */
 export let routedSlot: u32 = SLOT_NONE;
 export let routedMemory: usize = 0;
+/** BAR and offset in it, for a BAR that a device model serves. */
+export let routedBar: u32 = 0;
+export let routedOffset: u32 = 0;
 
 export function functionAt(slot: u32): usize {
   return FUNCTIONS + <usize>slot * FUNCTION_STRIDE;
+}
+
+export function slotOf(fn: usize): u32 {
+  return <u32>((fn - FUNCTIONS) / FUNCTION_STRIDE);
 }
 
 export function barAt(fn: usize, bar: u32): usize {
@@ -53,6 +64,8 @@ export function buildWindows(count: u32): void {
       store<u64>(at, base + bytes - 1, WINDOW_LAST);
       store<u32>(at, load<u32>(entry, BAR_MEMORY), WINDOW_MEMORY);
       store<u32>(at, slot, WINDOW_SLOT);
+      store<u32>(at, bar, WINDOW_BAR);
+      store<u32>(at, load<u32>(entry, BAR_SERVER), WINDOW_SERVER);
       windowCount += 1;
     }
   }
@@ -79,6 +92,13 @@ export function windowHolds(address: u64, bytes: u32): bool {
 function take(at: usize, address: u64): bool {
   lastWindow = at;
   routedSlot = load<u32>(at, WINDOW_SLOT);
-  routedMemory = <usize>load<u32>(at, WINDOW_MEMORY) + <usize>(address - load<u64>(at));
+  const offset = <u32>(address - load<u64>(at));
+  if (load<u32>(at, WINDOW_SERVER) == SERVED_BY_CORE) {
+    routedMemory = <usize>load<u32>(at, WINDOW_MEMORY) + offset;
+  } else {
+    routedMemory = 0;
+    routedBar = load<u32>(at, WINDOW_BAR);
+    routedOffset = offset;
+  }
   return true;
 }

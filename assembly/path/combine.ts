@@ -3,7 +3,7 @@
 // Model rules where the public manual (Intel SDM vol. 3A, "Buffering of Write Combining Memory Locations") leaves a choice:
 // options `wcBuffers`, `wcLineComplete`, `wcChunkOrder` (access-paths.md 2).
 
-import { deliverAll } from '../fabric/deliver';
+import { deliverAll, isPending } from '../fabric/deliver';
 import { beginOperation, countRequests } from '../fabric/traffic';
 import { copyBytes, PARAMS } from '../kernel/arena';
 import { recycle, reservePayload, roomForOperation } from '../kernel/rings';
@@ -102,8 +102,10 @@ function emit(line: u64, mask: u64, from: usize): void {
       if (enables != 0) sendChunk(line + (chunk << 3), enables, data + (chunk << 3));
     }
   }
-  if (load<u32>(PARAMS, PARAM_MODE) >= <u32>MODE_LIVE) deliverAll();
-  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) recycle();
+  const mode = load<u32>(PARAMS, PARAM_MODE);
+  if (mode < <u32>MODE_LIVE) return;
+  // Records point at the data of this line: nothing may take its place before the host has served them.
+  if (deliverAll() && !isPending() && mode == MODE_LIVE) recycle();
 }
 
 /** One 8-byte chunk; where only one of its DWs holds data it is a write of Length 1. */

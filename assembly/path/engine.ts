@@ -6,11 +6,12 @@
 // The cursors of the four levels are all the state there is, so the run can stop before any operation and go on later.
 
 import { callDevice, deviceCalls } from '../fabric/call';
-import { deliverAll } from '../fabric/deliver';
-import { barAt, functionAt } from '../fabric/functions';
+import { deliverAll, finishServed } from '../fabric/deliver';
+import { barAt, functionAt, slotOf } from '../fabric/functions';
 import { pushOperation } from '../fabric/request';
 import { beginOperation, beginTraffic, put, writeTraffic } from '../fabric/traffic';
 import { PARAMS } from '../kernel/arena';
+import { isWaiting, lastStatus, pushRecord, recordCount } from '../kernel/records';
 import { recordOperation, recycle, roomForOperation, skipDelivery, stage } from '../kernel/rings';
 import {
   ACCESS_ANSWER,
@@ -27,10 +28,12 @@ import {
   BAR_BYTES,
   BAR_IMPL,
   BAR_MEMORY,
+  BAR_SERVER,
   BAR_VALID,
   CHECK_64,
   CHECK_NATURAL,
   CHECK_NONE,
+  CHECK_ZPCI,
   CHECK_ZPCI_BLOCK,
   COUNT_DEVICE_CALLS,
   COUNT_EXITS,
@@ -38,6 +41,7 @@ import {
   COUNT_INSTRUCTIONS,
   COUNT_LINE_STORES,
   COUNT_SYSTEM_CALLS,
+  CPL_SC,
   FAULT_ALIGNMENT,
   FAULT_GENERAL_PROTECTION,
   FAULT_NONE,
@@ -72,6 +76,8 @@ import {
   PARAM_SOURCE,
   PARAM_ZPCI_FLAGS,
   PE_OPERAND,
+  RECORD_CALL_READ,
+  RECORD_CALL_WRITE,
   REQUEST_CALL,
   RULE_TCG,
   RULE_VFIO,
@@ -79,6 +85,7 @@ import {
   RULE_WC_LINE,
   RUN_DONE,
   RUN_HOST,
+  SERVED_BY_HOST,
   SLOT_NONE,
   ZPCI_EMULATED,
 } from '../layout';
@@ -109,12 +116,15 @@ let base: u64 = 0;
 let data: usize = 0;
 let fn: usize = 0;
 let bar: usize = 0;
+let barIndex: u32 = 0;
 let fault: u32 = FAULT_NONE;
 let answer: u32 = DONE;
 let faultPosition: u64 = 0;
 let tcgUnit: u32 = 0;
 let queued: u32 = 0;
 let faultBytes: u32 = 0;
+/** Length of the guest instruction that runs. */
+let instructionBytes: u32 = 0;
 // Its counts.
 let instructions: u64 = 0;
 let exits: u64 = 0;
@@ -161,6 +171,7 @@ export function beginAccess(slot: u32, barNumber: u32, busBase: u64, position: u
   fn = slot == SLOT_NONE ? 0 : functionAt(slot);
   bar = slot == SLOT_NONE ? 0 : barAt(fn, barNumber);
   base = slot == SLOT_NONE ? busBase : load<u64>(bar, BAR_BASE);
+  barIndex = barNumber;
   start = position;
   setCursor(0, position, position + bytes);
   for (let level: u32 = 1; level < <u32>LEVELS; level++) setCursor(level, 0, 0);
@@ -182,20 +193,37 @@ export function resetAccess(): void {
   bytesDone = 0;
 }
 
-/** Runs until the access is done or the host has to drain something. */
+/** Runs until the access is done or the host has to drain the rings or serve records. */
 export function runAccess(): u32 {
   const mode = param(PARAM_MODE);
-  while (true) {
-    if (!descend()) return RUN_DONE;
+  // What the last call left behind goes first.
+  if (mode >= <u32>MODE_LIVE && !deliverRest(mode)) return RUN_HOST;
+  while (fault == FAULT_NONE && descend()) {
     if (!roomForOperation()) return RUN_HOST;
     operate();
     if (mode == MODE_COUNT) recycle();
     else if (mode == MODE_LIST) skipDelivery();
-    else {
-      deliverAll();
-      if (mode == MODE_LIVE) recycle();
-    }
+    else if (!deliverRest(mode)) return RUN_HOST;
   }
+  return recordCount == 0 ? RUN_DONE : RUN_HOST;
+}
+
+/** Delivers what stands in the ring; false: the host has to serve records first. */
+function deliverRest(mode: u32): bool {
+  if (!deliverAll()) return false;
+  // Records of posted writes may stay: they point at the staged bytes of the access, which last as long as it does.
+  if (mode == MODE_LIVE) recycle();
+  return true;
+}
+
+/** The host has served the records of this access. A device call that failed ends a PCI instruction (zpci.md 2.6, 2.7). */
+export function servedAccess(): void {
+  const waited = isWaiting;
+  finishServed();
+  if (!waited || lastStatus == CPL_SC || param(PARAM_REQUEST) != REQUEST_CALL) return;
+  const check = param(PARAM_CHECK);
+  if (check == CHECK_ZPCI || check == CHECK_ZPCI_BLOCK)
+    refuse(FAULT_ZPCI, interruption(PE_OPERAND), positionOf(0) - instructionBytes, instructionBytes);
 }
 
 /** Writes the totals of the access into the ACCESS block. */
@@ -237,6 +265,7 @@ function enter(level: u32): bool {
   const memory = param(PARAM_SOURCE) + <u32>(position - start);
   const piece = nextPiece(rule, value, position, end, memory, tcgUnit);
   if (level == 0 && !checkInstruction(position, piece)) return false;
+  if (level == 0) instructionBytes = piece;
   setCursor(level, position + piece, end);
   count(level, position, piece);
   if (level + 1 == DISPATCH && levelParam(PARAM_RULES, DISPATCH) == RULE_TCG) enterTcg(position, piece);
@@ -410,19 +439,21 @@ function perform(position: u64, bytes: u32): void {
     const n = deviceCalls(bytes, regionImpl());
     if (counting & COUNT_DEVICE_CALLS) calls += n;
     if (live()) {
-      const isRead = param(PARAM_OP) == OPERATION_READ;
-      callDevice(
-        load<u32>(bar, BAR_MEMORY),
-        load<u32>(bar, BAR_BYTES),
-        <u32>position,
-        dataAt(position),
-        bytes,
-        regionImpl(),
-        isRead,
-      );
+      callBar(<u32>position, bytes, dataAt(position), param(PARAM_OP) == OPERATION_READ);
       store<f64>(fn, load<f64>(fn, FUNCTION_DEVICE_CALLS) + <f64>n, FUNCTION_DEVICE_CALLS);
     }
     return;
   }
   pushOperation(base + position, bytes, dataAt(position), <u32>hostOperations);
+}
+
+/** A dispatch of an emulator: memory of the core answers at once, a device model through the host. */
+function callBar(offset: u32, bytes: u32, at: usize, isRead: bool): void {
+  if (load<u32>(bar, BAR_SERVER) == SERVED_BY_HOST) {
+    const record: u32 = isRead ? RECORD_CALL_READ : RECORD_CALL_WRITE;
+    pushRecord(record, slotOf(fn), barIndex, offset, bytes, 0, at, 0, true);
+    return;
+  }
+  const memoryAt = load<u32>(bar, BAR_MEMORY);
+  callDevice(memoryAt, load<u32>(bar, BAR_BYTES), offset, at, bytes, regionImpl(), isRead);
 }

@@ -2,18 +2,22 @@
 // Writes for a native function or device calls for an emulated one.
 
 import { callDevice, deviceCalls } from '../fabric/call';
-import { deliverAll } from '../fabric/deliver';
-import { barAt, functionAt, routedMemory, routedSlot, routeMemory } from '../fabric/functions';
+import { deliverAll, finishServed, isPending } from '../fabric/deliver';
+import { barAt, functionAt, routedMemory, routedSlot, routeMemory, slotOf } from '../fabric/functions';
 import { overheadOf, payloadBytes, pushWrites, Single } from '../fabric/request';
 import { countWrites } from '../fabric/traffic';
 import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
+import { lastStatus, pushRecord } from '../kernel/records';
 import { rewindRing, stage } from '../kernel/rings';
 import {
+  ANSWER_HOST,
   BAR_BASE,
   BAR_BYTES,
   BAR_IMPL,
   BAR_MEMORY,
+  BAR_SERVER,
   BAR_VALID,
+  CPL_SC,
   FUNCTION_DEVICE_CALLS,
   FUNCTION_HANDLE,
   FUNCTION_HOST_WIDTH,
@@ -29,6 +33,8 @@ import {
   PE_ADDRESSING,
   PE_OPERAND,
   PE_PRIVILEGED,
+  RECORD_CALL_WRITE,
+  SERVED_BY_HOST,
   STAGE_FIRST,
   STORE_FROM_MEMORY,
   STORE_IN_PLACE,
@@ -112,7 +118,7 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
       if (flags & (ZPCI_EMULATED | ZPCI_INTERCEPTED) || load<u32>(PARAMS, PARAM_MODE) != MODE_LIVE)
         return STAGE_FIRST;
       const address = load<u64>(bar, BAR_BASE) + offset;
-      if (!routeMemory(address, length)) return STAGE_FIRST;
+      if (!routeMemory(address, length) || routedMemory == 0) return STAGE_FIRST;
       sendRouted(address, length, routedMemory);
     }
     countStore(fn);
@@ -122,12 +128,18 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
   }
   if (length != 0) {
     const address = load<u64>(bar, BAR_BASE) + offset;
-    if (flags & ZPCI_EMULATED) callPieces(fn, bar, <u32>offset, length, data);
-    else if (flags & ZPCI_INTERCEPTED) passOn(fn, address, <u32>offset, length, data);
+    if (flags & ZPCI_EMULATED) {
+      if (load<u32>(bar, BAR_SERVER) == SERVED_BY_HOST) {
+        beginCalls(fn, bar, space, <u32>offset, length, data);
+        return nextCall();
+      }
+      callPieces(fn, bar, <u32>offset, length, data);
+    } else if (flags & ZPCI_INTERCEPTED) passOn(fn, address, <u32>offset, length, data);
     else sendBlock(address, length, data);
   }
   countStore(fn);
-  return DONE;
+  // Condition code 0 does not wait for delivery, but the host call does.
+  return isPending() ? DONE | ANSWER_HOST : DONE;
 }
 
 /** A PCISTB ended with condition code 0: one more in the measurement block. */
@@ -137,14 +149,18 @@ function countStore(fn: usize): void {
 
 /** Native: validity is known, so the TLPs leave and condition code 0 does not wait for them. */
 function sendBlock(address: u64, length: u32, data: usize): void {
-  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE && routeMemory(address, length)) {
+  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE && routeMemory(address, length) && routedMemory != 0) {
     copyBytes(routedMemory, data, length);
     sendRouted(address, length, data);
     return;
   }
   pushWrites(address, length, data, 0);
-  deliverAll();
-  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) rewindRing();
+  deliverLive();
+}
+
+/** Delivers as far as it goes; the ring starts over when nothing is left in it and nobody keeps its TLPs. */
+function deliverLive(): void {
+  if (deliverAll() && load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) rewindRing();
 }
 
 /**
@@ -180,8 +196,7 @@ function passOn(fn: usize, address: u64, offset: u32, length: u32, data: usize):
     }
     done += piece;
   }
-  deliverAll();
-  if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) rewindRing();
+  deliverLive();
 }
 
 /** Emulated: doubleword by doubleword in ascending order, each as the device calls its region wants. */
@@ -198,4 +213,44 @@ function callPieces(fn: usize, bar: usize, offset: u32, length: u32, data: usize
     done += piece;
   }
   store<f64>(fn, load<f64>(fn, FUNCTION_DEVICE_CALLS) + <f64>calls, FUNCTION_DEVICE_CALLS);
+}
+
+// A store to a BAR that a device model serves, piece by piece: the host answers each before the next one is asked.
+let callFn: usize = 0;
+let callBar: usize = 0;
+let callSpace: u32 = 0;
+let callOffset: u32 = 0;
+let callLeft: u32 = 0;
+let callData: usize = 0;
+
+function beginCalls(fn: usize, bar: usize, space: u32, offset: u32, length: u32, data: usize): void {
+  callFn = fn;
+  callBar = bar;
+  callSpace = space;
+  callOffset = offset;
+  callLeft = length;
+  callData = data;
+}
+
+/** Asks for the next piece, or answers when there is none. */
+function nextCall(): u32 {
+  if (callLeft == 0) {
+    countStore(callFn);
+    return DONE;
+  }
+  const piece = blockPiece(callOffset, callLeft);
+  const slot = slotOf(callFn);
+  pushRecord(RECORD_CALL_WRITE, slot, callSpace, callOffset, piece, 0, callData, 0, true);
+  const calls = deviceCalls(piece, load<u32>(callBar, BAR_IMPL));
+  store<f64>(callFn, load<f64>(callFn, FUNCTION_DEVICE_CALLS) + <f64>calls, FUNCTION_DEVICE_CALLS);
+  callOffset += piece;
+  callLeft -= piece;
+  callData += piece;
+  return ANSWER_HOST;
+}
+
+/** The host has served the piece: goes on, or ends with an operand exception when the model failed (zpci.md 2.7). */
+export function resumeStore(): u32 {
+  finishServed();
+  return lastStatus == CPL_SC ? nextCall() : interruption(PE_OPERAND);
 }

@@ -31,6 +31,10 @@ export type CoreExports = {
     sourceLo: number,
     sourceHi: number,
   ): number;
+  pcistbResume(): number;
+  records(): number;
+  served(): void;
+  deliver(): number;
   wcConfigure(buffers: number, immediate: number): void;
   wcBegin(bytes: number, phase: number): number;
   wcStore(lo: number, hi: number, bytes: number, data: number): void;
@@ -72,6 +76,10 @@ export const EXPORT_NAMES = [
   'ringOperations',
   'drained',
   'pcistb',
+  'pcistbResume',
+  'records',
+  'served',
+  'deliver',
   'wcConfigure',
   'wcBegin',
   'wcStore',
