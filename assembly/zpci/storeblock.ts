@@ -134,12 +134,11 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
         return nextCall();
       }
       callPieces(fn, bar, <u32>offset, length, data);
-    } else if (flags & ZPCI_INTERCEPTED) passOn(fn, address, <u32>offset, length, data);
-    else sendBlock(address, length, data);
+    } else if (flags & ZPCI_INTERCEPTED) answer = passOn(fn, address, <u32>offset, length, data);
+    else answer = sendBlock(address, length, data);
   }
   countStore(fn);
-  // Condition code 0 does not wait for delivery, but the host call does.
-  return isPending() ? DONE | ANSWER_HOST : DONE;
+  return answer;
 }
 
 /** A PCISTB ended with condition code 0: one more in the measurement block. */
@@ -148,19 +147,23 @@ function countStore(fn: usize): void {
 }
 
 /** Native: validity is known, so the TLPs leave and condition code 0 does not wait for them. */
-function sendBlock(address: u64, length: u32, data: usize): void {
+function sendBlock(address: u64, length: u32, data: usize): u32 {
   if (load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE && routeMemory(address, length) && routedMemory != 0) {
     copyBytes(routedMemory, data, length);
     sendRouted(address, length, data);
-    return;
+    return DONE;
   }
   pushWrites(address, length, data, 0);
-  deliverLive();
+  return deliverLive();
 }
 
-/** Delivers as far as it goes; the ring starts over when nothing is left in it and nobody keeps its TLPs. */
-function deliverLive(): void {
+/**
+ * Delivers as far as it goes; the ring starts over when nothing is left in it and nobody keeps its TLPs. Condition code 0
+ * does not wait for delivery, but the host call does: ANSWER_HOST.
+ */
+function deliverLive(): u32 {
   if (deliverAll() && load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) rewindRing();
+  return isPending() ? DONE | ANSWER_HOST : DONE;
 }
 
 /**
@@ -184,7 +187,7 @@ function sendRouted(address: u64, length: u32, data: usize): void {
 }
 
 /** vfio: QEMU passes each doubleword on in a pwrite, and the host kernel cuts that to its own width (zpci.md 8.2). */
-function passOn(fn: usize, address: u64, offset: u32, length: u32, data: usize): void {
+function passOn(fn: usize, address: u64, offset: u32, length: u32, data: usize): u32 {
   const width = load<u32>(fn, FUNCTION_HOST_WIDTH);
   let done: u32 = 0;
   while (done < length) {
@@ -196,7 +199,7 @@ function passOn(fn: usize, address: u64, offset: u32, length: u32, data: usize):
     }
     done += piece;
   }
-  deliverLive();
+  return deliverLive();
 }
 
 /** Emulated: doubleword by doubleword in ascending order, each as the device calls its region wants. */
