@@ -1,6 +1,7 @@
 // Floor 8: the exported interface of the core, nothing else. `src/core/exports.ts` holds its TypeScript twin.
 
-import { deliverAll, finishServed } from './fabric/deliver';
+import { pushConfig } from './fabric/config';
+import { deliverAll, finishServed, readStatus, resetReads } from './fabric/deliver';
 import { buildWindows } from './fabric/functions';
 import { regionAccepts, regionCall } from './fabric/region';
 import { pushOperation, setNextTag } from './fabric/request';
@@ -55,7 +56,7 @@ import { crc32, ecrc, lcrc } from './tlp/crc';
 import { crc16 } from './tlp/dllp';
 import { decodeHeader, encodeHeader } from './tlp/header';
 import { decodePrefixes, encodePrefixes, prefixBytes } from './tlp/prefix';
-import { resumeStore, setFunctionCount, storeBlock } from './zpci/storeblock';
+import { resumeStore, storeBlock } from './zpci/storeblock';
 
 function pair(lo: u32, hi: u32): u64 {
   return ((<u64>hi) << 32) | lo;
@@ -109,7 +110,6 @@ export function place(block: u32): u32 {
 
 /** The host changed the function table: `count` functions, BARs where the table says. */
 export function functionsChanged(count: u32): void {
-  setFunctionCount(count);
   buildWindows(count);
 }
 
@@ -188,6 +188,22 @@ export function served(): void {
 export function deliver(): u32 {
   finishServed();
   return deliverAll() && recordCount == 0 ? RUN_DONE : RUN_HOST;
+}
+
+/**
+ * Sends a configuration request to function `id`; see `pushConfig`. Then call `deliver` until RUN_DONE. Returns where the
+ * value read will stand: all ones when nobody answers.
+ */
+export function configBegin(id: u32, isWrite: u32, register: u32, enables: u32, value: u32): u32 {
+  resetAccess();
+  resetReads();
+  const at = pushConfig(id, isWrite != 0, register, enables, value);
+  return <u32>at;
+}
+
+/** CPL_* of the access that ended: CPL_SC, or the last error that a completion brought. */
+export function completionStatus(): u32 {
+  return readStatus;
 }
 
 /** Write-combining buffers: how many, and whether a full line leaves at once (1) or at the next closing event (0). */

@@ -282,7 +282,12 @@ export const PARAM_MODE = 112; // MODE_*
 export const PARAM_COMPLETER = 116;
 export const PARAM_COALESCED = 120; // 1: writes are queued in the coalesced MMIO ring
 export const PARAM_UNCUT = 124; // operations up to this many bytes are one request unless they cross 4 KiB
-export const PARAM_BYTES = 128;
+export const PARAM_ORIGIN = 128; // who sends the requests: ORIGIN_CPU, or slot + 1 of a function (DMA)
+export const PARAM_MESSAGE_LO = 132; // addresses at which memory writes are MSI: [LO, END), below 4 GiB; none: both 0
+export const PARAM_MESSAGE_END = 136;
+export const PARAM_BYTES = 144;
+
+export const ORIGIN_CPU = 0;
 
 export const OPERATION_WRITE = 0;
 export const OPERATION_READ = 1;

@@ -1,6 +1,6 @@
 // Floor 5: functional delivery. Requests reach the BAR memory behind their address, completions reach the requester.
 
-import { copyBytes, PARAMS } from '../kernel/arena';
+import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
 import { isWaiting, lastStatus, pushRecord, recordCount, roomForRecord, takeServed } from '../kernel/records';
 import { delivered, head, popDescriptor, reservePayload, slotAt, tail } from '../kernel/rings';
 import {
@@ -17,21 +17,34 @@ import {
   DESCRIPTOR_WIRE,
   FLAG_UPSTREAM,
   FUNCTION_ID,
+  KIND_CFGRD0,
+  KIND_CFGWR0,
+  KIND_CPL,
+  KIND_CPLDLK,
   KIND_DMWR32,
   KIND_DMWR64,
   KIND_MRD32,
   KIND_MRD64,
   KIND_MWR32,
   KIND_MWR64,
+  ORIGIN_CPU,
   PARAM_COMPLETION_POLICY,
+  PARAM_MESSAGE_END,
+  PARAM_MESSAGE_LO,
   PARAM_MPS,
+  PARAM_ORIGIN,
+  PARAM_RCB,
+  RECORD_CONFIG_READ,
+  RECORD_CONFIG_WRITE,
   RECORD_DATA,
   RECORD_KIND,
+  RECORD_MESSAGE,
   RECORD_READ,
   RECORD_REQUEST,
   RECORD_SLOT,
   RECORD_WRITE,
   SLOT_NONE,
+  SPACE_CONFIG,
 } from '../layout';
 import { addressOf, pushCompletion, requestLength } from '../tlp/build';
 import { enabledBytes, firstOffset } from '../tlp/bytes';
@@ -43,15 +56,25 @@ import {
   routedOffset,
   routedSlot,
   routeMemory,
+  slotById,
   windowHolds,
 } from './functions';
 import { countCompletion, countDelivered, countUnclaimed, countWrites } from './traffic';
 
 /** Everybody but a root complex cuts completions at 128 bytes (base specification 2.3.1.1). */
 const ENDPOINT_RCB: u32 = 128;
+/** Bus 0, device 0, function 0. */
+const ROOT_COMPLEX_ID: u32 = 0;
 
 // Outstanding reads by tag: where the next byte goes (u32) and how many are still to come (u32).
 const READS: usize = memory.data(256 * 8, 16);
+
+/** CPL_* of the last request that was answered with an error since `resetReads`. */
+export let readStatus: u32 = CPL_SC;
+
+export function resetReads(): void {
+  readStatus = CPL_SC;
+}
 
 /** The request with `tag` wants `bytes` bytes at core address `to`. */
 export function expectRead(tag: u32, to: usize, bytes: u32): void {
@@ -69,7 +92,10 @@ export function deliverAll(): bool {
     if (recordCount != 0 && mustWait(slotAt(tail))) return false;
     if (deliverWrites()) continue;
     const at = popDescriptor();
-    if (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_UPSTREAM) toRequester(at);
+    const kind = load<u8>(at, DESCRIPTOR_KIND);
+    if (kind >= <u32>KIND_CPL && kind <= <u32>KIND_CPLDLK) toRequester(at);
+    else if (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_UPSTREAM) toRootComplex(at, kind);
+    else if (kind == KIND_CFGRD0 || kind == KIND_CFGWR0) toConfiguration(at, kind);
     else toFunction(at);
   }
   return !isWaiting;
@@ -83,7 +109,7 @@ export function isPending(): bool {
 /** With records open: only further posted writes to device models may go on, anything else would overtake them. */
 function mustWait(at: usize): bool {
   if (isWaiting || !roomForRecord()) return true;
-  const kind = load<u8>(at, DESCRIPTOR_KIND);
+  const kind: u32 = load<u16>(at, DESCRIPTOR_KIND);
   if (kind != KIND_MWR32 && kind != KIND_MWR64) return true;
   return routeMemory(addressOf(at), load<u32>(at, DESCRIPTOR_BYTES)) && routedMemory != 0;
 }
@@ -95,9 +121,14 @@ export function finishServed(): void {
   const request = <usize>load<u32>(record, RECORD_REQUEST);
   if (request == 0) return;
   const completer = load<u32>(functionAt(load<u16>(record, RECORD_SLOT)), FUNCTION_ID);
+  const kind = load<u32>(record, RECORD_KIND);
+  const data: usize = load<u32>(record, RECORD_DATA);
   if (lastStatus != CPL_SC) pushError(request, completer, lastStatus);
-  else if (load<u32>(record, RECORD_KIND) == RECORD_READ) {
-    answerRead(request, load<u32>(record, RECORD_DATA), requestLength(request), completer);
+  else if (kind == RECORD_READ) answerRead(request, data, requestLength(request), completer, true);
+  else if (kind == RECORD_CONFIG_READ) {
+    // Completions of configuration reads: Byte Count 4, Lower Address 0 (2.3.1.1).
+    pushCompletion(request, completer, CPL_SC, 4, 0, 1, data, true);
+    countCompletion(4);
   } else {
     pushCompletion(request, completer, CPL_SC, 4, 0, 0, 0, true);
     countCompletion(0);
@@ -110,7 +141,8 @@ export function finishServed(): void {
  */
 function deliverWrites(): bool {
   let at = slotAt(tail);
-  const kind = load<u8>(at, DESCRIPTOR_KIND);
+  // Kind and flags in one: a write of a function goes the other way.
+  const kind: u32 = load<u16>(at, DESCRIPTOR_KIND);
   if (kind != KIND_MWR32 && kind != KIND_MWR64) return false;
   let address = addressOf(at);
   let bytes = load<u32>(at, DESCRIPTOR_BYTES);
@@ -131,7 +163,7 @@ function deliverWrites(): bool {
     at = slotAt(tail + count);
     bytes = load<u32>(at, DESCRIPTOR_BYTES);
   } while (
-    load<u8>(at, DESCRIPTOR_KIND) == kind &&
+    load<u16>(at, DESCRIPTOR_KIND) == kind &&
     load<u8>(at, DESCRIPTOR_H1) == 0xff &&
     addressOf(at) == address &&
     load<u32>(at, DESCRIPTOR_PAYLOAD) == from + run &&
@@ -159,7 +191,7 @@ function toFunction(at: usize): void {
     return;
   }
   if (kind == KIND_MRD32 || kind == KIND_MRD64) {
-    answerRead(at, routedMemory, length, load<u32>(fn, FUNCTION_ID));
+    answerRead(at, routedMemory, length, load<u32>(fn, FUNCTION_ID), true);
     return;
   }
   writeEnabled(routedMemory, load<u32>(at, DESCRIPTOR_PAYLOAD), length, load<u32>(at, DESCRIPTOR_H1) & 0xff);
@@ -168,6 +200,64 @@ function toFunction(at: usize): void {
     pushCompletion(at, load<u32>(fn, FUNCTION_ID), CPL_SC, 4, 0, 0, 0, true);
     countCompletion(0);
   }
+}
+
+/** A request of a function: interrupt message, host memory, or a BAR of a peer. */
+function toRootComplex(at: usize, kind: u32): void {
+  const address = addressOf(at);
+  const length = requestLength(at);
+  const bytes = length << 2;
+  const isRead = kind == KIND_MRD32 || kind == KIND_MRD64;
+  if (!isRead && isMessage(address)) {
+    countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
+    const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
+    const data = load<u32>(at, DESCRIPTOR_PAYLOAD);
+    pushRecord(
+      RECORD_MESSAGE,
+      load<u16>(at, DESCRIPTOR_SLOT),
+      0,
+      <u32>address,
+      bytes,
+      enables,
+      data,
+      0,
+      false,
+    );
+    return;
+  }
+  if (address < hostBytes && bytes <= hostBytes - <u32>address) {
+    countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
+    const place = hostMemory + <usize>address;
+    if (isRead) answerRead(at, place, length, ROOT_COMPLEX_ID, false);
+    else writeEnabled(place, load<u32>(at, DESCRIPTOR_PAYLOAD), length, load<u32>(at, DESCRIPTOR_H1) & 0xff);
+    return;
+  }
+  // A peer: the request turns round at the root complex.
+  countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
+  store<u8>(at, 0, DESCRIPTOR_FLAGS);
+  toFunction(at);
+}
+
+/** Memory writes here are interrupts (MSI, MSI-X): the range of the platform. */
+function isMessage(address: u64): bool {
+  return address >= load<u32>(PARAMS, PARAM_MESSAGE_LO) && address < load<u32>(PARAMS, PARAM_MESSAGE_END);
+}
+
+/** Configuration space is the host's. A function that is not there answers with Unsupported Request (2.3.1). */
+function toConfiguration(at: usize, kind: u32): void {
+  const word = load<u32>(at, DESCRIPTOR_H2);
+  const slot = slotById(word >> 16);
+  if (slot == SLOT_NONE) {
+    unclaimed(at, kind);
+    return;
+  }
+  store<u16>(at, <u16>slot, DESCRIPTOR_SLOT);
+  countDelivered(at, functionAt(slot));
+  const isRead = kind == KIND_CFGRD0;
+  const data = isRead ? reservePayload(4, 0) : load<u32>(at, DESCRIPTOR_PAYLOAD);
+  const enables = load<u32>(at, DESCRIPTOR_H1) & 0xf;
+  const record: u32 = isRead ? RECORD_CONFIG_READ : RECORD_CONFIG_WRITE;
+  pushRecord(record, slot, SPACE_CONFIG, word & 0xffc, 4, enables, data, at, true);
 }
 
 /** A device model serves the BAR: what it has to do is recorded. */
@@ -196,7 +286,8 @@ function pushError(request: usize, completer: u32, status: u32): void {
   const enables = load<u32>(request, DESCRIPTOR_H1) & 0xff;
   const isRead = kind == KIND_MRD32 || kind == KIND_MRD64;
   const bytes = isRead ? enabledBytes(requestLength(request), enables & 0xf, enables >> 4) : 4;
-  pushCompletion(request, completer, status, bytes, 0, 0, 0, true);
+  const fromCpu = load<u32>(PARAMS, PARAM_ORIGIN) == ORIGIN_CPU;
+  pushCompletion(request, completer, status, bytes, 0, 0, 0, fromCpu);
   countCompletion(0);
 }
 
@@ -229,20 +320,21 @@ function writeDw(to: usize, from: usize, be: u32): void {
 }
 
 /** Completes a read of `length` DWs from `from`: one completion or several, as `completionPolicy` says. */
-function answerRead(request: usize, from: usize, length: u32, completer: u32): void {
+function answerRead(request: usize, from: usize, length: u32, completer: u32, upstream: bool): void {
   const enables = load<u32>(request, DESCRIPTOR_H1) & 0xff;
   const firstBe = enables & 0xf;
   const mps = load<u32>(PARAMS, PARAM_MPS);
   const policy = load<u32>(PARAMS, PARAM_COMPLETION_POLICY);
+  const rcb = upstream ? ENDPOINT_RCB : load<u32>(PARAMS, PARAM_RCB);
   let address = <u32>addressOf(request);
   let left = length;
   let bytes = enabledBytes(length, firstBe, enables >> 4);
   let offset = firstOffset(firstBe);
   while (left > 0) {
-    const piece = completionPiece(address, left, mps, ENDPOINT_RCB, policy);
+    const piece = completionPiece(address, left, mps, rcb, policy);
     const data = reservePayload(piece << 2, address);
     copyBytes(data, from, piece << 2);
-    pushCompletion(request, completer, CPL_SC, bytes, (address & 0x7c) | offset, piece, data, true);
+    pushCompletion(request, completer, CPL_SC, bytes, (address & 0x7c) | offset, piece, data, upstream);
     countCompletion(piece << 2);
     bytes -= min(bytes, (piece << 2) - offset);
     offset = 0;
@@ -252,7 +344,7 @@ function answerRead(request: usize, from: usize, length: u32, completer: u32): v
   }
 }
 
-/** A completion came back to the CPU: its bytes go where the read wants them; an error reads as all ones (2.3.2). */
+/** A completion came back to its requester: its bytes go where the read wants them; an error reads as all ones (2.3.2). */
 function toRequester(at: usize): void {
   const slot = load<u16>(at, DESCRIPTOR_SLOT);
   countDelivered(at, slot == SLOT_NONE ? 0 : functionAt(slot));
@@ -263,6 +355,7 @@ function toRequester(at: usize): void {
   if (left == 0) return;
   const status = (load<u32>(at, DESCRIPTOR_H1) >> 13) & 7;
   if (status != CPL_SC) {
+    readStatus = status;
     memory.fill(to, 0xff, left);
     store<u32>(entry, 0, 4);
     return;

@@ -9,6 +9,7 @@ import {
   BAR_SERVER,
   BAR_STRIDE,
   FUNCTION_BARS,
+  FUNCTION_ID,
   FUNCTION_SLOTS,
   FUNCTION_STRIDE,
   SERVED_BY_CORE,
@@ -24,6 +25,8 @@ const WINDOW_SERVER: usize = 28;
 const WINDOW_STRIDE: u32 = 32;
 const WINDOWS: usize = memory.data(FUNCTION_SLOTS * BAR_COUNT * 32, 16);
 
+/** Functions in use, slots 0 to `functionCount` - 1. */
+export let functionCount: u32 = 0;
 let windowCount: u32 = 0;
 // Most accesses hit the window of the one before.
 let lastWindow: usize = WINDOWS;
@@ -47,8 +50,17 @@ export function barAt(fn: usize, bar: u32): usize {
   return fn + FUNCTION_BARS + <usize>bar * BAR_STRIDE;
 }
 
+/** The function with this bus, device and function number; SLOT_NONE: there is none. */
+export function slotById(id: u32): u32 {
+  for (let slot: u32 = 0; slot < functionCount; slot++) {
+    if (load<u32>(functionAt(slot), FUNCTION_ID) == id) return slot;
+  }
+  return SLOT_NONE;
+}
+
 /** Rebuilds the windows from the function table. Call after a BAR moved. `count` functions are in use. */
 export function buildWindows(count: u32): void {
+  functionCount = count;
   windowCount = 0;
   lastWindow = WINDOWS;
   store<u64>(WINDOWS, 0);

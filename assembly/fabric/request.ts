@@ -23,10 +23,11 @@ import {
   PARAM_UNCUT,
   PARAM_WRITE_SPLIT,
   REQUEST_DEFERRABLE,
+  SLOT_NONE,
   SPLIT_ALIGNED,
   TLP_OVERHEAD_BYTES,
 } from '../layout';
-import { Form, pushRequest } from '../tlp/build';
+import { Form, origin, pushRequest } from '../tlp/build';
 import { byteEnables, lengthDw } from '../tlp/bytes';
 import { fmtTypeOf } from '../tlp/kinds';
 import { requestPiece } from '../tlp/split';
@@ -62,6 +63,7 @@ export function pushWrites(address: u64, bytes: u32, data: usize, cause: u32): u
   const bits = load<u32>(PARAMS, PARAM_HEADER_BITS);
   const requester = load<u32>(PARAMS, PARAM_REQUESTER) << 16;
   const payload = payloadBytes(<u32>address, bytes);
+  const from = origin();
   let left = bytes;
   let count: u32 = 0;
   let wide: u32 = 0;
@@ -88,7 +90,8 @@ export function pushWrites(address: u64, bytes: u32, data: usize, cause: u32): u
         isWide ? <u64>high | ((<u64>(low & ~3)) << 32) : <u64>(low & ~3),
         data - (low & 3),
         length << 2,
-        kind,
+        kind | (from & 0xff00),
+        from >> 16,
         cause,
         overhead + (length << 2),
       );
@@ -114,7 +117,7 @@ export function overheadOf(isWide: bool): u32 {
   return TLP_OVERHEAD_BYTES + (isWide ? 16 : 12);
 }
 
-/** The write that needs no loop: whole DWs, at least two, in one TLP. A class for the decorator; see `Form`. */
+/** The write of the CPU that needs no loop: whole DWs, at least two, in one TLP. A class for the decorator; see `Form`. */
 export class Single {
   @inline
   static fits(address: u32, bytes: u32): bool {
@@ -138,6 +141,7 @@ export class Single {
       data,
       bytes,
       kind,
+      SLOT_NONE,
       cause,
       wire,
     );
@@ -190,7 +194,7 @@ function wholePiece(address: u32, left: u32): u32 {
 }
 
 /** Tag field of DW1 for the next non-posted request: 8-bit tags, all 256 in use. */
-function takeTag(): u32 {
+export function takeTag(): u32 {
   const tag = nextTag;
   nextTag = (nextTag + 1) & 0xff;
   return tag << 8;

@@ -1,6 +1,6 @@
 // Floor 5: counts what an access and a machine put on the wire. The ACCESS and COUNTERS blocks are its only output.
 
-import { ACCESS, COUNTERS } from '../kernel/arena';
+import { ACCESS, COUNTERS, PARAMS } from '../kernel/arena';
 import {
   ACCESS_BLOCK_BYTES,
   ACCESS_LAST_WIRE_DOWN,
@@ -28,6 +28,8 @@ import {
   FUNCTION_TLPS_UP,
   FUNCTION_WIRE_DOWN,
   FUNCTION_WIRE_UP,
+  ORIGIN_CPU,
+  PARAM_ORIGIN,
   TLP_OVERHEAD_BYTES,
 } from '../layout';
 
@@ -80,11 +82,16 @@ export function put(at: usize, value: u64): void {
   store<f64>(ACCESS + at, <f64>value);
 }
 
-/** `count` requests of the current access towards functions, of `wire` wire bytes with `bytes` data bytes. */
+/** `count` requests of the current access, of `wire` wire bytes with `bytes` data bytes: down, or up from a function. */
 export function countRequests(count: u32, wire: u32, bytes: u32): void {
   requests += count;
-  wireDown += wire;
-  payloadDown += bytes;
+  if (load<u32>(PARAMS, PARAM_ORIGIN) == ORIGIN_CPU) {
+    wireDown += wire;
+    payloadDown += bytes;
+  } else {
+    wireUp += wire;
+    payloadUp += bytes;
+  }
 }
 
 /** No function claimed a request of the current access. */
@@ -93,11 +100,17 @@ export function countUnclaimed(posted: bool): void {
   add(COUNTERS + (posted ? COUNTER_UNCLAIMED_POSTED : COUNTER_UNCLAIMED_NON_POSTED), 1);
 }
 
-/** A completion of `bytes` data bytes towards the root complex, formed or only counted. */
+/** A completion of `bytes` data bytes, formed or only counted: it travels against the requests of the access. */
 export function countCompletion(bytes: u32): void {
   completions += 1;
-  wireUp += TLP_OVERHEAD_BYTES + 12 + bytes;
-  payloadUp += bytes;
+  const wire = TLP_OVERHEAD_BYTES + 12 + bytes;
+  if (load<u32>(PARAMS, PARAM_ORIGIN) == ORIGIN_CPU) {
+    wireUp += wire;
+    payloadUp += bytes;
+  } else {
+    wireDown += wire;
+    payloadDown += bytes;
+  }
 }
 
 function add(at: usize, value: u32): void {

@@ -6,7 +6,7 @@
 // The cursors of the four levels are all the state there is, so the run can stop before any operation and go on later.
 
 import { callDevice, deviceCalls } from '../fabric/call';
-import { deliverAll, finishServed } from '../fabric/deliver';
+import { deliverAll, finishServed, resetReads } from '../fabric/deliver';
 import { barAt, functionAt, slotOf } from '../fabric/functions';
 import { pushOperation } from '../fabric/request';
 import { beginOperation, beginTraffic, put, writeTraffic } from '../fabric/traffic';
@@ -167,6 +167,7 @@ function setCursor(level: u32, position: u64, end: u64): void {
  */
 export function beginAccess(slot: u32, barNumber: u32, busBase: u64, position: u64, bytes: u32): void {
   resetAccess();
+  resetReads();
   data = stage(live() ? bytes : 0, <u32>position);
   fn = slot == SLOT_NONE ? 0 : functionAt(slot);
   bar = slot == SLOT_NONE ? 0 : barAt(fn, barNumber);

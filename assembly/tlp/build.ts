@@ -1,9 +1,9 @@
 // Floor 2: forms requests and completions straight into the descriptor ring. The hot path: no FIELDS block, no loops.
 
+import { PARAMS } from '../kernel/arena';
 import { pushDescriptor } from '../kernel/rings';
 import {
   DESCRIPTOR_CAUSE,
-  DESCRIPTOR_FLAGS,
   DESCRIPTOR_H0,
   DESCRIPTOR_H1,
   DESCRIPTOR_H2,
@@ -15,10 +15,21 @@ import {
   FLAG_UPSTREAM,
   KIND_CPL,
   KIND_CPLD,
+  ORIGIN_CPU,
+  PARAM_ORIGIN,
   SLOT_NONE,
   TLP_OVERHEAD_BYTES,
 } from '../layout';
 import { fmtTypeOf, hasData } from './kinds';
+
+/**
+ * Where requests come from, as a descriptor says it: FLAG_* in bits 15:8, slot in 31:16. From the CPU towards a function
+ * that routing finds, or from the function PARAM_ORIGIN names.
+ */
+export function origin(): u32 {
+  const from = load<u32>(PARAMS, PARAM_ORIGIN);
+  return from == ORIGIN_CPU ? (<u32>SLOT_NONE) << 16 : (FLAG_UPSTREAM << 8) | ((from - 1) << 16);
+}
 
 /** Bits of DW0 that a completion copies from its request: TC, the three attributes, and the two high tag bits. */
 const COPIED_BITS: u32 = 0x00fc3000;
@@ -28,7 +39,7 @@ export class Form {
   /**
    * Fills the descriptor at `at`, all 48 bytes. `word0` and `word1` are header DWs; `words23` holds DW2 in its low and DW3
    * in its high half; `payload` is the address of byte 0 of the first data DW, `bytes` the length of the data in DWs,
-   * `kind` KIND_*, `wire` the wire bytes.
+   * `kind` KIND_* with FLAG_* in bits 15:8, `slot` the function at the device end, `wire` the wire bytes.
    */
   @inline
   static tlp(
@@ -39,17 +50,31 @@ export class Form {
     payload: usize,
     bytes: u32,
     kind: u32,
+    slot: u32,
     cause: u32,
     wire: u32,
   ): void {
     store<u64>(at, <u64>word0 | ((<u64>word1) << 32), DESCRIPTOR_H0);
     store<u64>(at, words23, DESCRIPTOR_H2);
     store<u64>(at, <u64>(<u32>payload) | ((<u64>bytes) << 32), DESCRIPTOR_PAYLOAD);
-    // Kind, flags and slot, the spare word with them: SLOT_NONE until the TLP is routed.
-    store<u64>(at, <u64>(kind | ((<u32>SLOT_NONE) << 16)), DESCRIPTOR_KIND);
+    // Kind, flags and slot, the spare word with them.
+    store<u64>(at, <u64>(kind | (slot << 16)), DESCRIPTOR_KIND);
     store<u64>(at, 0, DESCRIPTOR_TICK);
     store<u64>(at, <u64>cause | ((<u64>wire) << 32), DESCRIPTOR_CAUSE);
   }
+}
+
+/** Pushes a TLP of three header DWs that the caller has formed; see `Form.tlp`. */
+export function pushFormed(
+  word0: u32,
+  word1: u32,
+  word2: u32,
+  payload: usize,
+  bytes: u32,
+  kind: u32,
+  wire: u32,
+): void {
+  Form.tlp(pushDescriptor(), word0, word1, word2, payload, bytes, kind, SLOT_NONE, 0, wire);
 }
 
 /**
@@ -80,7 +105,8 @@ export function pushRequest(
     wide ? <u64>high | ((<u64>low) << 32) : <u64>low,
     payload,
     bytes,
-    kind32 + wide,
+    (kind32 + wide) | (origin() & 0xff00),
+    origin() >> 16,
     cause,
     TLP_OVERHEAD_BYTES + 12 + (wide << 2) + bytes,
   );
@@ -112,12 +138,11 @@ export function pushCompletion(
     <u64>((load<u32>(request, DESCRIPTOR_H1) & 0xffffff00) | lower),
     payload,
     bytes,
-    kind,
+    upstream ? kind | (FLAG_UPSTREAM << 8) : kind,
+    load<u16>(request, DESCRIPTOR_SLOT),
     load<u32>(request, DESCRIPTOR_CAUSE),
     TLP_OVERHEAD_BYTES + 12 + bytes,
   );
-  store<u8>(at, upstream ? FLAG_UPSTREAM : 0, DESCRIPTOR_FLAGS);
-  store<u16>(at, load<u16>(request, DESCRIPTOR_SLOT), DESCRIPTOR_SLOT);
   return at;
 }
 

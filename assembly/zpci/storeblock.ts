@@ -3,7 +3,15 @@
 
 import { callDevice, deviceCalls } from '../fabric/call';
 import { deliverAll, finishServed, isPending } from '../fabric/deliver';
-import { barAt, functionAt, routedMemory, routedSlot, routeMemory, slotOf } from '../fabric/functions';
+import {
+  barAt,
+  functionAt,
+  functionCount,
+  routedMemory,
+  routedSlot,
+  routeMemory,
+  slotOf,
+} from '../fabric/functions';
 import { overheadOf, payloadBytes, pushWrites, Single } from '../fabric/request';
 import { countWrites } from '../fabric/traffic';
 import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
@@ -55,13 +63,6 @@ import {
 } from './rules';
 
 const SPACE_MASK: u32 = 0xf;
-
-let functionCount: u32 = 0;
-
-/** Functions in use, slots 0 to `count` - 1. */
-export function setFunctionCount(count: u32): void {
-  functionCount = count;
-}
 
 /** The function whose current handle is `handle` in all 32 bits; 0: there is none. */
 function findFunction(handle: u32): usize {

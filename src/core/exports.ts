@@ -35,6 +35,8 @@ export type CoreExports = {
   records(): number;
   served(): void;
   deliver(): number;
+  configBegin(id: number, isWrite: number, register: number, enables: number, value: number): number;
+  completionStatus(): number;
   wcConfigure(buffers: number, immediate: number): void;
   wcBegin(bytes: number, phase: number): number;
   wcStore(lo: number, hi: number, bytes: number, data: number): void;
@@ -80,6 +82,8 @@ export const EXPORT_NAMES = [
   'records',
   'served',
   'deliver',
+  'configBegin',
+  'completionStatus',
   'wcConfigure',
   'wcBegin',
   'wcStore',
