@@ -44,12 +44,12 @@ export async function printFound(flags: CommonFlags, value: unknown, text: () =>
 }
 
 /**
- * Columns of the terminal, for tables that fold. In a pipe those of COLUMNS, where somebody set it; else as many as a
- * table wants: what reads a pipe counts on one line per row.
+ * Columns that a table may have before it folds: COLUMNS where somebody set it, else those of the terminal. In a pipe
+ * any number: what reads it counts on one line per row.
  */
 export function columns(stream: NodeJS.WriteStream = process.stdout): number {
-  const wanted = stream.isTTY === true ? stream.columns : Number(process.env.COLUMNS);
-  return Number.isInteger(wanted) && wanted > 0 ? wanted : Number.POSITIVE_INFINITY;
+  const sizes = [Number(process.env.COLUMNS), stream.isTTY === true ? stream.columns : 0];
+  return sizes.find((size) => Number.isInteger(size) && size > 0) ?? Number.POSITIVE_INFINITY;
 }
 
 /** Says on a terminal what the command waits for. Nobody types a trace, but everybody forgets the file. */

@@ -26,7 +26,10 @@ function fileText(file: FileReport, style: Style, options: ConformTextOptions): 
     return [name, cases, agree, documented, disagree];
   });
   const counts = table(['group', 'cases', 'agree', 'documented', 'disagree'], rows, { style });
-  const parts = [style.bold(`${printable(file.file)}  (${file.format})`), counts];
+  const parts = [
+    style.bold(`${file.file === '-' ? 'standard input' : printable(file.file)}  (${file.format})`),
+    counts,
+  ];
   const bad = file.disagreements.slice(0, options.most);
   if (bad.length > 0) {
     const lines = bad.flatMap((entry) => [
@@ -63,5 +66,5 @@ export function conformProblem({ file, groups }: FileReport): string | undefined
   const disagree = sum('disagree');
   return disagree === 0
     ? undefined
-    : `${show(file)}: ${group(disagree)} of ${group(sum('cases'))} cases disagree`;
+    : `${file === '-' ? 'standard input' : show(file)}: ${group(disagree)} of ${group(sum('cases'))} cases disagree`;
 }

@@ -54,7 +54,12 @@ export function table(head: string[], rows: (string | number)[][], options: Tabl
     rows.length > 0 && rows.every((row) => typeof row[column] === 'number');
   const align = head.map((_, column) => options.align?.[column] ?? (isNumeric(column) ? 'right' : 'left'));
   const drawn = new Table({
-    head: head.map((title) => ontoRule(title, lines).split('\n').map(style.bold).join('\n')),
+    head: head.map((title) =>
+      ontoRule(title, lines)
+        .split('\n')
+        .map((line) => (line === '' ? line : style.bold(line)))
+        .join('\n'),
+    ),
     colAligns: align,
     chars: CHARS,
     style: { head: [], border: [], compact: true, 'padding-left': 0, 'padding-right': 0 },

@@ -236,6 +236,14 @@ describe('ztlp conform', () => {
     expect(stdout).toMatch(/^cases +1,057 +1,057 +0 +0$/m);
   });
 
+  it('reads standard input as "-"', async () => {
+    const stdin = readFileSync(join(ROOT, VECTORS), 'utf8');
+    const { code, stdout } = await ztlp(['conform', '-'], { stdin });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^standard input {2}\(access-path-vectors\/1\)\n/);
+    expect((await ztlp(['conform', '--help'])).stdout).toContain('standard input');
+  });
+
   it('gives the agreed JSON shape', async () => {
     const { stdout } = await ztlp(['conform', '--json', VECTORS]);
     expect(JSON.parse(stdout)).toEqual({
@@ -342,6 +350,10 @@ describe('every command', () => {
     [['widths', '--path', 'x86-uc', '--option', 'chunking=old'], /does not use.*ucSplitBoundary/],
     [['widths', '--path', 'zpci-emulated', '--mps', '128'], /does not use/],
     [['regress', '--option', 'mps=128'], /unknown option/],
+    [['widths', '--option', 'mps'], /Allowed: name=value\./],
+    [['encode', 'MWr', 'adr=0x10'], /did you mean addr\?/],
+    [['encode', 'MRdx'], /did you mean MRd\?/],
+    [['widths', '--path', 'x86-movdir64'], /did you mean x86-movdir64b\?/],
     [['widths', 'extra'], /too many arguments/],
     [['replay'], /missing required argument 'file'/],
     [['conform'], /missing required argument 'file'/],
