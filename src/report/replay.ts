@@ -6,7 +6,7 @@ import { pathOf } from '../path/prepare.js';
 import type { Space, Width } from '../trace/access.js';
 import { openTrace, readLines } from '../trace/lines.js';
 import { FORMAT_NAMES, recognise } from '../trace/recognise.js';
-import { PathReplay, type PathSummary } from './replay-path.js';
+import { PathReplay, type PathSummary, replayPathProblem } from './replay-path.js';
 import type { TlpCount } from './replay-patterns.js';
 import { openSource, type Place, type SourceResult, type TraceFormat } from './replay-sources.js';
 import { Tally } from './replay-tally.js';
@@ -130,6 +130,17 @@ export async function replayFile(path: string, options: ReplayOptions = {}): Pro
   }
   within(name, () => source.finish(tally));
   return { file: path, format, lines, ...tally.counts(format), ...source.result() };
+}
+
+/**
+ * Why a replay is not the whole answer, in one line; undefined when it is. Without `strict`, under which bad lines have
+ * been thrown already, that is one that found bad lines alone, or one in which no access took the other path.
+ */
+export function replayProblem(summary: ReplaySummary, strict = false): string | undefined {
+  const { accesses, badLines, path } = summary;
+  if (accesses === 0 && badLines > 0)
+    return `no access, and ${badLines} bad line${badLines === 1 ? '' : 's'}`;
+  return replayPathProblem(path, strict);
 }
 
 /** Runs a step of a reader, which knows lines only, and puts the file's name into what it throws. */

@@ -198,6 +198,20 @@ describe('ztlp replay', () => {
     });
   });
 
+  it('exits 1 when a trace has nothing but bad lines, 0 when it has no accesses', async () => {
+    const head = 'VERSION 20070824\n';
+    const bad = await ztlp(['replay', '--quiet', file('all-bad.txt', `${head}W 3 x\nR\n`)]);
+    expect(bad).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^ztlp: .*all-bad\.txt": no access, and 2 bad lines\n$/),
+    });
+    expect(await ztlp(['replay', '--quiet', file('none-at-all.txt', head)])).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
+  });
+
   it('prints nothing with --quiet but errors', async () => {
     expect(await ztlp(['replay', '--quiet', TRACE])).toEqual({ code: 0, stdout: '', stderr: '' });
     const { code, stdout, stderr } = await ztlp(['replay', '--quiet', TRACE, folder]);

@@ -3,8 +3,7 @@ import { Command, Option } from 'commander';
 import { show, ZtlpError } from '../../base/errors.js';
 import type { OptionInput } from '../../base/options.js';
 import { pathOf } from '../../path/prepare.js';
-import { type ReplaySummary, replayFile } from '../../report/replay.js';
-import { replayPathProblem } from '../../report/replay-path.js';
+import { type ReplaySummary, replayFile, replayProblem } from '../../report/replay.js';
 import { formatReplay } from '../../report/replay-text.js';
 import {
   announceInput,
@@ -40,9 +39,10 @@ A trace is a log of Linux mmiotrace (Documentation/trace/mmiotrace.rst), the
 text of qemu-system -trace, a log of s390x PCI instructions, or a log of
 accesses to a device. It is recognised by its content.
 
-Exit codes: 0 replayed; 1 a file cannot be used (the others are still replayed),
-or no access could take --path (with --strict: also a bad line, or a fault on
---path); 2 wrong call, or an option that the replay does not use.`;
+Exit codes: 0 replayed; 1 a file cannot be used or has nothing but bad lines
+(the others are still replayed), or no access could take --path (with --strict:
+also a bad line, or a fault on --path); 2 wrong call, or an option that the
+replay does not use.`;
 
 async function run(files: string[], flags: Flags): Promise<void> {
   if (flags.merge !== undefined && flags.path === undefined)
@@ -65,7 +65,7 @@ async function run(files: string[], flags: Flags): Promise<void> {
       if (!flags.json && !flags.quiet)
         await print(`${summaries.length > 0 ? '\n' : ''}${formatReplay(summary, styleFor(), columns())}`);
       summaries.push(summary);
-      const problem = replayPathProblem(summary.path, flags.strict);
+      const problem = replayProblem(summary, flags.strict);
       if (problem !== undefined) complain(`${show(file)}: ${problem}`);
     } catch (error) {
       // One unusable file does not hide what the others say; a wrong call is wrong for all of them.
