@@ -13,8 +13,8 @@ import {
 
 const path = fileURLToPath(new URL('../../docs/options.md', import.meta.url)); // seen from dist/scripts
 const names = Object.keys(OPTIONS) as OptionName[];
-const numbers = names.filter(isQuantity);
-const choices = names.filter((name) => !isQuantity(name));
+const built = names.filter((name) => BUILT_OPTIONS.has(name));
+const planned = names.filter((name) => !BUILT_OPTIONS.has(name));
 const text = `# Named options
 
 Every disputed fact and every model choice has one name. All names, values and defaults below come from the option table
@@ -22,17 +22,34 @@ in \`src/base/option-table.ts\`; this page is generated from it, so change the t
 an option is written \`name=value\`. Reports list the options that do not hold their default. Source names the sheet and
 section, or the checklist statement, that states the fact ([sources.md](sources.md)).
 
-Options marked *planned* do nothing in this version: setting one to another value than its default is refused.
+Two parts: the ${built.length} options that [this version acts on](#options-of-this-version), and the ${planned.length} that are
+[planned](#planned-options) and have no effect yet: setting one of those to another value than its default is refused.
+No command ignores an option in silence either: \`ztlp widths\` and \`ztlp replay\` refuse one that no path of the call acts
+on, and say which they use ([paths.md](paths.md) lists them per path).
 
 Scope says what an option belongs to: ${scopes()}.
 
-## Choices
+## Options of this version
 
-${table('values', choices)}
+### Choices
 
-## Numbers
+${table('values', built.filter(isChoice))}
 
-${table('range', numbers)}
+### Numbers
+
+${table('range', built.filter(isQuantity))}
+
+## Planned options
+
+Names and values are decided, nothing acts on them yet.
+
+### Planned choices
+
+${table('values', planned.filter(isChoice))}
+
+### Planned numbers
+
+${table('range', planned.filter(isQuantity))}
 `;
 
 if (!process.argv.includes('--check')) {
@@ -55,6 +72,10 @@ function isQuantity(name: OptionName): boolean {
   return 'unit' in OPTIONS[name];
 }
 
+function isChoice(name: OptionName): boolean {
+  return !isQuantity(name);
+}
+
 function scopes(): string {
   return Object.entries(SCOPES)
     .map(([letter, owner]) => `${letter} ${owner}`)
@@ -69,8 +90,7 @@ function table(values: string, rows: readonly OptionName[]): string {
 function cells(name: OptionName): string[] {
   const def: OptionDef = OPTIONS[name];
   const standard = formatValue(name, OPTIONS[name].default);
-  const mark = BUILT_OPTIONS.has(name) ? '' : ' *planned*';
-  return [`\`${name}\`${mark}`, formatAllowed(name), standard, def.scope, explainOption(name), def.source];
+  return [`\`${name}\``, formatAllowed(name), standard, def.scope, explainOption(name), def.source];
 }
 
 function line(row: readonly string[]): string {

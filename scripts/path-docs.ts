@@ -2,17 +2,38 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { PATH_IDS, PATHS } from '../src/path/table.js';
+import { ownUses } from '../src/report/used-options.js';
 
 const path = fileURLToPath(new URL('../../docs/paths.md', import.meta.url)); // seen from dist/scripts
 const START = '<!-- generated: npm run docs -->\n';
 const END = '<!-- end -->';
 
 function rows(): string {
-  const head = ['path', 'what it is', 'platform', 'stores', 'loads', 'implied options', 'sheet'];
+  const head = [
+    'path',
+    'what it is',
+    'platform',
+    'stores',
+    'loads',
+    'implied options',
+    'further options it uses',
+    'sheet',
+  ];
   const body = PATH_IDS.map((id) => {
     const { title, platform, stores, loads, options, read, sheet } = PATHS[id];
     const implied = Object.entries(options).map(([name, value]) => `\`${name}=${value}\``);
-    return [`\`${id}\``, title, platform, stores, read === null ? 'n/a' : loads, implied.join(' '), sheet];
+    const further = ownUses(id).filter((name) => !Object.hasOwn(options, name));
+    const uses = further.map((name) => `\`${name}\``).join(' ');
+    return [
+      `\`${id}\``,
+      title,
+      platform,
+      stores,
+      read === null ? 'n/a' : loads,
+      implied.join(' '),
+      uses,
+      sheet,
+    ];
   });
   return [head, head.map(() => '---'), ...body].map((row) => `| ${row.join(' | ')} |`).join('\n');
 }

@@ -7,7 +7,7 @@ const root = new URL('../../', import.meta.url);
 const path = (name: string): string => fileURLToPath(new URL(name, root));
 
 function ztlp(...args: string[]): string {
-  const env = { ...process.env, NO_COLOR: '1' };
+  const env = { ...process.env, NO_COLOR: '1', COLUMNS: '' };
   return execFileSync(process.execPath, [path('dist/src/cli/main.js'), ...args], {
     cwd: path('.'),
     encoding: 'utf8',

@@ -1,4 +1,5 @@
 /** What a device model tells the machine about itself. Later versions add callbacks; memory BARs need none. */
+import { keysOf } from './names.js';
 
 /** Sizes in bytes: what an emulator's memory region accepts, or the calls it makes (QEMU `valid` and `impl`). */
 export interface AccessSizes {
@@ -18,6 +19,10 @@ export interface BarDefinition {
   /** Sizes of its device calls. Default 1 to 8. */
   readonly impl?: AccessSizes;
 }
+
+/** The fields of a BAR and of its sizes. */
+export const BAR_KEYS = keysOf<BarDefinition>({ size: true, memory: true, valid: true, impl: true });
+export const SIZE_KEYS = keysOf<AccessSizes>({ min: true, max: true, unaligned: true });
 
 /** A device model: identity and BARs. `undefined` in `bars` is a BAR that is not implemented. */
 export interface DeviceModel {

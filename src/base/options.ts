@@ -1,5 +1,6 @@
 /** Checks, defaults and descriptions of the named options, all derived from the one table. */
 import { invalid, show, ZtlpError } from './errors.js';
+import { didYouMean } from './names.js';
 import { BUILT_OPTIONS, type NumberDef, OPTIONS, type OptionDef } from './option-table.js';
 
 export { BUILT_OPTIONS, COST_PRESETS, OPTIONS } from './option-table.js';
@@ -115,8 +116,8 @@ export function describeOption(name: string): string {
 
 function lookUp(name: string, value?: unknown): OptionDef {
   if (Object.hasOwn(OPTIONS, name)) return OPTIONS[name as OptionName];
-  const detail = { field: name, value, allowed: suggestion(name) };
-  throw new ZtlpError('unknown-name', `${show(name)} is not an option`, detail);
+  const detail = { field: name, value, allowed: 'a name of docs/options.md' };
+  throw new ZtlpError('unknown-name', `${show(name)} is not an option${didYouMean(name, NAMES)}`, detail);
 }
 
 function accepts(def: OptionDef, value: unknown): boolean {
@@ -169,28 +170,4 @@ const BOOLEAN_WORDS: ReadonlyMap<string, boolean> = new Map([
 
 function numberFrom(word: string): number | string {
   return /^(0x[0-9a-f]+|[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$/i.test(word) ? Number(word) : word;
-}
-
-function suggestion(name: string): string {
-  const [nearest] = NAMES.map((candidate) => ({ candidate, distance: editDistance(name, candidate) })).sort(
-    (a, b) => a.distance - b.distance,
-  );
-  const near = nearest !== undefined && nearest.distance <= Math.max(2, name.length / 2);
-  return near ? `did you mean ${nearest.candidate}?` : 'a name of the option table';
-}
-
-/** Smallest number of letters to insert, delete or replace to turn `from` into `to`. Case does not count. */
-function editDistance(from: string, to: string): number {
-  if (from.length > 3 * to.length) return from.length;
-  const target = [...to.toLowerCase()];
-  let row = [0, ...target.map((_, index) => index + 1)];
-  for (const letter of from.toLowerCase()) {
-    const next = [(row[0] ?? 0) + 1];
-    target.forEach((other, index) => {
-      const replace = (row[index] ?? 0) + (letter === other ? 0 : 1);
-      next.push(Math.min(replace, (row[index + 1] ?? 0) + 1, (next[index] ?? 0) + 1));
-    });
-    row = next;
-  }
-  return row.at(-1) ?? 0;
 }

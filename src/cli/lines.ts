@@ -1,7 +1,7 @@
 /** Commands that make one output of one input: an argument, or every line of standard input, with bad lines counted. */
 import { ZtlpError } from '../base/errors.js';
 import { openTrace, readLines } from '../trace/lines.js';
-import { EXIT_DATA, print, report } from './output.js';
+import { announceInput, complain, print, report } from './output.js';
 
 /** What became of one input. */
 export interface Made {
@@ -12,6 +12,8 @@ export interface Made {
 
 export interface LineFlags {
   readonly strict?: boolean;
+  /** Print nothing but errors. */
+  readonly silent: boolean;
   /** Printed between two outputs. */
   readonly between: string;
 }
@@ -22,9 +24,9 @@ export function isPipe(words: readonly string[]): boolean {
 }
 
 /** Prints what `make` makes of one input given in the call. */
-export async function printOne(make: () => Made, strict = false): Promise<void> {
+export async function printOne(make: () => Made, { strict, silent }: LineFlags): Promise<void> {
   const { text, problem } = make();
-  await print(text);
+  if (!silent) await print(text);
   if (strict && problem !== undefined) report(new ZtlpError('malformed', problem));
 }
 
@@ -39,12 +41,13 @@ function atLine(line: number, error: unknown): unknown {
  * `#` are skipped. A line that cannot be used is reported and counted; with `strict` the first one ends the run.
  */
 export async function printLines(make: (line: string) => Made, flags: LineFlags): Promise<void> {
+  announceInput('lines');
   const { stream } = await openTrace('-');
   let seen = 0;
   let bad = 0;
   let out: string[] = [];
   const flush = async (): Promise<void> => {
-    if (out.length > 0) await print(out.join(flags.between));
+    if (out.length > 0 && !flags.silent) await print(out.join(flags.between));
     out = [];
   };
   let isFirst = true;
@@ -72,6 +75,5 @@ export async function printLines(make: (line: string) => Made, flags: LineFlags)
     await flush();
   }
   if (bad === 0) return;
-  process.stderr.write(`ztlp: ${bad} of ${seen} lines could not be used\n`);
-  process.exitCode = EXIT_DATA;
+  complain(`${bad} of ${seen} lines could not be used`);
 }

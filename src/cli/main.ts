@@ -2,6 +2,8 @@
 /** The `ztlp` command: parses, calls, prints. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { ZtlpError } from '../base/errors.js';
+import { didYouMean } from '../base/names.js';
 import { conformCommand } from './commands/conform.js';
 import { decodeCommand } from './commands/decode.js';
 import { encodeCommand } from './commands/encode.js';
@@ -12,13 +14,14 @@ import { EXIT_USAGE, endOnClosedPipe, report } from './output.js';
 
 const EXAMPLES = `
 Examples:
-  $ ztlp widths                                  a 4 KiB block along every access path
+  $ ztlp widths                                  4 KiB along every access path
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
-  $ ztlp regress                                 one 4 KiB PCISTB against its splits
+  $ ztlp regress                                 a 4 KiB PCISTB against splits
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
-  $ ztlp decode 40000001 0100000f fe000000 12345678  a TLP as a table of its fields
+  $ ztlp decode 40000001 0100000f fe000000 12345678  a TLP field by field
 
-Exit codes: 0 done, 1 data that cannot be used or disagrees, 2 wrong call.`;
+Exit codes: 0 done; 1 data that cannot be used, that disagrees or that nothing
+answers (ztlp help COMMAND says when); 2 wrong call.`;
 
 function version(): string {
   const file = new URL('../../../package.json', import.meta.url);
@@ -41,11 +44,33 @@ function strict(command: Command): Command {
     .showSuggestionAfterError(true);
 }
 
+/** `ztlp help`; commander's own answers an unknown name with the whole usage. */
+function helpCommand(root: Command): Command {
+  return new Command('help')
+    .summary('display help for a command')
+    .description('Shows what a command does, its options and its exit codes.')
+    .argument('[command]', 'name of a command')
+    .action((name?: string) => {
+      const names = root.commands.map((command) => command.name());
+      const command = name === undefined ? root : root.commands.find((one) => one.name() === name);
+      if (command === undefined) {
+        const detail = { field: 'command', value: name, allowed: names.join(', ') };
+        throw new ZtlpError(
+          'unknown-name',
+          `unknown command '${name}'${didYouMean(name ?? '', names)}`,
+          detail,
+        );
+      }
+      command.outputHelp();
+    });
+}
+
 function program(): Command {
   const root = strict(new Command('ztlp'))
     .description('What happens on the bus, and how long it takes, when software touches a PCI device.')
     .version(version(), '-V, --version')
-    .addHelpText('after', EXAMPLES);
+    .addHelpText('after', EXAMPLES)
+    .helpCommand(false);
   for (const command of [
     widthsCommand(),
     replayCommand(),
@@ -53,6 +78,7 @@ function program(): Command {
     decodeCommand(),
     encodeCommand(),
     conformCommand(),
+    helpCommand(root),
   ])
     root.addCommand(strict(command));
   return root;

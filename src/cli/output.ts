@@ -18,7 +18,7 @@ const USAGE_CODES: ReadonlySet<string> = new Set(['invalid-value', 'unknown-name
 export function withCommonFlags(command: Command): Command {
   return command
     .option('--json', 'print JSON instead of tables')
-    .option('--quiet', 'leave out headlines, notes and progress');
+    .option('--quiet', 'print errors only: the exit code is the answer');
 }
 
 /** Colour only on a terminal, never with NO_COLOR (https://no-color.org) or TERM=dumb. */
@@ -35,6 +35,27 @@ export function print(text: string): Promise<void> {
       error ? reject(error) : resolve(),
     );
   });
+}
+
+/** Prints what a command found: as JSON, or as text unless it is to be quiet. */
+export async function printFound(flags: CommonFlags, value: unknown, text: () => string): Promise<void> {
+  if (flags.json) await printJson(value);
+  else if (!flags.quiet) await print(text());
+}
+
+/**
+ * Columns that a table may have before it folds: COLUMNS where somebody set it, else those of the terminal. In a pipe
+ * any number: what reads it counts on one line per row.
+ */
+export function columns(stream: NodeJS.WriteStream = process.stdout): number {
+  const sizes = [Number(process.env.COLUMNS), stream.isTTY === true ? stream.columns : 0];
+  return sizes.find((size) => Number.isInteger(size) && size > 0) ?? Number.POSITIVE_INFINITY;
+}
+
+/** Says on a terminal what the command waits for. Nobody types a trace, but everybody forgets the file. */
+export function announceInput(what: string): void {
+  if (process.stdin.isTTY !== true || process.stderr.isTTY !== true) return;
+  process.stderr.write(`ztlp: reading ${what} from standard input; Ctrl-D ends, Ctrl-C gives up\n`);
 }
 
 /** bigint addresses become hexadecimal text; a value that a row does not have is null, so that every row has every key. */
@@ -69,6 +90,17 @@ export function endOnClosedPipe(): void {
   }
 }
 
+/** The caller's mistake, not the data's. */
+export function isWrongCall(error: unknown): boolean {
+  return error instanceof ZtlpError && USAGE_CODES.has(error.code);
+}
+
+/** Says in one line why what was printed is not the whole answer, and sets the exit code. */
+export function complain(text: string): void {
+  process.stderr.write(`ztlp: ${oneLine(text)}\n`);
+  process.exitCode = EXIT_DATA;
+}
+
 /** Prints an error as one line and sets the exit code. */
 export function report(error: unknown): void {
   if (isClosedPipe(error)) {
@@ -76,8 +108,8 @@ export function report(error: unknown): void {
     return;
   }
   if (error instanceof ZtlpError) {
-    process.stderr.write(`ztlp: ${oneLine(error.message)}\n`);
-    process.exitCode = USAGE_CODES.has(error.code) ? EXIT_USAGE : EXIT_DATA;
+    complain(error.message);
+    if (isWrongCall(error)) process.exitCode = EXIT_USAGE;
     return;
   }
   const detail = error instanceof Error ? error : new Error(String(error));

@@ -25,13 +25,13 @@ export function parseBytes(text: string): number {
   const value =
     match === null ? Number.NaN : Number(match[1]) * (UNITS[(match[2] ?? '').toLowerCase()] as number);
   if (Number.isSafeInteger(value)) return value;
-  throw new InvalidArgumentError('expected bytes such as 4096, 0x1000, 4k or 1M.');
+  throw new InvalidArgumentError('Expected: bytes such as 4096, 0x1000, 4k or 1M.');
 }
 
 /** A count: a whole number from 0. */
 export function parseCount(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('expected a whole number from 0.');
+  throw new InvalidArgumentError('Expected: a whole number from 0.');
 }
 
 /** One of `values`. */
@@ -49,7 +49,8 @@ export function asUsage<T>(check: () => T): T {
   } catch (error) {
     if (error instanceof ZtlpError) {
       // The flag and its value are named already; a wrong name needs the whole message.
-      const isValue = error.code === 'invalid-value' && error.allowed !== undefined;
+      const isValue =
+        (error.code === 'invalid-value' || error.code === 'malformed') && error.allowed !== undefined;
       throw new InvalidArgumentError(isValue ? `Allowed: ${error.allowed}.` : error.message);
     }
     throw error;

@@ -1,12 +1,10 @@
 /** Agreement with golden vectors as tables for a terminal. */
-
+import { show } from '../base/errors.js';
 import { clip, printable, type Style } from '../report/style.js';
-import { table } from '../report/table.js';
+import { group, table } from '../report/table.js';
 import type { ConformReport, FileReport } from './index.js';
 
 export interface ConformTextOptions {
-  /** Tables only. */
-  readonly quiet: boolean;
   /** Disagreements and deviations to list per file. */
   readonly most: number;
 }
@@ -20,19 +18,18 @@ function side(value: unknown): string {
 }
 
 function more(total: number, shown: number): string[] {
-  return total > shown ? [`  ... and ${total - shown} more (--most 0 lists all)`] : [];
+  return total > shown ? [`  ... and ${group(total - shown)} more (--most 0 lists all)`] : [];
 }
 
 function fileText(file: FileReport, style: Style, options: ConformTextOptions): string {
-  const rows = file.groups.map((group) => [
-    group.name,
-    group.cases,
-    group.agree,
-    group.documented,
-    group.disagree,
-  ]);
-  const groups = table(['group', 'cases', 'agree', 'documented', 'disagree'], rows, { style });
-  const parts = [style.bold(`${printable(file.file)}  (${file.format})`), groups];
+  const rows = file.groups.map(({ name, cases, agree, documented, disagree }) => {
+    return [name, cases, agree, documented, disagree];
+  });
+  const counts = table(['group', 'cases', 'agree', 'documented', 'disagree'], rows, { style });
+  const parts = [
+    style.bold(`${file.file === '-' ? 'standard input' : printable(file.file)}  (${file.format})`),
+    counts,
+  ];
   const bad = file.disagreements.slice(0, options.most);
   if (bad.length > 0) {
     const lines = bad.flatMap((entry) => [
@@ -43,7 +40,7 @@ function fileText(file: FileReport, style: Style, options: ConformTextOptions): 
     parts.push(['disagreements:', ...lines, ...more(file.disagreements.length, bad.length)].join('\n'));
   }
   const known = file.deviations.slice(0, options.most);
-  if (known.length > 0 && !options.quiet) {
+  if (known.length > 0) {
     const lines = known.map((entry) => `  ${printable(entry.id)}: ${entry.rule}`);
     parts.push(
       style.dim(
@@ -51,7 +48,7 @@ function fileText(file: FileReport, style: Style, options: ConformTextOptions): 
       ),
     );
   }
-  if (!options.quiet && file.groups.some((group) => group.name === 'unsupported')) {
+  if (file.groups.some(({ name }) => name === 'unsupported')) {
     parts.push(style.dim('unsupported: not built in this version; not run, and counted as disagreeing'));
   }
   return parts.join('\n\n');
@@ -60,4 +57,14 @@ function fileText(file: FileReport, style: Style, options: ConformTextOptions): 
 /** One block per file. */
 export function formatConform(report: ConformReport, style: Style, options: ConformTextOptions): string {
   return report.files.map((file) => fileText(file, style, options)).join('\n\n');
+}
+
+/** How much of a file disagrees, in one line; undefined when nothing does. */
+export function conformProblem({ file, groups }: FileReport): string | undefined {
+  const sum = (what: 'cases' | 'disagree'): number =>
+    groups.reduce((total, counts) => total + counts[what], 0);
+  const disagree = sum('disagree');
+  return disagree === 0
+    ? undefined
+    : `${file === '-' ? 'standard input' : show(file)}: ${group(disagree)} of ${group(sum('cases'))} cases disagree`;
 }

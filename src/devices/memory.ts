@@ -1,5 +1,7 @@
 /** The simplest device: BARs that are memory, served inside the core. */
-import type { BarDefinition, DeviceModel } from '../base/device.js';
+import { BAR_KEYS, type BarDefinition, type DeviceModel } from '../base/device.js';
+import { invalid, needObject } from '../base/errors.js';
+import { checkKeys, keysOf } from '../base/names.js';
 
 export interface MemoryDeviceOptions {
   readonly name?: string;
@@ -7,8 +9,22 @@ export interface MemoryDeviceOptions {
   readonly bars?: readonly (Omit<BarDefinition, 'memory'> | undefined)[];
 }
 
-/** A function whose BARs are plain memory. */
+const KEYS = keysOf<MemoryDeviceOptions>({ name: true, bars: true });
+
+/**
+ * A function whose BARs are plain memory. Throws ZtlpError `unknown-name` for a field that it does not have; sizes are
+ * checked by `createMachine`.
+ */
 export function memoryDevice(options: MemoryDeviceOptions = {}): DeviceModel {
+  needObject('options', options);
+  checkKeys('options', options, KEYS);
+  if (options.bars !== undefined && !Array.isArray(options.bars))
+    throw invalid('bars', options.bars, 'a list');
+  options.bars?.forEach((bar, n) => {
+    if (bar === undefined) return;
+    needObject(`bars[${n}]`, bar);
+    checkKeys(`bars[${n}]`, bar, BAR_KEYS);
+  });
   const bars = options.bars ?? [{ size: 0x10000 }];
   return {
     name: options.name ?? 'memory',

@@ -1,7 +1,14 @@
 /** Checks a machine configuration once, at the edge, and fills in what is left out. */
 import * as L from '../../assembly/layout.js';
-import type { AccessSizes, BarDefinition, DeviceModel } from '../base/device.js';
-import { invalid, ZtlpError } from '../base/errors.js';
+import {
+  type AccessSizes,
+  BAR_KEYS,
+  type BarDefinition,
+  type DeviceModel,
+  SIZE_KEYS,
+} from '../base/device.js';
+import { invalid } from '../base/errors.js';
+import { checkKeys, keysOf } from '../base/names.js';
 import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
 import type { CoreSource } from '../core/core.js';
 import { add64, checkU64, type U64 } from '../core/u64.js';
@@ -15,7 +22,11 @@ export interface SlotConfig {
   readonly options?: OptionInput;
   /** Bus address of each BAR. Default: from 2^40 up, so that TLPs have 4 DW headers. */
   readonly addresses?: readonly (U64 | undefined)[];
-  /** s390x: index of the function handle, 0 to 0xffff (Linux takes handle 0 for none). Default: slot number + 1. */
+  /**
+   * s390x: the low 16 bits of the function handle, 0 to 0xffff; the mode's marker and the enable bit stand above them
+   * (zpci.md 1.1). No two slots have the same one. Linux takes handle 0 for none. Default: slot number + 1. Other
+   * platforms do not look at it. Read the whole handle from `PciFunction.handle`.
+   */
   readonly handleIndex?: number;
 }
 
@@ -62,26 +73,18 @@ const DEFAULT_HOST_BYTES = 16 << 20;
 const FIRST_BAR_ADDRESS = 2 ** 40;
 const PAGE = 4096;
 const BAR_SIZES: AccessSizes = { min: 1, max: 8, unaligned: false };
-const KEYS = new Set(['platform', 'options', 'slots', 'hostMemoryBytes', 'core']);
-const SLOT_KEYS = new Set(['device', 'options', 'addresses', 'handleIndex']);
+const KEYS = keysOf<MachineConfig>({
+  platform: true,
+  options: true,
+  slots: true,
+  hostMemoryBytes: true,
+  core: true,
+});
+const SLOT_KEYS = keysOf<SlotConfig>({ device: true, options: true, addresses: true, handleIndex: true });
 
 /** No type guard on purpose: the declared types stay, whatever a caller without TypeScript passes. */
 function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function checkKeys(field: string, value: object, known: ReadonlySet<string>): void {
-  for (const key of Object.keys(value)) {
-    if (!known.has(key)) throw unknownKey(field, key, known);
-  }
-}
-
-function unknownKey(field: string, key: string, known: ReadonlySet<string>): ZtlpError {
-  const name = field === '' ? key : `${field}.${key}`;
-  return new ZtlpError('unknown-name', `${name} is not a field of the configuration`, {
-    field: name,
-    allowed: [...known].join(', '),
-  });
 }
 
 function checkInteger(field: string, value: unknown, min: number, max: number): number {
@@ -92,6 +95,7 @@ function checkInteger(field: string, value: unknown, min: number, max: number): 
 function checkSizes(field: string, sizes: AccessSizes | undefined): AccessSizes {
   if (sizes === undefined) return BAR_SIZES;
   if (!isObject(sizes)) throw invalid(field, sizes, '{ min, max, unaligned }');
+  checkKeys(field, sizes, SIZE_KEYS);
   for (const key of ['min', 'max'] as const) {
     if (![0, 1, 2, 4, 8].includes(sizes[key])) throw invalid(`${field}.${key}`, sizes[key], '0, 1, 2, 4, 8');
   }
@@ -116,6 +120,7 @@ class Layout {
 
   place(field: string, bar: BarDefinition, given: U64 | undefined): CheckedBar {
     if (!isObject(bar)) throw invalid(field, bar, 'a BAR definition { size, memory: true }');
+    checkKeys(field, bar, BAR_KEYS);
     if (bar.memory !== true)
       throw invalid(`${field}.memory`, bar.memory, 'true: the core serves BARs as memory');
     const size = checkInteger(`${field}.size`, bar.size, 16, 2 ** 31);

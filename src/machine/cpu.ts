@@ -20,7 +20,10 @@ export interface AccessInput {
   readonly bar: number;
   /** Offset in the BAR. */
   readonly offset: number;
-  /** Repeat the path's instruction over the bytes, instead of one access of exactly this size. Default true. */
+  /**
+   * Repeat the path's instruction over the bytes, instead of one access of exactly this size. Default true: a CPU moves
+   * blocks. (`splitAccess` shows one access: there the default is false.)
+   */
   readonly block?: boolean;
   /** Memory address of the first byte, for rules that look at it. Default 0: page-aligned. */
   readonly sourceAddress?: U64;

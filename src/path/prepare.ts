@@ -2,6 +2,7 @@
 import * as L from '../../assembly/layout.js';
 import type { AccessSizes } from '../base/device.js';
 import { invalid, ZtlpError } from '../base/errors.js';
+import { unknownName } from '../base/names.js';
 import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { low32, type U64 } from '../core/u64.js';
@@ -13,7 +14,7 @@ import { type AccessPath, PATH_IDS, PATHS, type PathAccess, type PathId, type Pl
 export function pathOf(id: string): AccessPath {
   const path = (PATHS as Readonly<Record<string, AccessPath>>)[id];
   if (path !== undefined && PATH_IDS.includes(id as PathId)) return path;
-  throw invalid('path', id, PATH_IDS.join(', '), 'unknown-name');
+  throw unknownName('path', id, 'an access path', PATH_IDS);
 }
 
 /** Options of an access along `path`: `base`, under what the path's name implies, under what the user gives. */

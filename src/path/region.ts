@@ -1,6 +1,7 @@
 /** `dispatchRegion`: the size rules of an emulator's memory region (QEMU memory API, sheet access-paths.md 4). */
-import type { AccessSizes } from '../base/device.js';
+import { type AccessSizes, SIZE_KEYS } from '../base/device.js';
 import { invalid, needObject } from '../base/errors.js';
+import { checkKeys, keysOf } from '../base/names.js';
 import { sharedCore } from '../core/shared.js';
 import { packSizes } from './prepare.js';
 import type { Span } from './split.js';
@@ -23,6 +24,7 @@ export type RegionResult =
 
 function checkSizes(field: string, sizes: AccessSizes): void {
   needObject(field, sizes);
+  checkKeys(field, sizes, SIZE_KEYS);
   for (const key of ['min', 'max'] as const) {
     const value = sizes[key];
     if (!Number.isInteger(value) || value < 0 || value > 64)
@@ -30,9 +32,12 @@ function checkSizes(field: string, sizes: AccessSizes): void {
   }
 }
 
+const KEYS = keysOf<RegionInput>({ offset: true, bytes: true, valid: true, impl: true });
+
 /** Checks one access against `valid` and cuts it by `impl`. */
 export function dispatchRegion(input: RegionInput): RegionResult {
   needObject('input', input);
+  checkKeys('input', input, KEYS);
   const { offset, bytes, valid, impl } = input;
   if (![1, 2, 4, 8].includes(bytes)) throw invalid('bytes', bytes, '1, 2, 4, 8');
   if (!Number.isInteger(offset) || offset < 0 || offset > 0xffff_fff0) {

@@ -1,6 +1,7 @@
 /** `splitAccess`: what one access along a path becomes, access by access and TLP by TLP, without a machine. */
 import * as L from '../../assembly/layout.js';
 import { invalid, needObject } from '../base/errors.js';
+import { checkKeys, keysOf } from '../base/names.js';
 import type { OptionInput } from '../base/options.js';
 import type { AccessTotals } from '../core/core.js';
 import { sharedCore } from '../core/shared.js';
@@ -23,9 +24,15 @@ export interface SplitInput {
   readonly offset: number;
   /** Length of the access, 1 to 1 MiB. */
   readonly bytes: number;
-  /** Repeat the path's instruction over the bytes, instead of one access of exactly this size. Default false. */
+  /**
+   * Repeat the path's instruction over the bytes, instead of one access of exactly this size. Default false: a split
+   * shows one access. (`cpu.write` and `cpu.read` of a machine move blocks: there the default is true.)
+   */
   readonly block?: boolean;
-  /** Bus address of the BAR; TLP addresses are relative to it when it is 0 (the default). */
+  /**
+   * Bus address of the BAR, 64 bits. Default 0: addresses in TLPs are offsets in the BAR, and headers have 3 DW because
+   * they lie below 4 GiB. With 2 ** 40 headers have 4 DW, as on the machines of `createMachine` and in `ztlp widths`.
+   */
   readonly base?: U64;
   /** BAR length for paths with a range rule (vfio): starts behind it are EINVAL, ends behind it are cut. */
   readonly barLength?: number;
@@ -95,9 +102,22 @@ function checkVfio({ barLength, excluded }: SplitInput): void {
   }
 }
 
+const KEYS = keysOf<SplitInput>({
+  op: true,
+  offset: true,
+  bytes: true,
+  block: true,
+  base: true,
+  barLength: true,
+  excluded: true,
+  sourceAddress: true,
+  options: true,
+});
+
 /** Checks the input and fills the parameter block of the shared core. */
 function prepare(id: string, input: SplitInput, mode: number, limit: number): Prepared {
   needObject('input', input);
+  checkKeys('input', input, KEYS);
   const path = pathOf(id);
   checkSpan(input, limit);
   checkVfio(input);

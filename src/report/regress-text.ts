@@ -12,8 +12,8 @@ function mark(good: boolean, style: Style): string {
   return good ? 'yes' : style.warn('NO');
 }
 
-/** The whole report. `quiet` leaves the headline out. */
-export function formatRegress(report: RegressReport, style: Style, quiet = false): string {
+/** The whole report. */
+export function formatRegress(report: RegressReport, style: Style): string {
   const rows = report.rows.map((row) => [
     row.way,
     against(row.operations, row.expectedOperations, style),
@@ -43,8 +43,6 @@ export function formatRegress(report: RegressReport, style: Style, quiet = false
             `first: ${first.way}, ${first.length} bytes at offset 0x${first.offset.toString(16)} (seed ${report.seed})`,
         );
   const verdict = report.passed ? style.bold('passed') : style.warn('FAILED');
-  const parts = [ways, random, refusals, verdict];
-  if (!quiet)
-    parts.unshift(style.bold(`4 KiB block store against its splits, MPS ${report.mps}, BAR above 4 GiB`));
-  return parts.join('\n\n');
+  const title = style.bold(`4 KiB block store against its splits, MPS ${report.mps}, BAR above 4 GiB`);
+  return [title, ways, random, refusals, verdict].join('\n\n');
 }

@@ -193,6 +193,19 @@ export class PathReplay {
   }
 }
 
+/**
+ * Why a replay through a path is not the whole answer, in one line; undefined when it is. Without `strict` that is one
+ * in which no access took the path; with it, one in which the path refused an access.
+ */
+export function replayPathProblem(summary: PathSummary | undefined, strict = false): string | undefined {
+  if (summary === undefined) return undefined;
+  const { path, kept, recorded } = summary;
+  const total = Object.values(kept).reduce((sum, count) => sum + count, 0);
+  if (recorded.accesses > 0 && total === recorded.accesses) return `no access could take path ${path}`;
+  if (strict && kept.fault > 0) return `${kept.fault} of ${recorded.accesses} accesses fault on path ${path}`;
+  return undefined;
+}
+
 function zero(): Totals {
   return { accesses: 0, ...NO_COST };
 }

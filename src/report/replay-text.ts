@@ -14,13 +14,13 @@ const MAX_CELL = 48;
 
 type Align = NonNullable<TableOptions['align']>;
 
-/** The summary as text of several lines, without a last line end. */
-export function formatReplay(summary: ReplaySummary, style: Style): string {
+/** The summary as text of several lines, without a last line end; tables wider than `width` columns are folded. */
+export function formatReplay(summary: ReplaySummary, style: Style, width = Number.POSITIVE_INFINITY): string {
   const section = (title: string, head: string[], rows: (string | number)[][], align: Align = []): string => {
     if (rows.length === 0) return '';
     const left = rows.length - MAX_ROWS;
     const more = left > 0 ? `\n${style.dim(`and ${group(left)} more`)}` : '';
-    return `${style.bold(title)}\n${table(head, rows.slice(0, MAX_ROWS), { style, align })}${more}`;
+    return `${style.bold(title)}\n${table(head, rows.slice(0, MAX_ROWS), { style, align, width })}${more}`;
   };
   const { reads, writes } = summary;
   const answers = summary.tlps

@@ -2,18 +2,20 @@
 import { show, ZtlpError } from '../base/errors.js';
 import type { OptionInput } from '../base/options.js';
 import { ready } from '../core/shared.js';
+import { pathOf } from '../path/prepare.js';
 import type { Space, Width } from '../trace/access.js';
 import { openTrace, readLines } from '../trace/lines.js';
 import { FORMAT_NAMES, recognise } from '../trace/recognise.js';
-import { PathReplay, type PathSummary } from './replay-path.js';
+import { PathReplay, type PathSummary, replayPathProblem } from './replay-path.js';
 import type { TlpCount } from './replay-patterns.js';
 import { openSource, type Place, type SourceResult, type TraceFormat } from './replay-sources.js';
 import { Tally } from './replay-tally.js';
+import { pathUses, recordedUses, refuseUnused } from './used-options.js';
 
 export interface ReplayOptions {
   /** Throw on the first bad line. Default: count it and go on. */
   readonly strict?: boolean;
-  /** Named options, over those of the path. */
+  /** Named options, over those of the path. One that neither the recorded path nor `path` acts on is refused. */
   readonly options?: OptionInput;
   /** Another access path to take the same accesses through, beside the one they were recorded on. */
   readonly path?: string;
@@ -92,7 +94,7 @@ export interface ReplaySummary extends SourceResult {
  * Replays a trace of any format that `recognise` knows. On x86-64 each memory read becomes MRd and CplD, each write
  * MWr, along path `x86-uc`; instructions of s390x go along `zpci-pcistg8`; a configuration access becomes CfgRd0 and
  * CplD or CfgWr0 and Cpl. `-` is standard input. Throws ZtlpError when the file cannot be read or is of another
- * format, for an unknown path, and in strict mode for a bad line.
+ * format, for an unknown path, for an option that the replay does not use, and in strict mode for a bad line.
  */
 export async function replayFile(path: string, options: ReplayOptions = {}): Promise<ReplaySummary> {
   const name = path === '-' ? 'standard input' : path;
@@ -108,6 +110,17 @@ export async function replayFile(path: string, options: ReplayOptions = {}): Pro
     throw new ZtlpError('unsupported', what, { field: 'file', value: name });
   }
   const source = openSource(format, strict);
+  try {
+    const used = [
+      ...recordedUses(source.path),
+      ...(options.path === undefined ? [] : pathUses(pathOf(options.path))),
+    ];
+    const through = options.path === undefined ? ' without --path' : '';
+    refuseUnused(named, used, `the replay of a ${FORMAT_NAMES[format]}${through}`);
+  } catch (error) {
+    await batches.return(); // closes the file
+    throw error;
+  }
   const tally = new Tally(source.path, named, other);
   let lines = 0;
   for await (const batch of batches) {
@@ -117,6 +130,17 @@ export async function replayFile(path: string, options: ReplayOptions = {}): Pro
   }
   within(name, () => source.finish(tally));
   return { file: path, format, lines, ...tally.counts(format), ...source.result() };
+}
+
+/**
+ * Why a replay is not the whole answer, in one line; undefined when it is. Without `strict`, under which bad lines have
+ * been thrown already, that is one that found bad lines alone, or one in which no access took the other path.
+ */
+export function replayProblem(summary: ReplaySummary, strict = false): string | undefined {
+  const { accesses, badLines, path } = summary;
+  if (accesses === 0 && badLines > 0)
+    return `no access, and ${badLines} bad line${badLines === 1 ? '' : 's'}`;
+  return replayPathProblem(path, strict);
 }
 
 /** Runs a step of a reader, which knows lines only, and puts the file's name into what it throws. */

@@ -7,6 +7,11 @@ export interface TableOptions {
   readonly align?: readonly ('left' | 'right')[];
   /** Marks up the head. Default: PLAIN. */
   readonly style?: Style;
+  /**
+   * Columns of the terminal. A wider table is folded: the columns that do not fit follow below, behind the first one
+   * again. Default: any number.
+   */
+  readonly width?: number;
 }
 
 /** Nothing around the table, two spaces between columns, one rule under the head. */
@@ -38,19 +43,60 @@ export function group(value: number): string {
   return digits.replaceAll(/\B(?=(\d{3})+$)/g, ',') + text.slice(digits.length);
 }
 
-/** A table as text without a last line end. Numbers are grouped; cells may hold SGR codes, which take no width. */
+/**
+ * A table as text without a last line end. Numbers are grouped; cells may hold SGR codes, which take no width. A line end
+ * in a title makes a head of two lines.
+ */
 export function table(head: string[], rows: (string | number)[][], options: TableOptions = {}): string {
-  const { style = PLAIN } = options;
+  const { style = PLAIN, width = Number.POSITIVE_INFINITY } = options;
+  const lines = Math.max(...head.map((title) => title.split('\n').length));
   const isNumeric = (column: number): boolean =>
     rows.length > 0 && rows.every((row) => typeof row[column] === 'number');
   const align = head.map((_, column) => options.align?.[column] ?? (isNumeric(column) ? 'right' : 'left'));
   const drawn = new Table({
-    head: head.map((title) => style.bold(title)),
+    head: head.map((title) =>
+      ontoRule(title, lines)
+        .split('\n')
+        .map((line) => (line === '' ? line : style.bold(line)))
+        .join('\n'),
+    ),
     colAligns: align,
     chars: CHARS,
     style: { head: [], border: [], compact: true, 'padding-left': 0, 'padding-right': 0 },
   });
   for (const row of rows) drawn.push(row.map((cell) => (typeof cell === 'number' ? group(cell) : cell)));
   // The last column is padded too; nobody needs spaces at the end of a line.
-  return drawn.toString().replaceAll(/ +$/gm, '');
+  const text = drawn.toString().replaceAll(/ +$/gm, '');
+  const rule = text.split('\n')[lines];
+  if (rule === undefined || rule.length <= width) return text;
+  const widths = rule.split('  ').map((part) => part.length);
+  const parts = fold(widths, width);
+  if (parts.length < 2) return text;
+  return parts
+    .map((columns) => {
+      const pick = <T>(list: readonly T[]): T[] => columns.map((column) => list[column] as T);
+      return table(pick(head), rows.map(pick), { style, align: pick(align) });
+    })
+    .join('\n\n');
+}
+
+/** A title with empty lines above it, so that titles of one and of two lines stand on the rule alike. */
+function ontoRule(title: string, lines: number): string {
+  return `${'\n'.repeat(lines - title.split('\n').length)}${title}`;
+}
+
+/** Columns by the part of a folded table they stand in; each part begins with column 0 and has at least one other. */
+function fold(widths: readonly number[], width: number): number[][] {
+  const parts: number[][] = [];
+  let used = Number.POSITIVE_INFINITY;
+  for (let column = 1; column < widths.length; column++) {
+    const more = 2 + (widths[column] as number);
+    if (used + more > width) {
+      parts.push([0]);
+      used = widths[0] as number;
+    }
+    parts.at(-1)?.push(column);
+    used += more;
+  }
+  return parts;
 }

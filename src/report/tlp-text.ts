@@ -11,8 +11,6 @@ import { table } from './table.js';
 import { type FieldRow, hex, rangeText, tlpRows } from './tlp-rows.js';
 
 export interface TlpTextOptions {
-  /** Leave out headline and notes. */
-  readonly quiet?: boolean;
   /** Show the LCRC of this sequence number. */
   readonly sequence?: number | undefined;
 }
@@ -107,15 +105,11 @@ export function formatTlp(
   style: Style,
   options: TlpTextOptions = {},
 ): string {
-  const parts: string[] = [];
-  if (!options.quiet) parts.push(style.bold(headline(tlp)), '');
   const rows = [...tlpRows(tlp)];
   if (options.sequence !== undefined) rows.push(lcrcRow(bytes, options.sequence));
-  parts.push(draw(rows, style));
   const problems = tlpProblems(tlp, bytes).map((text) => style.warn(text));
-  const notes = options.quiet ? [] : [...tlpNotes(tlp, bytes), cost(tlp)].map((text) => style.dim(text));
-  if (problems.length + notes.length > 0) parts.push('', ...problems, ...notes);
-  return parts.join('\n');
+  const notes = [...tlpNotes(tlp, bytes), cost(tlp)].map((text) => style.dim(text));
+  return [style.bold(headline(tlp)), '', draw(rows, style), '', ...problems, ...notes].join('\n');
 }
 
 function lcrcRow(bytes: Uint8Array, sequence: number): FieldRow {
@@ -126,7 +120,7 @@ function lcrcRow(bytes: Uint8Array, sequence: number): FieldRow {
 }
 
 /** A DLLP as text. */
-export function formatDllp(dllp: DecodedDllp, bytes: Uint8Array, style: Style, quiet = false): string {
+export function formatDllp(dllp: DecodedDllp, bytes: Uint8Array, style: Style): string {
   const rows: FieldRow[] = [];
   const add = (byte: string, bits: string, field: string, raw: string, meaning = ''): void => {
     rows.push({ byte, bits, field, raw, meaning });
@@ -164,11 +158,9 @@ export function formatDllp(dllp: DecodedDllp, bytes: Uint8Array, style: Style, q
       if ('value' in dllp) add('1-3', '23:0', 'Contents', hex(dllp.value, 6));
   }
   add('4-5', '15:0', 'CRC', formatHex(dllp.crc), dllp.crcOk ? 'ok' : 'wrong');
-  const parts = quiet ? [] : [style.bold(title), ''];
-  parts.push(draw(rows, style));
-  if (!dllp.crcOk) parts.push('', style.warn(DLLP_CRC_ERROR));
-  if (!quiet) parts.push(...(dllp.crcOk ? [''] : []), style.dim(`${DLLP_WIRE_BYTES} bytes on the wire`));
-  return parts.join('\n');
+  const problems = dllp.crcOk ? [] : [style.warn(DLLP_CRC_ERROR)];
+  const note = style.dim(`${DLLP_WIRE_BYTES} bytes on the wire`);
+  return [style.bold(title), '', draw(rows, style), '', ...problems, note].join('\n');
 }
 
 /** What is wrong with a DLLP whose CRC does not fit. */

@@ -5,16 +5,16 @@ import type { WidthsReport, WidthsRow } from './widths.js';
 
 const HEAD = [
   'path',
-  'guest instr',
+  'guest\ninstr',
   'exits',
-  'sys calls',
-  'host ops',
+  'sys\ncalls',
+  'host\nops',
   'TLPs',
-  'payload B',
-  'wire B',
-  'wire ns',
-  'eff %',
-  'total ns',
+  'data\nbytes',
+  'wire\nbytes',
+  'wire\nns',
+  'eff\n%',
+  'total\nns',
   'ratio',
 ];
 
@@ -36,7 +36,17 @@ function count(value: number | undefined): string {
   return value === undefined ? '-' : group(value);
 }
 
-function cells(row: WidthsRow, style: Style): string[] {
+/** Decimal places of a column of times: from 1 ms on, tenths of a nanosecond say nothing and only take room. */
+function places(times: readonly (number | undefined)[]): 0 | 1 {
+  return times.some((time) => time !== undefined && time >= 1e6) ? 0 : 1;
+}
+
+interface Places {
+  readonly wire: 0 | 1;
+  readonly total: 0 | 1;
+}
+
+function cells(row: WidthsRow, style: Style, digits: Places): string[] {
   if (row.notApplicable !== undefined) return [row.path, ...HEAD.slice(1).map(() => 'n/a')];
   const { guestInstructions, exits, systemCalls, hostOperations } = row;
   const counts = [guestInstructions, exits, systemCalls, hostOperations].map(count);
@@ -50,9 +60,9 @@ function cells(row: WidthsRow, style: Style): string[] {
     count(row.tlps),
     count(row.payloadBytes),
     count(row.wireBytes),
-    fixed(row.wireNs, 1),
+    fixed(row.wireNs, digits.wire),
     fixed(efficiency, 1),
-    fixed(row.totalNs, 1),
+    fixed(row.totalNs, digits.total),
     row.ratio === undefined ? '-' : `${row.ratio.toFixed(2)}x`,
   ];
 }
@@ -67,15 +77,18 @@ function notes(report: WidthsReport): string[] {
   const { costs } = report;
   const { instructionNs, exitNs, syscallNs, hostOpNs } = costs;
   const values = `instructionNs ${instructionNs}, exitNs ${exitNs}, syscallNs ${syscallNs}, hostOpNs ${hostOpNs}`;
+  const isFree = instructionNs + exitNs + syscallNs + hostOpNs === 0;
   const lines = [
-    costs.preset === 'example'
-      ? `costs: ${values} (an assumption for illustration; no source gives these values)`
-      : `costs: ${values}${instructionNs + exitNs + syscallNs + hostOpNs === 0 ? ' (software is free: try --costs example)' : ''}`,
-    'TLPs and bytes of requests and completions; payload: whole DWs; wire ns: both directions added; eff: bytes asked for / wire',
-    `total = larger of wire time and operations x cost + wire time of the last operation; ratio to ${report.baseline}`,
+    `costs: ${values}${isFree ? ' (all free: try --costs example)' : ''}`,
+    ...(costs.preset === 'example'
+      ? ['these costs are an assumption for illustration: no source gives values']
+      : []),
+    'TLPs and bytes: requests and completions; data: whole DWs; wire ns: both directions added',
+    'eff: bytes asked for / wire bytes; total: the larger of the wire time of all TLPs and of',
+    `operations x cost + wire time of the last operation; ratio: total / total of ${report.baseline}`,
   ];
   if (report.op === 'read')
-    lines.push('a load that waits adds its round trip; wire bytes are requests and completions');
+    lines.push('a load that waits for its completion adds its round trip to the total');
   if (report.rows.some((row) => row.tlps === undefined && row.deviceCalls > 0)) {
     const calls = report.rows
       .filter((row) => row.deviceCalls > 0)
@@ -89,12 +102,15 @@ function notes(report: WidthsReport): string[] {
   return lines;
 }
 
-/** The whole report as text. `quiet` leaves headline and notes out; faults are always told. */
-export function formatWidths(report: WidthsReport, style: Style, quiet = false): string {
-  const rows = report.rows.map((row) => cells(row, style));
-  const parts = [table(HEAD, rows, { align: ALIGN, style })];
+/** The whole report as text; a table wider than `width` columns is folded. */
+export function formatWidths(report: WidthsReport, style: Style, width = Number.POSITIVE_INFINITY): string {
+  const digits: Places = {
+    wire: places(report.rows.map((row) => row.wireNs)),
+    total: places(report.rows.map((row) => row.totalNs)),
+  };
+  const rows = report.rows.map((row) => cells(row, style, digits));
+  const parts = [table(HEAD, rows, { align: ALIGN, style, width })];
   const faults = report.rows.filter((row) => row.fault !== undefined);
   if (faults.length > 0) parts.push(faults.map((row) => `${row.path}: ${row.fault}`).join('\n'));
-  if (quiet) return parts.join('\n\n');
   return [style.bold(headline(report)), ...parts, style.dim(notes(report).join('\n'))].join('\n\n');
 }

@@ -8,6 +8,7 @@ import type { U64 } from '../core/u64.js';
 import { pathOf, pathOptions } from '../path/prepare.js';
 import { COUNT_LIMIT, countAccess } from '../path/split.js';
 import { type AccessPath, BASELINE, PATH_IDS, type PathId } from '../path/table.js';
+import { pathUses, refuseUnused } from './used-options.js';
 
 export interface WidthsInput {
   readonly op?: 'read' | 'write';
@@ -22,7 +23,10 @@ export interface WidthsInput {
   /** Memory address of the first byte. Default 0: page-aligned. */
   readonly sourceAddress?: U64;
   readonly costs?: keyof typeof COST_PRESETS;
-  /** Options of the table, over what a path's name implies; single costs go over `costs`. */
+  /**
+   * Options of the table, over what a path's name implies; single costs go over `costs`. One that none of the compared
+   * paths acts on is refused.
+   */
   readonly options?: OptionInput;
 }
 
@@ -186,14 +190,25 @@ function checkInput(input: WidthsInput): Omit<Setting, 'costs' | 'options' | 'li
   return { op, size, offset, sourceAddress };
 }
 
-/** Runs one block along every path and compares. Throws ZtlpError for input outside its values. */
+/** Options that belong to the comparison itself, whatever the paths. */
+const TIMES = ['instructionNs', 'exitNs', 'syscallNs', 'hostOpNs', 'linkLatencyNs', 'mmioServiceNs'] as const;
+
+/**
+ * Runs one block along every path and compares. Throws ZtlpError for input outside its values, and for an option that
+ * nothing in the comparison uses.
+ */
 export async function compareWidths(input: WidthsInput = {}): Promise<WidthsReport> {
   const checked = checkInput(input);
   const link = parseLink(input.link ?? 'gen3x8');
   const preset = input.costs ?? 'zero';
   const base = COST_PRESETS[preset];
   if (base === undefined) throw invalid('costs', preset, Object.keys(COST_PRESETS).join(', '));
-  const { instructionNs, exitNs, syscallNs, hostOpNs, ...options } = input.options ?? {};
+  const ids = input.paths ?? PATH_IDS;
+  if (ids.length === 0)
+    throw new ZtlpError('invalid-value', 'no path to compare', { field: 'paths', value: ids });
+  const given = input.options ?? {};
+  refuseUnused(given, [...TIMES, ...ids.flatMap((id) => pathUses(pathOf(id)))], 'this comparison');
+  const { instructionNs, exitNs, syscallNs, hostOpNs, ...options } = given;
   const costs: Costs = {
     instructionNs: instructionNs ?? base.instructionNs,
     exitNs: exitNs ?? base.exitNs,
@@ -202,9 +217,6 @@ export async function compareWidths(input: WidthsInput = {}): Promise<WidthsRepo
   };
   await ready();
   const setting: Setting = { ...checked, link, costs, options };
-  const ids = input.paths ?? PATH_IDS;
-  if (ids.length === 0)
-    throw new ZtlpError('invalid-value', 'no path to compare', { field: 'paths', value: ids });
   const rows = ids.map((id) => measure(pathOf(id), setting));
   const baseline = rows.find((row) => row.path === BASELINE) ?? measure(pathOf(BASELINE), setting);
   const per = baseline.totalNs;
@@ -222,4 +234,18 @@ export async function compareWidths(input: WidthsInput = {}): Promise<WidthsRepo
       ratio: row.totalNs === undefined || row.totalNs === 0 || !per ? undefined : row.totalNs / per,
     })),
   };
+}
+
+/**
+ * Why the answer is not the whole answer, in one line; undefined when it is. Without `strict` that is a comparison in
+ * which no path did the access; with it, one in which a path faulted.
+ */
+export function widthsProblem({ op, rows }: WidthsReport, strict = false): string | undefined {
+  const faults = rows.filter((row) => row.fault !== undefined);
+  const failed = rows.filter((row) => row.fault !== undefined || row.notApplicable !== undefined);
+  if (failed.length === rows.length) {
+    return `no path did this ${op}: ${failed.map((row) => `${row.path}: ${row.fault ?? row.notApplicable}`).join(', ')}`;
+  }
+  if (!strict || faults.length === 0) return undefined;
+  return `${faults.length} of ${rows.length} paths fault: ${faults.map((row) => row.path).join(', ')}`;
 }

@@ -6,6 +6,7 @@ import type { Core } from '../core/core.js';
 import { sharedCore } from '../core/shared.js';
 import { checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
 import { ecrc, stage } from './crc.js';
+import { checkDecodeKeys, checkTlpKeys } from './keys.js';
 import { hasData, KINDS, shapeOf, TLP_TYPES, TYPES } from './kinds.js';
 import { malformedBy } from './malformed.js';
 import { pasidOf, prefixOf, prefixWord, steeringHigh, withPasid, withSteeringTag } from './prefix.js';
@@ -169,6 +170,7 @@ export interface EncodeOptions {
  * malformed unless `malformed` is set (PCIe base specification 2.2). Byte enables and MPS are left to the receiver.
  */
 export function encodeTlp(input: TlpInput, data?: Uint8Array, options: EncodeOptions = {}): Uint8Array {
+  checkTlpKeys(input, options);
   const core = sharedCore();
   const anything = options.malformed === true;
   const body = data ?? new Uint8Array(0);
@@ -290,6 +292,7 @@ function undecodable(answer: number, bytes: Uint8Array): ZtlpError {
  * TLP at all: too short for a header, or an undefined Fmt and Type. Other broken rules are reported in `malformed`.
  */
 export function decodeTlp(bytes: Uint8Array, options: DecodeOptions = {}): DecodedTlp {
+  checkDecodeKeys(options);
   const core = sharedCore();
   stage(core, bytes);
   const answer = core.x.tlpDecode(bytes.length);

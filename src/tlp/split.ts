@@ -1,11 +1,12 @@
 /** Byte ranges, request splits and completion splits as plain functions. */
 import * as L from '../../assembly/layout.js';
-import { invalid, needObject } from '../base/errors.js';
+import { invalid } from '../base/errors.js';
 import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { sharedCore } from '../core/shared.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
 import { decodeDescriptor } from './codec.js';
+import { checkCompletionKeys, checkTransferKeys } from './keys.js';
 import type { Attributes, Tlp } from './types.js';
 
 /** Number of each split policy in the core. */
@@ -108,7 +109,7 @@ export interface TransferInput {
  * (PCIe base specification 2.2.2, 2.2.7; sheet tlp.md 6).
  */
 export function splitRequest(input: TransferInput): Tlp[] {
-  needObject('input', input);
+  checkTransferKeys(input);
   const core = sharedCore();
   const address = checkU64('address', input.address);
   const bytes = integer('bytes', input.bytes, 0, L.ACCESS_BYTES);
@@ -164,8 +165,7 @@ export interface CompletionInput {
  * `mps`, Byte Count and Lower Address as in PCIe base specification 2.3.1.1.
  */
 export function splitCompletion(input: CompletionInput): Tlp[] {
-  needObject('input', input);
-  needObject('request', input.request);
+  checkCompletionKeys(input);
   const core = sharedCore();
   const { request } = input;
   const address = checkU64('request.address', request.address);

@@ -1,5 +1,6 @@
 /** TLPs and DLLPs as people type them: hex digits, `key=value` words, and JSON objects. */
 import { invalid, show, ZtlpError } from '../base/errors.js';
+import { unknownName } from '../base/names.js';
 import { checkU64, hex64, type U64 } from '../core/u64.js';
 import type { DecodedTlp, EncodeOptions } from './codec.js';
 import { encodeTlp } from './codec.js';
@@ -202,7 +203,7 @@ function parseType(text: string): Pick<TlpInput, 'type' | 'headerDw'> {
   const type = find(text);
   if (type !== undefined) return { type };
   const sized = find(text.replace(/(32|64)$/, ''));
-  if (sized === undefined) throw invalid('type', text, TLP_TYPES.join(', '), 'unknown-name');
+  if (sized === undefined) throw unknownName('type', text, 'a TLP type', TLP_TYPES);
   return { type: sized, headerDw: text.endsWith('64') ? 4 : 3 };
 }
 
@@ -220,7 +221,7 @@ export function parseTlpWords(words: readonly string[], options: EncodeOptions =
   for (const word of rest) {
     const [key, text] = splitWord(word);
     const apply = WORDS.get(key.toLowerCase());
-    if (apply === undefined) throw invalid('key', key, [...WORDS.keys()].join(', '), 'unknown-name');
+    if (apply === undefined) throw unknownName('key', key, 'a key', WORDS.keys());
     apply(draft, text, key);
   }
   const { prefixes } = draft;

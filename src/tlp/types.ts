@@ -53,7 +53,10 @@ export interface Pasid {
   readonly execute: boolean;
 }
 
-/** What `encodeTlp` takes. Fields that the kind does not have are ignored; left out ones are 0. */
+/**
+ * What `encodeTlp` takes. Left out fields are 0. Fields of other kinds are ignored, and so is what else a decoded TLP
+ * has; a field that no TLP has is refused.
+ */
 export interface TlpInput {
   readonly type: TlpType;
   /** Header DWs of memory requests: by default 3 below 4 GiB and 4 from there on (2.2.4.1). */

@@ -42,6 +42,7 @@ describe('a value in a message', () => {
     ['abc', '"abc"'],
     ['', '""'],
     ['two\nlines "quoted"', '"two\\nlines \\"quoted\\""'],
+    ['C:\\logs\\new\\trace.txt', '"C:\\logs\\new\\trace.txt"'],
     [12, '12'],
     [-0.5, '-0.5'],
     [Number.NaN, 'NaN'],

@@ -66,9 +66,47 @@ describe('ztlp widths', () => {
     expect(stdout).toMatch(/^zpci-pcistb +1 +0 +0 +1 +32 /m);
   });
 
-  it('prints the bare table with --quiet', async () => {
-    const { stdout } = await ztlp(['widths', '--quiet', '--path', 'x86-uc']);
-    expect(stdout.trim().split('\n')).toHaveLength(3);
+  it.each([
+    [['widths'], 100],
+    [['widths', '--op', 'read', '--costs', 'example'], 100],
+  ])('%j fits 100 columns', async (args, width) => {
+    const { stdout } = await ztlp(args);
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(width);
+  });
+
+  it.each([60, 80])('folds its table to COLUMNS=%i and keeps every number', async (width) => {
+    const whole = (await ztlp(['widths'])).stdout;
+    const { stdout } = await ztlp(['widths'], { env: { COLUMNS: String(width) } });
+    const lines = stdout.split('\n').filter((line) => /^[a-z0-9-]+ +[\d,.-]+/.test(line));
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(width);
+    for (const id of PATH_IDS) {
+      const cells = lines
+        .filter((line) => line.startsWith(`${id} `))
+        .map((line) => line.split(/ +/).slice(1));
+      const row = new RegExp(`^${id} +(.*)$`, 'm').exec(whole)?.[1];
+      expect(cells.flat().join(' ')).toBe(row?.split(/ +/).join(' '));
+    }
+  });
+
+  it.each(['', '0', '-5', 'wide'])('takes COLUMNS=%j for none', async (COLUMNS) => {
+    const args = ['widths', '--path', 'x86-uc'];
+    expect((await ztlp(args, { env: { COLUMNS } })).stdout).toBe((await ztlp(args)).stdout);
+  });
+
+  it('exits 1 when no path at all did the access, and with --strict when one faults', async () => {
+    const one = ['widths', '--offset', '4', '--path', 'x86-movdir64b'];
+    const fault = /^ztlp: no path did this write: x86-movdir64b: #GP [^\n]*\n$/;
+    expect(await ztlp(one)).toMatchObject({ code: 1, stderr: expect.stringMatching(fault) });
+    const two = [...one, '--path', 'x86-uc'];
+    expect(await ztlp(two)).toMatchObject({ code: 0, stderr: '' });
+    const strict = 'ztlp: 1 of 2 paths fault: x86-movdir64b\n';
+    expect(await ztlp([...two, '--strict'])).toMatchObject({ code: 1, stderr: strict });
+    expect(await ztlp([...two, '--strict', '--quiet'])).toEqual({ code: 1, stdout: '', stderr: strict });
+    // What a path has no instruction for is no fault, but no answer either.
+    expect(await ztlp(['widths', '--op', 'read', '--strict'])).toMatchObject({ code: 0 });
+    expect(await ztlp(['widths', '--op', 'read', '--path', 'zpci-pcistb', '--json'])).toMatchObject({
+      code: 1,
+    });
   });
 
   it.each([
@@ -111,6 +149,81 @@ describe('ztlp replay', () => {
     await refuses(['replay', '--strict', bad], 1, /line 3/);
   });
 
+  it('goes on behind a file that cannot be used, reports every one, and exits 1', async () => {
+    const files = [join(folder, 'none.txt'), TRACE, folder, file('nothing.txt', ''), TRACE];
+    const { code, stdout, stderr } = await ztlp(['replay', ...files]);
+    expect(code).toBe(1);
+    expect(stdout.match(/2,009 reads and 2,893 writes become 6,911 TLPs/g)).toHaveLength(2);
+    expect(stderr.trim().split('\n')).toEqual([
+      expect.stringMatching(/^ztlp: cannot read .*none\.txt/),
+      expect.stringMatching(/^ztlp: cannot read .*directory/),
+      expect.stringMatching(/^ztlp: .*nothing\.txt" is empty/),
+    ]);
+    const json = await ztlp(['replay', '--json', ...files]);
+    expect(json.code).toBe(1);
+    expect(JSON.parse(json.stdout).files).toHaveLength(2);
+  });
+
+  it('refuses an option that the replay does not use, and takes one that --path uses', async () => {
+    await refuses(
+      ['replay', '--option', 'mps=128', TRACE],
+      2,
+      /mps: .*does not use.*allowed: ucSplitBoundary\n/,
+    );
+    await refuses(['replay', '--option', 'zpciMode=native', TRACE], 2, /zpciMode/);
+    const through = ['replay', '--quiet', '--path', 'zpci-pcistb', '--option', 'mps=128', TRACE];
+    expect(await ztlp(through)).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await ztlp(['replay', '--quiet', '--option', 'ucSplitBoundary=16', TRACE])).toMatchObject({
+      code: 0,
+    });
+  });
+
+  it('exits 1 when no access could take --path, and with --strict when one faults on it', async () => {
+    const head = 'VERSION 20070824\n';
+    const store = (address: string): string => `W 4 0.000001 1 ${address} 0x1 0x0 0\n`;
+    const read = 'R 4 0.000001 1 0xfee00000 0x1 0x0 0\n';
+    const stores = file('stores.txt', head + store('0xfee00000') + read);
+    const through = ['replay', '--path', 'x86-movdir64b', stores];
+    expect(await ztlp(through)).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('2 accesses keep their own path'),
+      stderr: expect.stringMatching(/^ztlp: .*stores\.txt": no access could take path x86-movdir64b\n$/),
+    });
+    const faults = ['replay', '--quiet', '--path', 'x86-movdir64b', TRACE];
+    expect(await ztlp(faults)).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await ztlp([...faults, '--strict'])).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^ztlp: .*accesses fault on path x86-movdir64b\n$/),
+    });
+  });
+
+  it('exits 1 when a trace has nothing but bad lines, 0 when it has no accesses', async () => {
+    const head = 'VERSION 20070824\n';
+    const bad = await ztlp(['replay', '--quiet', file('all-bad.txt', `${head}W 3 x\nR\n`)]);
+    expect(bad).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^ztlp: .*all-bad\.txt": no access, and 2 bad lines\n$/),
+    });
+    expect(await ztlp(['replay', '--quiet', file('none-at-all.txt', head)])).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
+  });
+
+  it('prints nothing with --quiet but errors', async () => {
+    expect(await ztlp(['replay', '--quiet', TRACE])).toEqual({ code: 0, stdout: '', stderr: '' });
+    const { code, stdout, stderr } = await ztlp(['replay', '--quiet', TRACE, folder]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^ztlp: cannot read [^\n]*\n$/);
+    expect(JSON.parse((await ztlp(['replay', '--quiet', '--json', TRACE])).stdout).files).toHaveLength(1);
+  });
+
+  it('shows a Windows path as it was typed', async () => {
+    await refuses(['replay', 'C:\\logs\\new\\trace.txt'], 1, /"C:\\logs\\new\\trace\.txt"/);
+  });
+
   it.each([
     ['a file that is not there', () => join(folder, 'none.txt'), /none\.txt/],
     ['a folder', () => folder, /./],
@@ -135,6 +248,14 @@ describe('ztlp conform', () => {
     const { code, stdout } = await ztlp(['conform', VECTORS]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^cases +1,057 +1,057 +0 +0$/m);
+  });
+
+  it('reads standard input as "-"', async () => {
+    const stdin = readFileSync(join(ROOT, VECTORS), 'utf8');
+    const { code, stdout } = await ztlp(['conform', '-'], { stdin });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^standard input {2}\(access-path-vectors\/1\)\n/);
+    expect((await ztlp(['conform', '--help'])).stdout).toContain('standard input');
   });
 
   it('gives the agreed JSON shape', async () => {
@@ -174,6 +295,59 @@ describe('ztlp conform', () => {
   });
 });
 
+describe('--quiet', () => {
+  it('leaves conform with one line per file that disagrees', async () => {
+    expect(await ztlp(['conform', '--quiet', VECTORS])).toEqual({ code: 0, stdout: '', stderr: '' });
+    const json = JSON.parse(readFileSync(join(ROOT, VECTORS), 'utf8'));
+    json.cases = json.cases.slice(0, 3);
+    json.cases[1].tlps[0].fbe ^= 1;
+    const path = file('one-wrong.json', JSON.stringify(json));
+    expect(await ztlp(['conform', '--quiet', path, VECTORS])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `ztlp: "${path}": 1 of ${3 + json.memoryRegionOps.length} cases disagree\n`,
+    });
+  });
+
+  it.each([
+    ['widths', '--path', 'x86-uc'],
+    ['regress', '--cases', '1'],
+    ['encode', 'MRd'],
+    ['decode', '00000001', '0000000f', '00000000'],
+  ])('leaves %s with nothing to say', async (...args) => {
+    expect(await ztlp([...args, '--quiet'])).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(JSON.parse((await ztlp([...args, '--quiet', '--json'])).stdout)).toBeTruthy();
+  });
+});
+
+describe('help', () => {
+  const commands = ['widths', 'replay', 'regress', 'decode', 'encode', 'conform'];
+
+  it('of a name that is no command is one line', async () => {
+    await refuses(['help', 'nope'], 2, /unknown command 'nope'.*allowed: widths, replay/);
+    await refuses(['help', 'widht'], 2, /did you mean widths\?/);
+    await refuses(['help', 'widths', 'more'], 2, /too many arguments/);
+  });
+
+  it.each(commands)(
+    'of %s is what --help prints, fits 80 columns, and tells the exit codes',
+    async (name) => {
+      const { code, stdout, stderr } = await ztlp(['help', name]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(stdout).toBe((await ztlp([name, '--help'])).stdout);
+      for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+      expect(stdout).toContain('Exit codes: 0 ');
+    },
+  );
+
+  it('alone is the help of ztlp, as --help and no argument are', async () => {
+    const { stdout } = await ztlp([]);
+    for (const args of [['help'], ['--help']]) expect((await ztlp(args)).stdout).toBe(stdout);
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+    for (const name of [...commands, 'help']) expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
+  });
+});
+
 describe('every command', () => {
   it.each([
     [['widhts'], /Did you mean widths\?/],
@@ -186,6 +360,14 @@ describe('every command', () => {
     [['widths', '--option', 'chunkng=old'], /did you mean chunking/i],
     [['widths', '--option', 'chunking=middle'], /old/],
     [['widths', '--option', 'vtdModel=qemu72'], /no effect in this version/],
+    [['widths', '--option', 'ldpStp=one'], /does not use.*chunking/],
+    [['widths', '--path', 'x86-uc', '--option', 'chunking=old'], /does not use.*ucSplitBoundary/],
+    [['widths', '--path', 'zpci-emulated', '--mps', '128'], /does not use/],
+    [['regress', '--option', 'mps=128'], /unknown option/],
+    [['widths', '--option', 'mps'], /Allowed: name=value\./],
+    [['encode', 'MWr', 'adr=0x10'], /did you mean addr\?/],
+    [['encode', 'MRdx'], /did you mean MRd\?/],
+    [['widths', '--path', 'x86-movdir64'], /did you mean x86-movdir64b\?/],
     [['widths', 'extra'], /too many arguments/],
     [['replay'], /missing required argument 'file'/],
     [['conform'], /missing required argument 'file'/],

@@ -160,9 +160,24 @@ describe('ztlp decode', () => {
     });
   });
 
-  it('prints the bare table with --quiet, but what is wrong too', async () => {
-    expect(await output(['decode', '--quiet', MWR])).toMatch(/^ byte (.|\n)*12345678\n$/);
-    expect(await output(['decode', '--quiet', LINES[2] ?? ''])).toMatch(/Malformed TLP: [^\n]*\n$/);
+  it('prints errors alone with --quiet: with --strict the exit code says whether all are well-formed', async () => {
+    const malformed = LINES[2] ?? '';
+    for (const args of [
+      ['decode', '--quiet', MWR],
+      ['decode', '--quiet', malformed],
+    ]) {
+      expect(await ztlp(args)).toEqual({ code: 0, stdout: '', stderr: '' });
+    }
+    const strict = {
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^ztlp: [^\n]*Malformed TLP[^\n]*\n$/),
+    };
+    expect(await ztlp(['decode', '--quiet', '--strict', malformed])).toEqual(strict);
+    const stdin = `${MWR}\n${malformed}\n`;
+    expect(await ztlp(['decode', '--quiet', '--strict'], { stdin })).toEqual(strict);
+    expect(await ztlp(['decode', '--quiet'], { stdin })).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(JSON.parse(await output(['decode', '--quiet', '--json', MWR])).type).toBe('MWr');
   });
 
   it('reads lines: bad ones are reported with their numbers and counted, exit 1', async () => {

@@ -40,6 +40,46 @@ describe('a table', () => {
     expect(table(HEAD, [])).toBe('name  count  note');
   });
 
+  it('puts titles of one and of two lines on the rule', () => {
+    expect(table(['name', 'wire\nbytes'], [['a', 1234567]]).split('\n')).toEqual([
+      '           wire',
+      'name      bytes',
+      '────  ─────────',
+      'a     1,234,567',
+    ]);
+  });
+
+  it('folds behind its first column when it is too wide, with colour as without', () => {
+    const rows = [
+      ['a', 1, 22, 333, 4444],
+      ['bb', 5, 6, 7, 8],
+    ];
+    const head = ['name', 'one', 'two', 'three', 'fo\nur'];
+    const folded = [
+      '                    ',
+      'name  one  two',
+      '────  ───  ───',
+      'a       1   22',
+      'bb      5    6',
+      '',
+      '                fo',
+      'name  three     ur',
+      '────  ─────  ─────',
+      'a       333  4,444',
+      'bb        7      8',
+    ].map((line) => line.trimEnd());
+    // The second part has the head of two lines, the first one does not need it.
+    expect(table(head, rows, { width: 18 }).split('\n')).toEqual(folded.slice(1));
+    expect(plain(table(head, rows, { width: 18, style: ansi() }))).toBe(table(head, rows, { width: 18 }));
+    expect(table(head, rows, { width: 100 })).toBe(table(head, rows));
+  });
+
+  it('has a column beside the first one in every part, however narrow the terminal', () => {
+    const parts = table(['name', 'x', 'y'], [['a', 1, 2]], { width: 1 }).split('\n\n');
+    expect(parts).toHaveLength(2);
+    for (const part of parts) expect(part).toMatch(/^name {2}[xy]\n/);
+  });
+
   it('is as wide with colour as without', () => {
     const style = ansi();
     const coloured = table(

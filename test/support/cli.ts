@@ -21,7 +21,7 @@ export interface RunOptions {
 /** Runs a file with node and collects what it prints. */
 export function runNode(file: string, args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, ...options.env };
+    const env = { ...process.env, COLUMNS: '', ...options.env };
     const child = spawn(process.execPath, [file, ...args], { cwd: ROOT, env, stdio: 'pipe' });
     let stdout = '';
     let stderr = '';

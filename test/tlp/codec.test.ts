@@ -137,7 +137,8 @@ function expectation(type: HeaderType, fields: Fields) {
   const address = hasAddress
     ? (BigInt(wide ? fields.addressHigh : 0) << 32n) | BigInt(fields.addressLow)
     : 0n;
-  const input: TlpInput = { ...fields, type, address, length, headerDw: wide ? 4 : 3 };
+  const { wide: _wide, addressLow: _low, addressHigh: _high, seed: _seed, ...given } = fields;
+  const input: TlpInput = { ...given, type, address, length, headerDw: wide ? 4 : 3 };
   const decoded: Decoded = {
     type,
     headerDw: wide ? 4 : 3,

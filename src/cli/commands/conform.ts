@@ -1,12 +1,13 @@
 /** `ztlp conform`: agreement with golden vectors. */
 import { Command } from 'commander';
 import { type ConformReport, conformFile, type FileReport, hasDisagreement } from '../../conform/index.js';
-import { formatConform } from '../../conform/text.js';
+import { conformProblem, formatConform } from '../../conform/text.js';
 import {
+  announceInput,
   type CommonFlags,
+  complain,
   EXIT_DATA,
-  print,
-  printJson,
+  printFound,
   report,
   styleFor,
   withCommonFlags,
@@ -19,16 +20,23 @@ interface Flags extends CommonFlags {
 
 const EXAMPLES = `
 Examples:
-  $ ztlp conform test/vectors/*.json         agreement per group, then what disagrees
+  $ ztlp conform test/vectors/*.json         agreement, then what disagrees
   $ ztlp conform --json vectors.json         everything, for a script
-  $ ztlp conform --most 0 vectors.json       all disagreements instead of the first ones
+  $ ztlp conform --most 0 vectors.json       all disagreements
+  $ zcat v.json.gz | ztlp conform -          from a pipe
+  $ ztlp conform --quiet *.json || echo bad  one line per file that disagrees
 
-Exit code 1 when a case disagrees and the difference is not a documented deviation.`;
+A text file (trace or dump) agrees line by line when what was read prints back
+as it stood.
+
+Exit codes: 0 all agree, or differ in a documented way; 1 a case disagrees or a
+file cannot be used (the others are still run); 2 wrong call.`;
 
 async function run(files: string[], flags: Flags): Promise<void> {
   const done: FileReport[] = [];
   let failed = false;
   for (const file of files) {
+    if (file === '-') announceInput('a file');
     try {
       done.push(await conformFile(file));
     } catch (error) {
@@ -39,9 +47,9 @@ async function run(files: string[], flags: Flags): Promise<void> {
   }
   const result: ConformReport = { files: done };
   const most = flags.most === 0 ? Number.POSITIVE_INFINITY : flags.most;
-  if (flags.json) await printJson(result);
-  else if (done.length > 0)
-    await print(formatConform(result, styleFor(), { quiet: flags.quiet ?? false, most }));
+  if (flags.json || done.length > 0)
+    await printFound(flags, result, () => formatConform(result, styleFor(), { most }));
+  if (flags.quiet) for (const line of done.map(conformProblem)) if (line !== undefined) complain(line);
   if (failed || hasDisagreement(result)) process.exitCode = EXIT_DATA;
 }
 
@@ -49,7 +57,10 @@ export function conformCommand(): Command {
   return withCommonFlags(new Command('conform'))
     .summary('agreement with golden vectors')
     .description('Runs vector files through the public functions and counts agreement, case by case.')
-    .argument('<file...>', 'vector files, recognised by their format field or content')
+    .argument(
+      '<file...>',
+      'vector files, recognised by their format field, or traces and dumps, by content; "-": standard input',
+    )
     .option('--most <n>', 'disagreements to list per file, 0 for all', parseCount, 10)
     .addHelpText('after', EXAMPLES)
     .action(run);

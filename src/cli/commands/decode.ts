@@ -23,18 +23,21 @@ interface Flags extends CommonFlags {
 
 const EXAMPLES = `
 Examples:
-  $ ztlp decode 40000001 0100000f fe000000 12345678       one TLP, all words together
-  $ ztlp decode 0x91_00_01_23:60:00:00:01...              0x, colons, underscores and spaces do not matter
-  $ ztlp decode --sequence 5 0000000101000aff00001000     with the LCRC it has as number 5
-  $ ztlp decode --dllp 000000 00b362                      a data link layer packet
-  $ grep '^TLP' log | cut -d' ' -f2 | ztlp decode --json  one per line, as one JSON object per line
-  $ ztlp decode --json < tlps.txt | ztlp encode           and back
+  $ ztlp decode 40000001 0100000f fe000000 12345678    one TLP
+  $ ztlp decode 0x40_00_00_01:01:00:00:0f...           0x, _ and : are skipped
+  $ ztlp decode --sequence 5 0000000101000aff00001000  its LCRC as number 5
+  $ ztlp decode --dllp 000000 00b362                   a data link layer packet
+  $ cut -d' ' -f2 log | ztlp decode --json             a TLP, an object per line
+  $ ztlp decode --json < tlps.txt | ztlp encode        and back
+  $ ztlp decode --quiet --strict < tlps.txt            are all well-formed?
 
-Lines from a pipe: empty ones and those that begin with # are skipped. Bytes begin with the first prefix or the header
-and end with the data, or with the digest when TD is set; sequence number and LCRC are not part of them.
+Bytes begin with the first prefix or the header and end with the data, or with
+the digest when TD is set; sequence number and LCRC are not part of them. Lines
+from a pipe: empty ones and those that begin with # are skipped.
 
-Exit code 0 when everything is a TLP, also a malformed one or one with a wrong ECRC; 1 when a line is no TLP at all (it
-is reported, the others are shown). With --strict the first bad line or malformed TLP ends the run with 1.`;
+Exit codes: 0 everything is a TLP, also a malformed one or one with a wrong
+ECRC; 1 a line is no TLP at all (it is reported, the others are shown; with
+--strict the first bad line or malformed TLP ends the run); 2 wrong call.`;
 
 function makeTlp(text: string, flags: Flags): Made {
   const bytes = parseHex(text);
@@ -43,7 +46,7 @@ function makeTlp(text: string, flags: Flags): Made {
   const [problem] = tlpProblems(tlp, bytes);
   if (!flags.json) {
     const style = styleFor();
-    return { text: formatTlp(tlp, bytes, style, { quiet: flags.quiet ?? false, sequence }), problem };
+    return { text: formatTlp(tlp, bytes, style, { sequence }), problem };
   }
   const link = sequence === undefined ? {} : { sequence, lcrc: formatHex(lcrc(bytes, sequence)) };
   return { text: jsonLine({ ...tlpToJson(tlp), ...link, hex: formatHex(bytes) }), problem };
@@ -55,16 +58,17 @@ function makeDllp(text: string, flags: Flags): Made {
   const problem = dllp.crcOk ? undefined : DLLP_CRC_ERROR;
   const shown = flags.json
     ? jsonLine({ ...dllpToJson(dllp), hex: formatHex(bytes) })
-    : formatDllp(dllp, bytes, styleFor(), flags.quiet);
+    : formatDllp(dllp, bytes, styleFor());
   return { text: shown, problem };
 }
 
 async function run(words: string[], flags: Flags): Promise<void> {
   await ready();
   const make = (text: string): Made => (flags.dllp ? makeDllp(text, flags) : makeTlp(text, flags));
-  const { strict = false } = flags;
-  if (isPipe(words)) await printLines(make, { strict, between: flags.json ? '\n' : '\n\n' });
-  else await printOne(() => make(words.join(' ')), strict);
+  const { strict = false, json = false, quiet = false } = flags;
+  const lines = { strict, silent: quiet && !json, between: json ? '\n' : '\n\n' };
+  if (isPipe(words)) await printLines(make, lines);
+  else await printOne(() => make(words.join(' ')), lines);
 }
 
 export function decodeCommand(): Command {
@@ -73,7 +77,7 @@ export function decodeCommand(): Command {
   return withCommonFlags(new Command('decode'))
     .summary('a TLP or DLLP as a table of its fields')
     .description('Shows bytes as the fields of a TLP, with what is wrong with it.')
-    .argument('[hex...]', 'bytes of one TLP; without any, or with "-", one TLP per line of standard input')
+    .argument('[hex...]', 'bytes of one TLP; none or "-": one TLP per line of standard input')
     .option('--dllp', 'the bytes are DLLPs: 4 content bytes and 2 of CRC')
     .option('--sequence <n>', 'show the LCRC for this sequence number', sequence)
     .option('--mps <bytes>', 'Max Payload Size of the receiver; default: 4096', namedOption('mps'))

@@ -18,22 +18,26 @@ interface Flags extends CommonFlags {
 
 const EXAMPLES = `
 Examples:
-  $ ztlp encode MWr addr=0x10000000000 tag=1 req=01:00.0 ns=1 data=0011223344556677
-  $ ztlp encode MRd addr=0x1000 len=16 pasid=0x42 exec=1    with a PASID prefix
+  $ ztlp encode MWr addr=0x10000000000 tag=1 req=01:00.0 ns=1 data=00112233
+  $ ztlp encode MRd addr=0x1000 len=16 pasid=0x42 exec=1  with a PASID prefix
   $ ztlp encode CplD req=00:00.0 cpl=01:00.0 bc=4 status=SC data=ffffffff
-  $ ztlp encode Msg code=PME_Turn_Off routing=broadcast     names or numbers
+  $ ztlp encode Msg code=PME_Turn_Off routing=broadcast   names or numbers
   $ ztlp encode --dllp UpdateFC flow=NP hc=32 dc=64
   $ ztlp decode --json < tlps.txt | jq -c '.tag=7 | del(.digest)' | ztlp encode
 
-Keys: addr len data dw(3|4) req cpl dst reg tag fbe lbe tc ns ro ido at th ph st ln td ep status bcm bc la routing code
-msg pasid priv exec prefix(local:TYPE:VALUE|e2e:TYPE:VALUE). What is left out is 0, len follows from data, byte enables
-are full. Keys of DLLPs: seq flow vc hs hc ds dc ack features value.
+Keys: addr len data dw(3|4) req cpl dst reg tag fbe lbe tc ns ro ido at th ph st
+ln td ep status bcm bc la routing code msg pasid priv exec
+prefix(local:TYPE:VALUE|e2e:TYPE:VALUE). What is left out is 0, len follows from
+data, byte enables are full. Keys of DLLPs: seq flow vc hs hc ds dc ack features
+value.
 
-Lines from a pipe are words as above, or JSON objects as ztlp decode --json prints them, malformed ones included: their
-digest is written as it stands, and computed when there is no such field. Prints one line of hex per TLP; with --json
-what ztlp decode --json says of it.
+Lines from a pipe are words as above, or JSON objects as ztlp decode --json
+prints them, malformed ones included: their digest is written as it stands, and
+computed when there is no such field. Prints one line of hex per TLP; with
+--json what ztlp decode --json says of it.
 
-Exit code 2 for words that are no TLP, 1 for data that does not fit and when a line from a pipe makes no TLP.`;
+Exit codes: 0 encoded; 1 data that does not fit, or a line from a pipe that
+makes no TLP (it is reported, the others are encoded); 2 words that are no TLP.`;
 
 /** The JSON object that a single text is when it begins with a brace. */
 function jsonOf(words: readonly string[]): Readonly<Record<string, unknown>> | undefined {
@@ -62,8 +66,10 @@ async function run(words: string[], flags: Flags): Promise<void> {
   await ready();
   const make = (list: readonly string[]): Made => (flags.dllp ? makeDllp(list, flags) : makeTlp(list, flags));
   const makeLine = (line: string): Made => make(line.startsWith('{') ? [line] : line.split(/\s+/));
-  if (isPipe(words)) await printLines(makeLine, { strict: flags.strict ?? false, between: '\n' });
-  else await printOne(() => (words.length === 1 ? makeLine(words.join().trim()) : make(words)));
+  const { strict = false, json = false, quiet = false } = flags;
+  const lines = { strict, silent: quiet && !json, between: '\n' };
+  if (isPipe(words)) await printLines(makeLine, lines);
+  else await printOne(() => (words.length === 1 ? makeLine(words.join().trim()) : make(words)), lines);
 }
 
 export function encodeCommand(): Command {

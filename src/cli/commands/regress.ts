@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { runRegression } from '../../report/regress.js';
 import { formatRegress } from '../../report/regress-text.js';
-import { type CommonFlags, EXIT_DATA, print, printJson, styleFor, withCommonFlags } from '../output.js';
+import { type CommonFlags, complain, EXIT_DATA, printFound, styleFor, withCommonFlags } from '../output.js';
 import { namedOption, parseCount } from '../values.js';
 
 interface Flags extends CommonFlags {
@@ -17,14 +17,16 @@ Examples:
   $ ztlp regress --mps 4096      one TLP for the whole block
   $ ztlp regress --cases 10000 --seed 7
 
-Exit code 1 when a count, the final memory or a refusal differs from what the sheets say.`;
+Exit codes: 0 passed; 1 a count, the final memory or a refusal differs from what
+the sheets (docs/sources.md) say; 2 wrong call.`;
 
 async function run(flags: Flags): Promise<void> {
   const { mps, cases, seed } = flags;
   const report = await runRegression({ mps, cases, seed });
-  if (flags.json) await printJson(report);
-  else await print(formatRegress(report, styleFor(), flags.quiet));
-  if (!report.passed) process.exitCode = EXIT_DATA;
+  await printFound(flags, report, () => formatRegress(report, styleFor()));
+  if (report.passed) return;
+  process.exitCode = EXIT_DATA;
+  if (flags.quiet) complain('the regression failed: run it without --quiet to see where');
 }
 
 export function regressCommand(): Command {

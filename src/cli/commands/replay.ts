@@ -1,11 +1,22 @@
 /** `ztlp replay`: the accesses of a recorded trace as TLPs. */
 import { Command, Option } from 'commander';
-import { ZtlpError } from '../../base/errors.js';
+import { show, ZtlpError } from '../../base/errors.js';
 import type { OptionInput } from '../../base/options.js';
 import { pathOf } from '../../path/prepare.js';
-import { type ReplaySummary, replayFile } from '../../report/replay.js';
+import { type ReplaySummary, replayFile, replayProblem } from '../../report/replay.js';
 import { formatReplay } from '../../report/replay-text.js';
-import { type CommonFlags, print, printJson, styleFor, withCommonFlags } from '../output.js';
+import {
+  announceInput,
+  type CommonFlags,
+  columns,
+  complain,
+  isWrongCall,
+  print,
+  printJson,
+  report,
+  styleFor,
+  withCommonFlags,
+} from '../output.js';
 import { progress } from '../progress.js';
 import { asUsage, collectOption, oneOf } from '../values.js';
 
@@ -18,13 +29,20 @@ interface Flags extends CommonFlags {
 
 const EXAMPLES = `
 Examples:
-  $ ztlp replay trace.txt              accesses by width, BAR and phase, and the TLPs they make
+  $ ztlp replay trace.txt              accesses by width, BAR, phase; TLPs
   $ zcat trace.txt.gz | ztlp replay -  from a pipe
   $ ztlp replay --strict --json a.txt b.txt
-  $ ztlp replay --path kvm-qemu-vfio-w4 trace.txt   the same accesses through another path
+  $ ztlp replay --path zpci-pcistb trace.txt   and through another path
+  $ ztlp replay --path zpci-pcistb --option mps=128 trace.txt
 
-A trace is a log of Linux mmiotrace (Documentation/trace/mmiotrace.rst), the text of qemu-system -trace, a log of s390x
-PCI instructions, or a log of accesses to a device. It is recognised by its content.`;
+A trace is a log of Linux mmiotrace (Documentation/trace/mmiotrace.rst), the
+text of qemu-system -trace, a log of s390x PCI instructions, or a log of
+accesses to a device. It is recognised by its content.
+
+Exit codes: 0 replayed; 1 a file cannot be used or has nothing but bad lines
+(the others are still replayed), or no access could take --path (with --strict:
+also a bad line, or a fault on --path); 2 wrong call, or an option that the
+replay does not use.`;
 
 async function run(files: string[], flags: Flags): Promise<void> {
   if (flags.merge !== undefined && flags.path === undefined)
@@ -34,6 +52,7 @@ async function run(files: string[], flags: Flags): Promise<void> {
     );
   const summaries: ReplaySummary[] = [];
   for (const file of files) {
+    if (file === '-') announceInput('a trace');
     const bar = progress(file === '-' ? 'standard input' : file, flags.quiet);
     try {
       const summary = await replayFile(file, {
@@ -42,12 +61,18 @@ async function run(files: string[], flags: Flags): Promise<void> {
         ...(flags.path === undefined ? {} : { path: flags.path, merge: flags.merge !== 'off' }),
         onProgress: bar.update,
       });
-      summaries.push(summary);
-    } finally {
       bar.stop();
+      if (!flags.json && !flags.quiet)
+        await print(`${summaries.length > 0 ? '\n' : ''}${formatReplay(summary, styleFor(), columns())}`);
+      summaries.push(summary);
+      const problem = replayProblem(summary, flags.strict);
+      if (problem !== undefined) complain(`${show(file)}: ${problem}`);
+    } catch (error) {
+      // One unusable file does not hide what the others say; a wrong call is wrong for all of them.
+      bar.stop();
+      if (isWrongCall(error)) throw error;
+      report(error);
     }
-    const last = summaries.at(-1);
-    if (!flags.json && last !== undefined) await print(formatReplay(last, styleFor()));
   }
   if (flags.json) await printJson({ files: summaries });
 }
@@ -56,9 +81,9 @@ export function replayCommand(): Command {
   const path = (text: string): string => asUsage(() => pathOf(text).id);
   return withCommonFlags(new Command('replay'))
     .summary('a recorded trace as TLPs')
-    .description('Replays the accesses of driver traces as TLPs; "-" reads standard input.')
-    .argument('<file...>', 'trace files')
-    .option('--strict', 'a bad line is an error; default: counted, the first one shown')
+    .description('Replays the accesses of driver traces as TLPs.')
+    .argument('<file...>', 'trace files; "-": standard input')
+    .option('--strict', 'a bad line, or a fault on --path, is an error; default: both are counted')
     .option('--path <id>', 'the same accesses through this path too, side by side', path)
     .addOption(
       new Option(
@@ -68,7 +93,7 @@ export function replayCommand(): Command {
         .choices(['on', 'off'])
         .argParser(oneOf('on', 'off')),
     )
-    .option('--option <name=value>', 'an option of the table; repeat for more', collectOption)
+    .option('--option <name=value>', 'a named option (docs/options.md); repeat for more', collectOption)
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -4,9 +4,9 @@ import { parseLink } from '../../base/link.js';
 import { COST_PRESETS, type OptionInput } from '../../base/options.js';
 import { pathOf } from '../../path/prepare.js';
 import type { PathId } from '../../path/table.js';
-import { compareWidths } from '../../report/widths.js';
+import { compareWidths, widthsProblem } from '../../report/widths.js';
 import { formatWidths } from '../../report/widths-text.js';
-import { type CommonFlags, print, printJson, styleFor, withCommonFlags } from '../output.js';
+import { type CommonFlags, columns, complain, printFound, styleFor, withCommonFlags } from '../output.js';
 import { asUsage, collect, collectOption, namedOption, oneOf, parseBytes } from '../values.js';
 
 interface Flags extends CommonFlags {
@@ -20,15 +20,22 @@ interface Flags extends CommonFlags {
   readonly mps?: number;
   readonly mrrs?: number;
   readonly option?: OptionInput;
+  readonly strict?: boolean;
 }
 
 const EXAMPLES = `
 Examples:
-  $ ztlp widths                                   4 KiB written along every path
-  $ ztlp widths --op read --link gen4x16          the same read, on a faster link
-  $ ztlp widths --costs example                   with an assumed price per instruction and exit
+  $ ztlp widths                             4 KiB written along every path
+  $ ztlp widths --op read --link gen4x16    the same read, on a faster link
+  $ ztlp widths --costs example             with assumed costs of software
   $ ztlp widths --path zpci-pcistb --path zpci-pcistg4 --json
-  $ ztlp widths --offset 4 --option chunking=old  an option of the table (docs/options.md)`;
+  $ ztlp widths --offset 4 --option chunking=old
+
+A path that the hardware refuses is part of the answer: its row says fault, and
+the reason stands below the table. docs/paths.md lists the paths.
+
+Exit codes: 0 compared; 1 no path at all did the access (with --strict: a path
+faulted); 2 wrong call, or an option that no compared path uses.`;
 
 async function run(flags: Flags): Promise<void> {
   const { mps, mrrs } = flags;
@@ -40,8 +47,9 @@ async function run(flags: Flags): Promise<void> {
   const { size, offset, op, link, sourceAddress, costs, path } = flags;
   const input = { size, offset, op, link, sourceAddress, costs, options };
   const report = await compareWidths(path === undefined ? input : { ...input, paths: path });
-  if (flags.json) await printJson(report);
-  else await print(formatWidths(report, styleFor(), flags.quiet));
+  await printFound(flags, report, () => formatWidths(report, styleFor(), columns()));
+  const problem = widthsProblem(report, flags.strict);
+  if (problem !== undefined) complain(problem);
 }
 
 export function widthsCommand(): Command {
@@ -60,18 +68,24 @@ export function widthsCommand(): Command {
         .default('write')
         .argParser(oneOf('write', 'read')),
     )
-    .option('--mps <bytes>', 'Max Payload Size', namedOption('mps'))
-    .option('--mrrs <bytes>', 'Max Read Request Size', namedOption('mrrs'))
-    .option('--link <link>', 'gen1x1 to gen5x16', (text) => asUsage(() => parseLink(text).name), 'gen3x8')
-    .option('--path <id>', 'only this path; repeat for more', collect(path))
+    .option('--mps <bytes>', 'Max Payload Size (default: 256)', namedOption('mps'))
+    .option('--mrrs <bytes>', 'Max Read Request Size (default: 512)', namedOption('mrrs'))
+    .option(
+      '--link <link>',
+      'generation 1 to 5 and x1 to x16',
+      (text) => asUsage(() => parseLink(text).name),
+      'gen3x8',
+    )
+    .option('--path <id>', 'only this path (docs/paths.md); repeat for more', collect(path))
     .option('--source-address <bytes>', 'memory address of the first byte', parseBytes, 0)
     .addOption(
-      new Option('--costs <set>', 'price list')
+      new Option('--costs <set>', 'assumed costs of software')
         .choices(presets)
         .default('zero')
         .argParser(oneOf(...presets)),
     )
-    .option('--option <name=value>', 'an option of the table; repeat for more', collectOption)
+    .option('--option <name=value>', 'a named option (docs/options.md); repeat for more', collectOption)
+    .option('--strict', 'exit code 1 as soon as one path faults')
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

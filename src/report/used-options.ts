@@ -1,0 +1,75 @@
+/** Which named options an access path, and so a comparison or a replay, acts on: another one is refused, not ignored. */
+import { ZtlpError } from '../base/errors.js';
+import { type OptionInput, type OptionName, refuseUnbuilt, resolveOptions } from '../base/options.js';
+import type { AccessPath, PathId } from '../path/table.js';
+import type { RecordedPath } from './replay-patterns.js';
+
+/** How requests and completions are cut: every path that makes TLPs. */
+const TLPS = ['mps', 'mrrs', 'rcb', 'writeSplit', 'readSplit', 'completionPolicy'] as const;
+/** What the group of a function allows a PCISTB. */
+const STORE_BLOCK = ['zpciMode', 'interceptStrict', 'maxstbl', 'relaxed', 'relaxedMaximum'] as const;
+const VFIO = ['vfioGeneration', 'vfioWidth'] as const;
+/** Linux's copy to I/O memory on s390. */
+const COPY = ['chunking', 'boundary', 'dwordRule', ...STORE_BLOCK] as const;
+const KVM = ['vfioMmap', 'ucSplitBoundary', 'coalescedMmio', ...VFIO] as const;
+
+/** Options of each path beside TLPS. A test tries all values of all options along all paths. */
+const OWN: Readonly<Record<PathId, readonly OptionName[]>> = {
+  'x86-uc': ['ucSplitBoundary'],
+  'x86-wc-line': ['wcChunkOrder'],
+  'x86-movdir64b': [],
+  'x86-enqcmd': [],
+  'x86-memcpy-toio': [],
+  'arm64-device': [],
+  'arm64-memcpy-io': [],
+  'vfio-rw-w4': VFIO,
+  'vfio-rw-w8': VFIO,
+  'kvm-qemu-vfio-w4': KVM,
+  'kvm-qemu-vfio-w8': KVM,
+  'tcg-qemu-vfio-w4': ['coalescedMmio', ...VFIO],
+  'zpci-memcpy-old': COPY,
+  'zpci-memcpy-new': COPY,
+  'zpci-pcistb': STORE_BLOCK,
+  'zpci-pcistg8': [],
+  'zpci-pcistg4': [],
+  'zpci-emulated': ['coalescedMmio', ...COPY],
+  'zpci-vfio-w4': ['coalescedMmio', ...VFIO, ...COPY],
+  'zpci-vfio-w8': ['coalescedMmio', ...VFIO, ...COPY],
+  'zpci-io-region': ['coalescedMmio', ...STORE_BLOCK],
+  'zpci-interpreted': COPY,
+  'zpci-vfio-ism': ['coalescedMmio', ...STORE_BLOCK],
+  'zpci-mio': COPY,
+};
+
+/** Options that change what blocks and single accesses of up to 8 bytes along `path` become. */
+export function pathUses(path: AccessPath): readonly OptionName[] {
+  const own = ownUses(path.id as PathId);
+  return path.id === 'zpci-emulated' ? own : [...TLPS, ...own];
+}
+
+/** The same without those of the TLPs. */
+export function ownUses(id: PathId): readonly OptionName[] {
+  return OWN[id];
+}
+
+/** The same for recorded accesses: they have up to 8 bytes, so that nothing but the path itself cuts them. */
+export function recordedUses(path: RecordedPath): readonly OptionName[] {
+  return ownUses(path);
+}
+
+/**
+ * Throws when `options` gives a value, be it the default, to an option that is not in `used`; `what` is who does not
+ * use it. A name or a value that is wrong anyway throws as such.
+ */
+export function refuseUnused(options: OptionInput, used: Iterable<OptionName>, what: string): void {
+  resolveOptions(refuseUnbuilt(options));
+  const known = new Set<string>(used);
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || known.has(name)) continue;
+    throw new ZtlpError('invalid-value', `${name}: ${what} does not use this option`, {
+      field: name,
+      value,
+      allowed: known.size === 0 ? 'none' : [...known].sort().join(', '),
+    });
+  }
+}
