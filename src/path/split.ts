@@ -33,6 +33,8 @@ export interface SplitInput {
   readonly excluded?: readonly [number, number];
   /** Memory address of the first byte, for rules that look at it. Default 0: page-aligned. */
   readonly sourceAddress?: U64;
+  /** List also what would follow a refused instruction, that one included: what software asks for. Default false. */
+  readonly ignoreFaults?: boolean;
   readonly options?: OptionInput;
 }
 
@@ -111,12 +113,13 @@ function prepare(id: string, input: SplitInput, mode: number, limit: number): Pr
   const options = pathOptions(path, input.options);
   const span = touched(path, op, offset, bytes);
   const access = { op, bytes: span.bytes, block };
-  const plan = planOf(path, access, options);
+  const checked = planOf(path, access, options);
+  const plan = input.ignoreFaults === true ? { ...checked, check: L.CHECK_NONE } : checked;
   const params: ParamsInput = { access, plan, options, mode, sourceAddress, excluded };
   setParams(sharedCore(), params);
   // Every listing counts its tags from 0, whatever came before it.
   sharedCore().x.tagNext(0);
-  const alwaysBlock = plan.check === L.CHECK_ZPCI_BLOCK;
+  const alwaysBlock = checked.check === L.CHECK_ZPCI_BLOCK;
   return { span, base, shortCount: bytes < input.bytes ? bytes : undefined, error, alwaysBlock };
 }
 
