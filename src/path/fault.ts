@@ -4,7 +4,7 @@ import type { AccessTotals } from '../core/core.js';
 import { describeAnswer, ILC_PCISTB, ILC_PCISTG, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
 
 export interface Fault {
-  readonly kind: 'alignment' | 'general-protection' | 'size' | 'zpci';
+  readonly kind: 'alignment' | 'general-protection' | 'size' | 'zpci' | 'call';
   /** One line. */
   readonly text: string;
   /** Offset of the instruction that was refused; everything before it was done. */
@@ -20,7 +20,13 @@ const TEXTS: Readonly<Record<number, Pick<Fault, 'kind' | 'text'>>> = {
     text: '#GP (destination not 64-byte aligned)',
   },
   [L.FAULT_SIZE]: { kind: 'size', text: 'the instruction stores exactly 64 bytes' },
+  [L.FAULT_EINVAL]: { kind: 'call', text: 'EINVAL' },
 };
+
+/** A system call that refused its range at `offset`. */
+export function refusedCall(offset: number): Fault {
+  return { kind: 'call', text: 'EINVAL', offset, answer: null };
+}
 
 /** The fault of an access, or undefined when it ran to its end. `alwaysBlock`: the path uses PCISTB for any length. */
 export function faultOf(totals: AccessTotals, alwaysBlock: boolean): Fault | undefined {

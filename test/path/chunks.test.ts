@@ -1,9 +1,10 @@
-/** How Linux cuts a copy to I/O memory on s390: sequences, borders, refused chunks (zpci.md 3.3). */
+/** How Linux cuts a copy to I/O memory on s390: sequences, rules, borders, refused chunks (zpci.md 3.3). */
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { countAccess, type OptionInput, type PathId, splitAccess } from '../../src/index.js';
 import { BUILDS, useBuild } from '../support/builds.js';
-import { pattern } from '../support/reference.js';
-import { block, PAGE, rig, sizesOf, times } from './support.js';
+import { labels, pattern } from '../support/reference.js';
+import { block, OFFSETS, PAGE, rig, SIZES, sizesOf, times } from './support.js';
 
 const powerBelow = (value: number): number => 2 ** Math.floor(Math.log2(value));
 
@@ -121,7 +122,7 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
     expect(ilc('zpci-memcpy-new', 'write', 1, 16, { dwordRule: 'qemu' })).toBe(4);
   });
 
-  it('Z-CHUNK-11 to Z-CHUNK-14 every length up to 129 and around 4096 at every offset follows both helpers', () => {
+  it('zpci.md 3.3 every length up to 129 and around 4096 at nine offsets and four sources follows a model of both helpers', () => {
     const wrong: string[] = [];
     const lengths = [...Array.from({ length: 129 }, (_, n) => n + 1), 4095, 4096, 4097];
     const intended: typeof oldChunk = (offset, source, left, limit) =>
@@ -167,7 +168,7 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
     ]);
   });
 
-  it('Z-CHUNK-12 reads never exceed 8 bytes', () => {
+  it('Z-CHUNK-12 4096, 24 and 7 bytes are read in pieces of at most 8 bytes', () => {
     for (const id of ['zpci-memcpy-old', 'zpci-memcpy-new'] as const) {
       for (const [bytes, offset, count] of [
         [4096, 0, 512],
@@ -179,5 +180,185 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
         expect(Math.max(...sizes)).toBeLessThanOrEqual(8);
       }
     }
+  });
+
+  // Copies as software makes them: any length, any I/O offset, any source.
+  const COPY = fc.record({
+    offset: OFFSETS,
+    bytes: SIZES,
+    source: fc.oneof(fc.nat(16), fc.nat(3 * PAGE), fc.constantFrom(0, 8, PAGE - 8, PAGE)),
+  });
+  const COPIES: readonly PathId[] = ['zpci-memcpy-old', 'zpci-memcpy-new', 'zpci-interpreted', 'zpci-mio'];
+
+  it('Z-CHUNK-12 reads of any length at any offset are loads of at most 8 bytes, never blocks', async () => {
+    for (const id of COPIES) {
+      const { machine, fn } = await rig(core(), id);
+      fc.assert(
+        fc.property(COPY, ({ offset, bytes, source }) => {
+          // A load that crosses a page would be refused, whatever its length: lists go on behind it.
+          const input = { op: 'read', offset, bytes, block: true, sourceAddress: source } as const;
+          const sizes = sizesOf(splitAccess(id, { ...input, ignoreFaults: true }));
+          expect(Math.max(...sizes)).toBeLessThanOrEqual(8);
+          expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(bytes);
+          const before = fn.stats;
+          const { totals } = machine.cpu.read({
+            path: id,
+            function: fn,
+            bar: 0,
+            offset,
+            length: bytes,
+            sourceAddress: source,
+          });
+          expect(fn.stats.loads - before.loads).toBe(totals.hostOperations);
+          expect(totals.hostOperations).toBeGreaterThanOrEqual(totals.bytesDone / 8);
+          expect([fn.stats.stores, fn.stats.storeBlocks]).toEqual([0, 0]);
+        }),
+        { numRuns: 60 },
+      );
+    }
+  });
+
+  it('Z-CHUNK-13 old sizes are powers of two that divide the I/O address and the memory address', () => {
+    fc.assert(
+      fc.property(COPY, fc.constantFrom('read', 'write'), ({ offset, bytes, source }, op) => {
+        const { accesses } = splitAccess('zpci-memcpy-old', {
+          op,
+          offset,
+          bytes,
+          block: true,
+          sourceAddress: source,
+        });
+        let next = offset;
+        for (const { offset: at, bytes: size } of accesses) {
+          expect(at).toBe(next);
+          expect(Number.isInteger(Math.log2(size)) && size <= (op === 'write' ? 128 : 8)).toBe(true);
+          expect([at % size, (source + at - offset) % size]).toEqual([0, 0]);
+          next = at + size;
+        }
+        expect(next).toBe(offset + bytes);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('Z-CHUNK-14 new blocks are multiples of 8 up to 128 at multiples of 8 of both addresses', () => {
+    const aligned = COPY.map((copy) => ({
+      ...copy,
+      offset: copy.offset - (copy.offset % 8),
+      source: copy.source - (copy.source % 8),
+    }));
+    for (const boundary of ['intended', 'literal'] as const) {
+      let blocks = 0;
+      fc.assert(
+        fc.property(fc.oneof(COPY, aligned), ({ offset, bytes, source }) => {
+          const input = { op: 'write', offset, bytes, block: true, sourceAddress: source } as const;
+          const { accesses } = splitAccess('zpci-memcpy-new', {
+            ...input,
+            options: { boundary },
+            ignoreFaults: true,
+          });
+          for (const { offset: at, bytes: size } of accesses.filter((access) => access.bytes > 8)) {
+            blocks += 1;
+            expect(size % 8 === 0 && size <= 128).toBe(true);
+            expect([at % 8, (source + at - offset) % 8]).toEqual([0, 0]);
+          }
+        }),
+        { numRuns: 300 },
+      );
+      expect(blocks).toBeGreaterThan(100);
+    }
+  });
+
+  it('Z-CHUNK-15 __iowrite64_copy of 8 doublewords at a multiple of 8 is one PCISTB of 64, in one TLP', async () => {
+    // On s390 it is the copy of 8 bytes per doubleword.
+    const options = { writeSplit: 'aligned', mps: 4096 } as const;
+    const { machine, fn } = await rig(core(), 'zpci-memcpy-new', options);
+    machine.trace.start();
+    for (let offset = 0; offset + 64 <= PAGE; offset += 8) {
+      const before = fn.stats;
+      const data = pattern(64, offset);
+      const { fault } = machine.cpu.write({ path: 'zpci-memcpy-new', function: fn, bar: 0, offset, data });
+      expect(fault).toBeUndefined();
+      expect([fn.stats.storeBlocks - before.storeBlocks, fn.stats.stores - before.stores]).toEqual([1, 0]);
+      const tlps = machine.trace.take();
+      expect(
+        labels(
+          tlps.map(({ tlp }) => tlp),
+          fn.bars[0]?.address,
+        ),
+      ).toEqual([`${offset.toString(16)}:16/f.f`]);
+      expect(recent(64, offset)).toEqual([64]);
+      // The old helper did that at multiples of 64 only.
+      expect(old(64, offset).length === 1).toBe(offset % 64 === 0);
+    }
+  });
+
+  it('Z-CHUNK-16, first half: with the MIO forms the sequence is that of the handle forms', () => {
+    fc.assert(
+      fc.property(COPY, fc.constantFrom('read', 'write'), ({ offset, bytes, source }, op) => {
+        const input = { op, offset, bytes, block: true, sourceAddress: source } as const;
+        expect(splitAccess('zpci-mio', input)).toEqual(splitAccess('zpci-memcpy-new', input));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('Z-CHUNK-19 a driver of copies and single stores never issues an unaligned PCISTB, also in a relaxed group', async () => {
+    // What a driver of the mlx kind does to its BAR: doorbells of 4 and 8 bytes, descriptors copied from anywhere.
+    const WORDS = { 'zpci-pcistg4': 4, 'zpci-pcistg8': 8 } as const;
+    const word = fc.record({ path: fc.constantFrom('zpci-pcistg4', 'zpci-pcistg8'), slot: fc.nat(500) });
+    const copy = fc.record({
+      path: fc.constantFrom('zpci-memcpy-old', 'zpci-memcpy-new'),
+      offset: fc.nat(2 * PAGE),
+      bytes: fc.integer({ min: 1, max: 300 }),
+      source: fc.nat(PAGE),
+    });
+    const groups = await Promise.all(
+      [false, true].map((relaxed) => rig(core(), 'zpci-memcpy-new', { relaxed, maxstbl: 4096 })),
+    );
+    let blocks = 0;
+    fc.assert(
+      fc.property(fc.array(fc.oneof(word, copy), { minLength: 1, maxLength: 12 }), (steps) => {
+        for (const step of steps) {
+          const single = 'slot' in step;
+          const bytes = single ? WORDS[step.path as keyof typeof WORDS] : step.bytes;
+          const offset = single ? step.slot * bytes : step.offset;
+          const source = single ? 0 : step.source;
+          const path = step.path as PathId;
+          const results = groups.map(({ machine, fn }) => {
+            machine.trace.start();
+            const block = !single;
+            const data = pattern(bytes, offset);
+            const input = { path, function: fn, bar: 0, offset, data, block, sourceAddress: source };
+            const { fault, totals } = machine.cpu.write(input);
+            const tlps = machine.trace.take().map(({ tlp }) => tlp);
+            return { fault, totals, tlps };
+          });
+          // The strict group refuses every unaligned block: both groups see the same and answer the same.
+          expect(results[1]).toEqual(results[0]);
+          const { accesses } = splitAccess(path, {
+            op: 'write',
+            offset,
+            bytes,
+            block: !single,
+            sourceAddress: source,
+            ignoreFaults: true,
+          });
+          for (const { offset: at, bytes: size } of accesses.filter((access) => access.bytes > 8)) {
+            blocks += 1;
+            expect([at % 8, size % 8, (source + at - offset) % 8]).toEqual([0, 0, 0]);
+          }
+        }
+        const [strict, relaxed] = groups;
+        expect(strict?.fn.stats).toEqual(relaxed?.fn.stats);
+      }),
+      { numRuns: 80 },
+    );
+    expect(blocks).toBeGreaterThan(30);
+    // The group is relaxed indeed: a PCISTB of its own would pass.
+    const answers = groups.map(({ machine, fn }) =>
+      machine.cpu.pcistb({ fh: fn.handle, as: 0, offset: 3, length: 11, source: pattern(11) }),
+    );
+    expect(answers.map(({ cc }) => cc)).toEqual([null, 0]);
   });
 });
