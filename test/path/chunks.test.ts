@@ -64,6 +64,7 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
     expect(result.fault).toMatchObject({ kind: 'zpci', text: 'specification exception', offset: 0xf88 });
     expect(result.fault?.answer?.programInterruption).toEqual({ code: 6, name: 'specification', ilc: 6 });
     expect(result.totals.bytesDone).toBe(3968);
+    expect(result.fault?.errno).toBe('ENXIO');
     const counted = countAccess('zpci-memcpy-new', {
       op: 'write',
       offset: 8,

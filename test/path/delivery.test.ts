@@ -1,7 +1,7 @@
 /** A machine delivers along every path what the listing says: bytes, TLPs, totals, answers. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type AccessTotals, PATH_IDS, PATHS, type Tlp } from '../../src/index.js';
+import { type AccessTotals, decodeTlp, encodeTlp, PATH_IDS, PATHS, type Tlp } from '../../src/index.js';
 import { BUILDS, useBuild } from '../support/builds.js';
 import { pattern } from '../support/reference.js';
 import { type Access, accessOf, comparable, PAGE, rig, split, times, WRITE_PATHS } from './support.js';
@@ -99,6 +99,25 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
       );
     },
   );
+
+  it.each(PATH_IDS)('TLP-14 no TLP of %s, either way, breaks a rule that a receiver checks', async (id) => {
+    const mps = 256;
+    const { machine, fn } = await rig(core(), id, { mps });
+    machine.trace.start();
+    fc.assert(
+      fc.property(accessOf(id), ({ offset, bytes, block: isBlock }) => {
+        const at = { path: id, function: fn, bar: 0, offset, block: isBlock };
+        if (PATHS[id].write !== null) machine.cpu.write({ ...at, data: pattern(bytes, offset) });
+        if (PATHS[id].read !== null) machine.cpu.read({ ...at, length: bytes });
+        for (const { tlp, data } of machine.trace.take().slice(0, 60)) {
+          const wire = encodeTlp(tlp, tlp.payloadBytes > 0 ? data : undefined, { malformed: true });
+          expect(decodeTlp(wire, { mps, beCheck: true }).malformed).toBeUndefined();
+          expect(tlp.wireBytes).toBe(wire.length + 8);
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
 
   it('TLP-13 a load that no function claims as a whole reads as ones and counts as unsupported', async () => {
     // A load of a 64-byte line reaches over the end of a BAR of 16 bytes.

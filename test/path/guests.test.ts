@@ -1,8 +1,8 @@
 /** Guests behind KVM and QEMU: fragments, unaligned loads, coalescing, mapped and trapped BARs. */
 import { describe, expect, it } from 'vitest';
-import { splitAccess } from '../../src/index.js';
+import { type PathId, splitAccess } from '../../src/index.js';
 import { BUILDS, useBuild } from '../support/builds.js';
-import { difference, labels, type Piece, requestFor } from '../support/reference.js';
+import { coverage, difference, labels, type Piece, requestFor } from '../support/reference.js';
 import { block, comparable, cutAt, PAGE, single, times } from './support.js';
 
 /** Naturally aligned pieces of at most `width`. */
@@ -44,7 +44,7 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
     }
   });
 
-  it('AP-05 an unaligned TCG load reads both aligned halves around it, an unaligned store goes bytewise', () => {
+  it('AP-05 an unaligned TCG load reads both aligned halves around it, an unaligned store goes bytewise: the TLPs', () => {
     const id = 'tcg-qemu-vfio-w4';
     expect(single(id, 'read', 3, 2)).toEqual(['0:1/c.0', '4:1/3.0']);
     expect(single(id, 'read', 5, 8)).toEqual(['0:1/f.0', '4:1/f.0', '8:1/f.0', 'c:1/f.0']);
@@ -59,6 +59,22 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
       exits: 1,
       systemCalls: 8,
     });
+  });
+
+  it('AP-05 TCG reads bytes outside an unaligned load, KVM never does: what a register that notices reads would see', () => {
+    for (const bytes of [2, 4, 8]) {
+      for (let offset = 16; offset < 32; offset++) {
+        const touched = (id: PathId): number[] => {
+          const { tlps } = splitAccess(id, { op: 'read', offset, bytes });
+          return [...coverage(tlps, 0, 64)].flatMap((count, at) => Array<number>(count).fill(at));
+        };
+        const asked = Array.from({ length: bytes }, (_, n) => offset + n);
+        expect(touched('kvm-qemu-vfio-w4')).toEqual(asked);
+        const first = offset - (offset % bytes);
+        const around = Array.from({ length: 2 * bytes }, (_, n) => first + n);
+        expect(touched('tcg-qemu-vfio-w4')).toEqual(offset % bytes === 0 ? asked : around);
+      }
+    }
   });
 
   it('AP-08 coalesced MMIO changes exits and nothing else: 169 writes wait, the next one exits', () => {

@@ -35,7 +35,13 @@ describe.each(BUILDS)('system calls with the %s build', (variant) => {
         const input = { op, offset, bytes, block: true } as const;
         const refused = splitAccess(CALL, input);
         expect(refused.error, `${op} ${bytes} at ${offset}`).toBe('EINVAL');
-        expect(refused.fault).toEqual({ kind: 'call', text: 'EINVAL', offset, answer: null });
+        expect(refused.fault).toEqual({
+          kind: 'call',
+          text: 'EINVAL',
+          errno: 'EINVAL',
+          offset,
+          answer: null,
+        });
         expect([refused.accesses, refused.tlps, refused.totals.bytesDone]).toEqual([[], [], 0]);
         expect(countAccess(CALL, input)).toEqual({ totals: refused.totals, fault: refused.fault });
       }
@@ -81,7 +87,7 @@ describe.each(BUILDS)('system calls with the %s build', (variant) => {
     fn.barMemory(0).fill(0);
     fn.state = 'error';
     const { fault, totals } = machine.cpu.write(call);
-    expect(fault).toMatchObject({ kind: 'zpci', offset: 0, answer: { cc: 1, status: 12 } });
+    expect(fault).toMatchObject({ kind: 'zpci', offset: 0, errno: 'EIO', answer: { cc: 1, status: 12 } });
     expect(totals).toMatchObject({ bytesDone: 0, hostOperations: 0, tlps: 0 });
     expect(fn.barMemory(0).every((byte) => byte === 0)).toBe(true);
     expect(fn.stats.storeBlocks).toBe(2);
@@ -91,7 +97,12 @@ describe.each(BUILDS)('system calls with the %s build', (variant) => {
     // 7 bytes at 3 are 4, 2 and 1; the doubleword rule refuses the 2 at 7.
     const options = { dwordRule: 'qemu' } as const;
     const listed = splitAccess(CALL, { op: 'write', offset: 3, bytes: 7, block: true, options });
-    expect(listed.fault).toMatchObject({ kind: 'zpci', text: 'operand exception', offset: 7 });
+    expect(listed.fault).toMatchObject({
+      kind: 'zpci',
+      text: 'operand exception',
+      errno: 'ENXIO',
+      offset: 7,
+    });
     expect(listed.fault?.answer?.programInterruption?.ilc).toBe(4);
     expect([listed.error, sizesOf(listed), listed.totals.bytesDone]).toEqual([undefined, [4], 4]);
     const { machine, fn } = await rig(core(), CALL, options);

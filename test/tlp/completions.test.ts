@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { type OptionInput, ready, splitCompletion, type Tlp, ZtlpError } from '../../src/index.js';
 import { BUILDS, readBuild } from '../support/builds.js';
 import { difference, type Piece, requestFor, thrownBy } from '../support/reference.js';
-import { LENGTHS, LIMITS, OFFSETS, PAGE, PLACE } from './split-support.js';
+import { FOUR_GIB, LENGTHS, LIMITS, OFFSETS, PAGE, PLACE } from './split-support.js';
 
 /** One completion by the formulas: DWs, first enabled byte and bytes still to come. */
 interface Answer {
@@ -166,6 +166,19 @@ describe.each(BUILDS)('splits with the %s build', (variant) => {
       request: { ...readRequest({ at: 0x20, bytes: 8 }), firstBe: 0b1010, lastBe: 0b0101 },
     });
     expect(two.map(answerLabel)).toEqual([answerLabel({ length: 2, byteCount: 6, lowerAddress: 0x21 })]);
+  });
+
+  it('TLP-14 a read that crosses 4 KiB is malformed and gets no completion', () => {
+    for (const address of [0xffc, 0x1ff8, FOUR_GIB + 0xff0, 2n ** 63n + 0xff0n]) {
+      const inPage = Number(BigInt(address) % 4096n);
+      const longest = (4096 - inPage) / 4;
+      const request = { ...readRequest({ at: 0x40, bytes: 300 }), address, lastBe: longest > 1 ? 15 : 0 };
+      expect(splitCompletion({ request: { ...request, length: longest } }).length).toBeGreaterThan(0);
+      for (const length of [longest + 1, 1024]) {
+        const error = thrownBy(() => splitCompletion({ request: { ...request, length } }));
+        expect(error).toMatchObject({ name: 'ZtlpError', code: 'malformed', field: 'request.length' });
+      }
+    }
   });
 
   it('refuse to complete a request whose fields no request has', () => {

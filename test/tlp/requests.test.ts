@@ -1,6 +1,7 @@
 /** One transfer cut into requests, against a model of the formulas. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { parseLink, wireNs } from '../../src/base/link.js';
 import {
   createMachine,
   encodeTlp,
@@ -205,6 +206,11 @@ describe.each(BUILDS)('splits with the %s build', (variant) => {
       expect(traced.length).toBe(count);
       const from = BigInt(fn.bars[0]?.address ?? 0) + 0x1000n;
       const tlps = traced.map(({ tlp }) => tlp);
+      const lengths = traced.map(({ tlp, data }) => {
+        const header = encodeTlp(tlp, data);
+        return (((header[2] ?? 0) & 3) << 8) | (header[3] ?? 0);
+      });
+      expect(lengths).toEqual(count === 1 ? [0] : new Array<number>(16).fill(64));
       expect(coverage(tlps, from, PAGE).every((enabled) => enabled === 1)).toBe(true);
       expect(tlps.every(({ firstBe, lastBe }) => firstBe === 15 && lastBe === 15)).toBe(true);
       expect(Buffer.compare(Buffer.concat(traced.map(({ data }) => data)), source)).toBe(0);
@@ -212,12 +218,16 @@ describe.each(BUILDS)('splits with the %s build', (variant) => {
     }
   });
 
-  it('L-17 4096 bytes at 0 take 16 writes of 4480 wire bytes, at 1 they take 17', () => {
+  it('L-17 4096 bytes at 0 take 16 writes, 4480 wire bytes, 568.75 ns on gen 3 x8, at 1 they take 17', () => {
     const at = (offset: number): Tlp[] =>
       splitRequest({ op: 'write', address: FOUR_GIB + offset, bytes: 4096 });
     expect(at(0).length).toBe(16);
-    expect(at(0).reduce((sum, tlp) => sum + tlp.wireBytes, 0)).toBe(4480);
+    const wireBytes = at(0).reduce((sum, tlp) => sum + tlp.wireBytes, 0);
+    expect(wireBytes).toBe(4480);
+    expect(wireNs(parseLink('gen3x8'), wireBytes)).toBe(568.75);
     expect(at(1).length).toBe(17);
+    // One of the cuts is the page border.
+    expect(at(1).map(({ address }) => Number(address) - FOUR_GIB)).toContain(PAGE);
   });
 
   it('L-19 257 bytes take two writes of 308 wire bytes: 257 data, 3 padding, 48 around them', () => {

@@ -108,7 +108,7 @@ describe.each(BUILDS)('PCISTB on the %s build', (build) => {
       one.refuses({ length: 128 }, OPERAND);
     });
 
-    it('Z-PCISTB-21: an impl maximum of 4 makes two 4-byte calls of each doubleword, low address first', async () => {
+    it('Z-PCISTB-21, but for the order a device would see: an impl maximum of 4 makes two 4-byte calls of each doubleword', async () => {
       for (const max of [4, 0]) {
         const one = await rig({}, [{ size: BAR_BYTES, impl: { min: 1, max } }]);
         one.accepts({ length: 128, offset: 8 });
