@@ -149,7 +149,7 @@ describe.each(BUILDS)('splits with the %s build', (variant) => {
     });
   });
 
-  it('TLP-12 a zero-length read completes with one dword, Byte Count 1, Lower Address bits 1:0 at 0', () => {
+  it('TLP-12, but for the flush: a zero-length read completes with one dword, Byte Count 1, Lower Address bits 1:0 at 0', () => {
     for (const address of [0x1000, 0x1004, 0x107c]) {
       const request = { ...readRequest({ at: address, bytes: 4 }), firstBe: 0 };
       const tlps = splitCompletion({ request });
