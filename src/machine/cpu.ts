@@ -161,7 +161,7 @@ export class Cpu {
     this.preparedHandle = -1;
     const mode = this.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE;
     setParams(this.core, { access, plan, options, mode, sourceAddress });
-    const alwaysBlock = plan.check === L.CHECK_ZPCI_BLOCK;
+    const alwaysBlock = (plan.check & L.CHECK_KIND) === L.CHECK_ZPCI_BLOCK;
     const run = (): AccessResult => {
       this.core.x.accessBegin(fn.slot, input.bar, 0, 0, span.offset, 0, span.bytes);
       while (this.core.x.run() === L.RUN_HOST) this.trace.drain();
