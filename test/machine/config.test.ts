@@ -76,7 +76,7 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
       ],
       ['slot: option unknown', one({ options: { colour: 1 } }), 'unknown-name', 'colour'],
       ['slot: option value', one({ options: { mrrs: 64 } }), 'invalid-value', 'mrrs'],
-      ['slot: options a list', one({ options: [] }), 'invalid-value', 'options'],
+      ['slot: options a list', one({ options: [] }), 'invalid-value', 'slots[0].options'],
       ['slot: handleIndex a text', one({ handleIndex: '1' }), 'out-of-range', 'slots[0].handleIndex'],
       ['slot: handleIndex a fraction', one({ handleIndex: 1.5 }), 'out-of-range', 'slots[0].handleIndex'],
       ['slot: handleIndex negative', one({ handleIndex: -1 }), 'out-of-range', 'slots[0].handleIndex'],
