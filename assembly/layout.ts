@@ -344,6 +344,9 @@ export const CHECK_NATURAL = 1; // position a multiple of the size: else FAULT_A
 export const CHECK_64 = 2; // exactly 64 bytes at a 64-byte aligned position
 export const CHECK_ZPCI = 3; // PCISTB above 8 bytes, PCISTG and PCILG up to 8
 export const CHECK_ZPCI_BLOCK = 4; // always PCISTB
+export const CHECK_KIND = 0xff; // the bits of the above
+export const CHECK_CALL = 0x100; // the guest level is a system call that takes ranges within a page: else FAULT_EINVAL
+export const CHECK_AT_HOST = 0x200; // the kind holds for host operations, the host's own PCI instructions
 
 // --------------------------------------------------------------------------------------- FUNCTION table
 export const FUNCTION_SLOTS = 64;

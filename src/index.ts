@@ -28,9 +28,16 @@ export { createMachine, type Machine, type MachineStats } from './machine/machin
 export type { HostMemory } from './machine/memory.js';
 export type { TlpTrace, TracedTlp } from './machine/trace.js';
 export type { Fault } from './path/fault.js';
+export {
+  type IoRegionCall,
+  type IoRegionInstruction,
+  type IoRegionResult,
+  ioRegionCall,
+  ioRegionRequest,
+} from './path/io-region.js';
 export { dispatchRegion, type RegionInput, type RegionResult } from './path/region.js';
 export { countAccess, type Span, type SplitInput, type SplitResult, splitAccess } from './path/split.js';
-export { type AccessPath, PATH_IDS, PATHS, type PathId } from './path/table.js';
+export { type AccessPath, PATH_IDS, PATHS, type PathId, type VfioRegion } from './path/table.js';
 export {
   type DecodedTlp,
   type DecodeOptions,

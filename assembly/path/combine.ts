@@ -20,14 +20,18 @@ import {
 import { pushRequest } from '../tlp/build';
 
 const LINE: u32 = 64;
-const FULL: u64 = u64.MAX_VALUE;
 const MAX_BUFFERS: u32 = 64;
+const FULL: u64 = u64.MAX_VALUE;
 
-// One buffer: line address u64, valid mask u64, 64 data bytes. Closed buffers have mask 0. Order of age: oldest first.
+// One buffer; oldest first. The order of chunks is the one asked for by the store that opened the line.
+//
+//   0        8          16         80           84
+//   | line   | valid    | 64 data  | descending | spare |
 const BUFFER_MASK: usize = 8;
 const BUFFER_DATA: usize = 16;
-const BUFFER_BYTES: u32 = 80;
-const BUFFERS: usize = memory.data(64 * 80, 16);
+const BUFFER_DESCENDING: usize = 80;
+const BUFFER_BYTES: u32 = 96;
+const BUFFERS: usize = memory.data(MAX_BUFFERS * BUFFER_BYTES, 16);
 
 let open: u32 = 0;
 let buffers: u32 = 4;
@@ -61,6 +65,7 @@ export function combineStore(address: u64, bytes: u32, data: usize): void {
     open += 1;
     store<u64>(bufferAt(index), line);
     store<u64>(bufferAt(index), 0, BUFFER_MASK);
+    store<u32>(bufferAt(index), load<u32>(PARAMS, PARAM_DESCENDING), BUFFER_DESCENDING);
   }
   const at = bufferAt(index);
   copyBytes(at + BUFFER_DATA + offset, data, bytes);
@@ -83,13 +88,13 @@ function find(line: u64): u32 {
 /** Sends line `index` and removes it. */
 function close(index: u32): void {
   const at = bufferAt(index);
-  emit(load<u64>(at), load<u64>(at, BUFFER_MASK), at + BUFFER_DATA);
+  emit(load<u64>(at), load<u64>(at, BUFFER_MASK), at + BUFFER_DATA, load<u32>(at, BUFFER_DESCENDING) != 0);
   open -= 1;
   memory.copy(at, at + BUFFER_BYTES, (open - index) * BUFFER_BYTES);
 }
 
 /** A full line is one write of 64 bytes; of a partial one each 8-byte chunk with data is a write with byte enables. */
-function emit(line: u64, mask: u64, from: usize): void {
+function emit(line: u64, mask: u64, from: usize, descending: bool): void {
   assert(roomForOperation(), 'write-combining flush without room in the ring');
   const data = reservePayload(LINE, <u32>line);
   copyBytes(data, from, LINE);
@@ -97,7 +102,7 @@ function emit(line: u64, mask: u64, from: usize): void {
   if (mask == FULL) send(line, LINE >> 2, 0xff, data);
   else {
     for (let step: u32 = 0; step < 8; step++) {
-      const chunk = load<u32>(PARAMS, PARAM_DESCENDING) ? 7 - step : step;
+      const chunk = descending ? 7 - step : step;
       const enables = <u32>(mask >> (chunk << 3)) & 0xff;
       if (enables != 0) sendChunk(line + (chunk << 3), enables, data + (chunk << 3));
     }

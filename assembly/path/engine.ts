@@ -31,6 +31,9 @@ import {
   BAR_SERVER,
   BAR_VALID,
   CHECK_64,
+  CHECK_AT_HOST,
+  CHECK_CALL,
+  CHECK_KIND,
   CHECK_NATURAL,
   CHECK_NONE,
   CHECK_ZPCI,
@@ -43,6 +46,7 @@ import {
   COUNT_SYSTEM_CALLS,
   CPL_SC,
   FAULT_ALIGNMENT,
+  FAULT_EINVAL,
   FAULT_GENERAL_PROTECTION,
   FAULT_NONE,
   FAULT_SIZE,
@@ -59,6 +63,7 @@ import {
   OP_SKIPPED,
   OPERATION_READ,
   OPERATION_WRITE,
+  PAGE_BYTES,
   PARAM_CHECK,
   PARAM_COALESCED,
   PARAM_COUNTING,
@@ -201,7 +206,7 @@ export function runAccess(): u32 {
   if (mode >= <u32>MODE_LIVE && !deliverRest(mode)) return RUN_HOST;
   while (fault == FAULT_NONE && descend()) {
     if (!roomForOperation()) return RUN_HOST;
-    operate();
+    if (!operate()) break;
     if (mode == MODE_COUNT) recycle();
     else if (mode == MODE_LIST) skipDelivery();
     else if (!deliverRest(mode)) return RUN_HOST;
@@ -222,7 +227,7 @@ export function servedAccess(): void {
   const waited = isWaiting;
   finishServed();
   if (!waited || lastStatus == CPL_SC || param(PARAM_REQUEST) != REQUEST_CALL) return;
-  const check = param(PARAM_CHECK);
+  const check = param(PARAM_CHECK) & CHECK_KIND;
   if (check == CHECK_ZPCI || check == CHECK_ZPCI_BLOCK)
     refuse(FAULT_ZPCI, interruption(PE_OPERAND), positionOf(0) - instructionBytes, instructionBytes);
 }
@@ -263,9 +268,8 @@ function enter(level: u32): bool {
   const end = endOf(level);
   const rule = levelParam(PARAM_RULES, level);
   const value = levelParam(PARAM_RULE_VALUES, level);
-  const memory = param(PARAM_SOURCE) + <u32>(position - start);
-  const piece = nextPiece(rule, value, position, end, memory, tcgUnit);
-  if (level == 0 && !checkInstruction(position, piece)) return false;
+  const piece = nextPiece(rule, value, position, end, memoryAt(position), tcgUnit);
+  if (level == 0 && !checkGuest(position, piece)) return false;
   if (level == 0) instructionBytes = piece;
   setCursor(level, position + piece, end);
   count(level, position, piece);
@@ -314,9 +318,16 @@ function naturalStores(position: u64, bytes: u32): u32 {
   return stores;
 }
 
-/** What the instruction itself demands of its operand. Sets the fault and answers false when it refuses. */
-function checkInstruction(position: u64, bytes: u32): bool {
+/** What a guest-level piece demands: a system call of its range, an instruction of its operand. */
+function checkGuest(position: u64, bytes: u32): bool {
   const check = param(PARAM_CHECK);
+  if (check & CHECK_CALL && (<u32>position & (<u32>PAGE_BYTES - 1)) + bytes > <u32>PAGE_BYTES)
+    return refuse(FAULT_EINVAL, DONE, position, bytes);
+  return check & CHECK_AT_HOST ? true : checkInstruction(check & CHECK_KIND, position, bytes);
+}
+
+/** What the instruction itself demands of its operand. Sets the fault and answers false when it refuses. */
+function checkInstruction(check: u32, position: u64, bytes: u32): bool {
   if (check == CHECK_NONE) return true;
   if (check == CHECK_NATURAL) {
     // A register pair wants the alignment of one register.
@@ -346,9 +357,8 @@ function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
     const state = checkState(fn);
     if (state != DONE) return state;
   }
-  const source = param(PARAM_SOURCE) + <u32>(position - start);
   const form = block
-    ? checkBlockForm(flags, param(PARAM_MAXSTBL), <u32>position, bytes, source)
+    ? checkBlockForm(flags, param(PARAM_MAXSTBL), <u32>position, bytes, memoryAt(position))
     : checkLoadStoreForm(flags, <u32>position, bytes);
   if (form != DONE) return form;
   // Without a machine there is no BAR to end; region rules still hold.
@@ -372,8 +382,8 @@ function regionImpl(): u32 {
   return fn == 0 ? param(PARAM_REGION_IMPL) : load<u32>(bar, BAR_IMPL);
 }
 
-/** Performs the next operation of the host level. */
-function operate(): void {
+/** Performs the next operation of the host level; false: the host's own instruction is refused. */
+function operate(): bool {
   const position = positionOf(HOST);
   const end = endOf(HOST);
   const rule = levelParam(PARAM_RULES, HOST);
@@ -382,18 +392,21 @@ function operate(): void {
     if (skipped != 0) {
       skip(position, skipped);
       setCursor(HOST, position + skipped, end);
-      return;
+      return true;
     }
   }
   const limit = rule == RULE_VFIO || rule == RULE_VFIO_PRESERVE ? beforeExcluded(position, end) : end;
   const value = levelParam(PARAM_RULE_VALUES, HOST);
   if (rule == RULE_WC_LINE && param(PARAM_DESCENDING)) {
     operateDescending(position, end);
-    return;
+    return true;
   }
-  const bytes = nextPiece(rule, value, position, limit, <u32>position, tcgUnit);
+  const bytes = nextPiece(rule, value, position, limit, memoryAt(position), tcgUnit);
+  const check = param(PARAM_CHECK);
+  if (check & CHECK_AT_HOST && !checkInstruction(check & CHECK_KIND, position, bytes)) return false;
   perform(position, bytes);
   setCursor(HOST, position + bytes, end);
+  return true;
 }
 
 /** Write-combining chunks from the end of a partial line (option `wcChunkOrder`). */
@@ -423,6 +436,11 @@ function skip(position: u64, bytes: u32): void {
   if (live() && param(PARAM_OP) == OPERATION_READ) {
     memory.fill(dataAt(position), 0xff, bytes);
   }
+}
+
+/** Memory address that belongs to `position`, low bits. */
+function memoryAt(position: u64): u32 {
+  return param(PARAM_SOURCE) + <u32>(position - start);
 }
 
 function dataAt(position: u64): usize {

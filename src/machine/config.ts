@@ -161,7 +161,21 @@ function checkAddresses(field: string, { addresses }: SlotConfig, device: Device
   });
 }
 
-function checkSlot(index: number, slot: SlotConfig, base: Options, layout: Layout): CheckedSlot {
+/** Options of a slot over the machine's. `dwordRule` follows the slot's own mode unless slot or machine gave it. */
+function slotOptions(field: string, slot: SlotConfig, machine: OptionInput, base: Options): Options {
+  const own = slot.options ?? {};
+  if (!isObject(own)) throw invalid(`${field}.options`, own, 'an object of named options');
+  refuseUnbuilt(own);
+  return resolveZpciOptions({ ...own, dwordRule: own.dwordRule ?? machine.dwordRule }, base);
+}
+
+function checkSlot(
+  index: number,
+  slot: SlotConfig,
+  machine: OptionInput,
+  base: Options,
+  layout: Layout,
+): CheckedSlot {
   const field = `slots[${index}]`;
   if (!isObject(slot)) throw invalid(field, slot, 'an object with a device');
   checkKeys(field, slot, SLOT_KEYS);
@@ -180,7 +194,7 @@ function checkSlot(index: number, slot: SlotConfig, base: Options, layout: Layou
   );
   return {
     device,
-    options: resolveZpciOptions(refuseUnbuilt(slot.options ?? {}), base),
+    options: slotOptions(field, slot, machine, base),
     bars,
     handleIndex: checkInteger(`${field}.handleIndex`, slot.handleIndex ?? index + 1, 0, L.HANDLE_INDEX_MASK),
   };
@@ -198,17 +212,9 @@ export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): 
     throw invalid('slots', slots, `a list of at most ${L.FUNCTION_SLOTS} slots`);
   }
   const layout = new Layout();
-  // dwordRule follows the slot's own mode unless somebody gave it.
-  const base = resolveOptions(config.options ?? {});
-  const given = config.options?.dwordRule;
-  const checked = slots.map((slot, index) =>
-    checkSlot(
-      index,
-      given === undefined ? slot : { ...slot, options: { dwordRule: given, ...slot.options } },
-      base,
-      layout,
-    ),
-  );
+  const given = config.options ?? {};
+  const base = resolveOptions(given);
+  const checked = slots.map((slot, index) => checkSlot(index, slot, given, base, layout));
   const indexes = new Set<number>();
   for (const [index, { handleIndex }] of checked.entries()) {
     if (indexes.has(handleIndex))

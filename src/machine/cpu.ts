@@ -157,11 +157,11 @@ export class Cpu {
     const options = this.optionsOf(path, fn);
     const plan = planOf(path, access, options);
     // Every other access of an x86 CPU closes the write-combining buffers first, so that stores keep their order.
-    if (path.platform === 'x86-64') this.wcFence(fn);
+    if (this.parts.platform === 'x86-64') this.wcFence(fn);
     this.preparedHandle = -1;
     const mode = this.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE;
     setParams(this.core, { access, plan, options, mode, sourceAddress });
-    const alwaysBlock = plan.check === L.CHECK_ZPCI_BLOCK;
+    const alwaysBlock = (plan.check & L.CHECK_KIND) === L.CHECK_ZPCI_BLOCK;
     const run = (): AccessResult => {
       this.core.x.accessBegin(fn.slot, input.bar, 0, 0, span.offset, 0, span.bytes);
       while (this.core.x.run() === L.RUN_HOST) this.trace.drain();
@@ -312,7 +312,8 @@ export class Cpu {
     this.core.setParam(L.PARAM_UNCUT, 0);
     this.core.setParam(L.PARAM_DESCENDING, fn.options.wcChunkOrder === 'descending' ? 1 : 0);
     this.core.setParam(L.PARAM_MODE, this.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE);
-    this.preparedHandle = fn.handle;
+    // Only where PCI instructions exist may the short way of `pcistb` find its function prepared.
+    this.preparedHandle = this.hasPcistb ? fn.handle : -1;
   }
 
   /** The parameter block has to be written again before the next PCI instruction. */
@@ -327,7 +328,8 @@ export class Cpu {
   wcStore(input: Omit<WriteInput, 'path' | 'block' | 'sourceAddress'>): AccessTotals {
     needObject('input', input);
     const { function: fn, data, offset } = input;
-    const bar = this.wcBar(fn, input.bar);
+    this.prepareCombining(this.ownFunction(fn));
+    const bar = fn.bar(input.bar);
     if (!(data instanceof Uint8Array) || data.length < 1 || data.length > L.PAGE_BYTES) {
       throw invalid('data', data, `1 to ${L.PAGE_BYTES} bytes`, 'out-of-range');
     }
@@ -347,26 +349,22 @@ export class Cpu {
     return this.core.totals();
   }
 
-  /** An event that closes every open line: SFENCE, an uncacheable access, an interrupt, ... */
-  wcFence(fn: PciFunction): AccessTotals {
-    this.ownFunction(fn);
-    this.wcBar(
-      fn,
-      fn.bars.findIndex((entry) => entry !== undefined),
-    );
+  /** An event that closes every open line, whichever function it belongs to: SFENCE, an uncacheable access, ... */
+  wcFence(fn?: PciFunction): AccessTotals {
+    const port = fn === undefined ? this.parts.functions[0] : this.ownFunction(fn);
+    if (port === undefined) throw invalid('function', fn, 'one of machine.functions');
+    this.prepareCombining(port);
     this.core.x.wcBegin(0, 0);
     this.core.x.wcFence();
     this.trace.drain();
     return this.core.totals();
   }
 
-  private wcBar(fn: PciFunction, bar: number): ReturnType<PciFunction['bar']> {
-    this.ownFunction(fn);
+  private prepareCombining(fn: PciFunction): void {
     if (this.parts.platform !== 'x86-64') {
       throw invalid('platform', this.parts.platform, 'x86-64 for write-combining stores');
     }
     this.preparePort(fn);
-    return fn.bar(bar);
   }
 }
 

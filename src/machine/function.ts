@@ -138,7 +138,8 @@ export class PciFunction {
   }
 
   private writeTable(): void {
-    this.set(L.FUNCTION_ID, (1 << 8) | (this.slot << 3)); // bus 1, device = slot, function 0
+    // Function 0 of each device: 32 devices on bus 1, the rest on bus 2.
+    this.set(L.FUNCTION_ID, ((1 + (this.slot >> 5)) << 8) | ((this.slot & 31) << 3));
     this.set(L.FUNCTION_ZPCI_FLAGS, zpciFlags(this.options));
     this.set(L.FUNCTION_MAXSTBL, this.options.maxstbl);
     const { vfioGeneration, vfioWidth } = this.options;

@@ -88,6 +88,7 @@ export function setParams(core: Core, input: ParamsInput): void {
   core.setParam(L.PARAM_REGION_VALID, packSizes(DEFAULT_SIZES));
   core.setParam(L.PARAM_REGION_IMPL, packSizes(DEFAULT_SIZES));
   core.setParam(L.PARAM_COALESCED, options.coalescedMmio ? 1 : 0);
-  core.setParam(L.PARAM_UNCUT, UNCUT_BYTES);
+  // PCISTB is a block whatever its length: its TLPs are cut at multiples of MPS (zpci.md 8.4).
+  core.setParam(L.PARAM_UNCUT, (plan.check & L.CHECK_KIND) === L.CHECK_ZPCI_BLOCK ? 0 : UNCUT_BYTES);
   core.setParam(L.PARAM_MODE, input.mode);
 }

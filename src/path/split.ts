@@ -8,9 +8,9 @@ import { sharedCore } from '../core/shared.js';
 import { checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
 import { decodeDescriptor } from '../tlp/codec.js';
 import type { Tlp } from '../tlp/types.js';
-import { type Fault, faultOf } from './fault.js';
+import { type Fault, faultOf, refusedCall } from './fault.js';
 import { type ParamsInput, pathOf, pathOptions, planOf, setParams } from './prepare.js';
-import type { AccessPath } from './table.js';
+import { type AccessPath, VFIO_REGIONS, type VfioRegion } from './table.js';
 
 /** Bytes [offset, offset + bytes) of a BAR. */
 export interface Span {
@@ -22,7 +22,7 @@ export interface SplitInput {
   readonly op: 'read' | 'write';
   /** Offset in the BAR, below 4 GiB. */
   readonly offset: number;
-  /** Length of the access, 1 to 1 MiB. */
+  /** Length of the access, 1 to 1 MiB; 0 for a system call that refuses it. */
   readonly bytes: number;
   /**
    * Repeat the path's instruction over the bytes, instead of one access of exactly this size. Default false: a split
@@ -34,12 +34,16 @@ export interface SplitInput {
    * they lie below 4 GiB. With 2 ** 40 headers have 4 DW, as on the machines of `createMachine` and in `ztlp widths`.
    */
   readonly base?: U64;
+  /** What vfio-pci maps here: generation 3 stays at 4 bytes in the expansion ROM and in VGA ranges. Default 'bar'. */
+  readonly region?: VfioRegion;
   /** BAR length for paths with a range rule (vfio): starts behind it are EINVAL, ends behind it are cut. */
   readonly barLength?: number;
   /** Range that vfio-pci keeps from the device (MSI-X table, ROM tail): [first, behind). */
   readonly excluded?: readonly [number, number];
   /** Memory address of the first byte, for rules that look at it. Default 0: page-aligned. */
   readonly sourceAddress?: U64;
+  /** List also what would follow a refused instruction, that one included: what software asks for. Default false. */
+  readonly ignoreFaults?: boolean;
   readonly options?: OptionInput;
 }
 
@@ -59,11 +63,11 @@ export interface SplitResult {
   readonly totals: AccessTotals;
 }
 
-function checkSpan(input: Pick<SplitInput, 'op' | 'offset' | 'bytes'>, limit: number): void {
+function checkSpan(input: Pick<SplitInput, 'op' | 'offset' | 'bytes'>, least: number, limit: number): void {
   const { op, offset, bytes } = input;
   if (op !== 'read' && op !== 'write') throw invalid('op', op, 'read, write');
-  if (!Number.isInteger(bytes) || bytes < 1 || bytes > limit) {
-    throw invalid('bytes', bytes, `an integer from 1 to ${limit}`, 'out-of-range');
+  if (!Number.isInteger(bytes) || bytes < least || bytes > limit) {
+    throw invalid('bytes', bytes, `an integer from ${least} to ${limit}`, 'out-of-range');
   }
   if (!Number.isInteger(offset) || offset < 0 || offset + bytes > 0xffff_ffff) {
     throw invalid('offset', offset, 'an integer from 0, the access ending below 4 GiB', 'out-of-range');
@@ -86,8 +90,9 @@ interface Prepared {
   readonly alwaysBlock: boolean;
 }
 
-/** BAR length and excluded range of a vfio region, in bytes below 4 GiB. */
-function checkVfio({ barLength, excluded }: SplitInput): void {
+/** Kind, length and excluded range of a vfio region, in bytes below 4 GiB. */
+function checkVfio({ barLength, excluded, region = 'bar' }: SplitInput): void {
+  if (!VFIO_REGIONS.includes(region)) throw invalid('region', region, VFIO_REGIONS.join(', '));
   const isBytes = (value: unknown): boolean =>
     Number.isInteger(value) && Number(value) >= 0 && Number(value) < 2 ** 32;
   if (barLength !== undefined && !isBytes(barLength)) throw invalid('barLength', barLength, '0 to 2^32 - 1');
@@ -112,6 +117,8 @@ const KEYS = keysOf<SplitInput>({
   excluded: true,
   sourceAddress: true,
   options: true,
+  region: true,
+  ignoreFaults: true,
 });
 
 /** Checks the input and fills the parameter block of the shared core. */
@@ -119,24 +126,25 @@ function prepare(id: string, input: SplitInput, mode: number, limit: number): Pr
   needObject('input', input);
   checkKeys('input', input, KEYS);
   const path = pathOf(id);
-  checkSpan(input, limit);
+  checkSpan(input, path.withinPage === true ? 0 : 1, limit);
   checkVfio(input);
   const base = checkU64('base', input.base ?? 0);
   const sourceAddress = checkU64('sourceAddress', input.sourceAddress ?? 0);
-  const { op, offset, block = false, barLength, excluded } = input;
+  const { op, offset, block = false, barLength, excluded, region = 'bar' } = input;
   // vfio-pci: a start behind the BAR is refused, an end behind it shortens the call (access-paths.md 5).
   const error = barLength !== undefined && offset >= barLength ? 'EINVAL' : undefined;
   const bytes =
     barLength !== undefined && error === undefined ? Math.min(input.bytes, barLength - offset) : input.bytes;
   const options = pathOptions(path, input.options);
   const span = touched(path, op, offset, bytes);
-  const access = { op, bytes: span.bytes, block };
-  const plan = planOf(path, access, options);
+  const access = { op, bytes: span.bytes, block, region };
+  const checked = planOf(path, access, options);
+  const plan = input.ignoreFaults === true ? { ...checked, check: L.CHECK_NONE } : checked;
   const params: ParamsInput = { access, plan, options, mode, sourceAddress, excluded };
   setParams(sharedCore(), params);
   // Every listing counts its tags from 0, whatever came before it.
   sharedCore().x.tagNext(0);
-  const alwaysBlock = plan.check === L.CHECK_ZPCI_BLOCK;
+  const alwaysBlock = (checked.check & L.CHECK_KIND) === L.CHECK_ZPCI_BLOCK;
   return { span, base, shortCount: bytes < input.bytes ? bytes : undefined, error, alwaysBlock };
 }
 
@@ -167,16 +175,22 @@ export function splitAccess(id: string, input: SplitInput): SplitResult {
     core.drain(addTlp, addOperation);
   } while (answer === L.RUN_HOST);
   const totals = core.totals();
+  const fault = faultOfSplit(input, totals, alwaysBlock);
   return {
     accesses,
     tlps,
     dropped: input.op === 'write' ? skipped : [],
     filledFF: input.op === 'read' ? skipped : [],
     shortCount,
-    error,
-    fault: faultOf(totals, alwaysBlock),
+    error: fault?.kind === 'call' ? 'EINVAL' : error,
+    fault,
     totals,
   };
+}
+
+/** The core refuses the ranges that it sees; it never sees an empty one. */
+function faultOfSplit(input: SplitInput, totals: AccessTotals, alwaysBlock: boolean): Fault | undefined {
+  return input.bytes === 0 ? refusedCall(input.offset) : faultOf(totals, alwaysBlock);
 }
 
 /** Longest block that `countAccess` takes, in bytes. */
@@ -193,5 +207,5 @@ export function countAccess(
   core.x.accessBegin(L.SLOT_NONE, 0, low32(base), high32(base), span.offset, 0, bytes);
   core.x.run();
   const totals = core.totals();
-  return { totals, fault: faultOf(totals, alwaysBlock) };
+  return { totals, fault: faultOfSplit(input, totals, alwaysBlock) };
 }

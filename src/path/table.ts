@@ -11,12 +11,18 @@ export interface Rule {
   readonly value: number;
 }
 
+/** What a vfio-pci region maps. */
+export const VFIO_REGIONS = ['bar', 'rom', 'vga'] as const;
+export type VfioRegion = (typeof VFIO_REGIONS)[number];
+
 /** What one access asks of its path. */
 export interface PathAccess {
   readonly op: 'read' | 'write';
   readonly bytes: number;
   /** The instruction is repeated over the block; else one instruction (or call) does the whole access. */
   readonly block: boolean;
+  /** What the access goes to, for paths that end in vfio-pci. Default 'bar'. */
+  readonly region?: VfioRegion;
 }
 
 /** One access planned: a rule per level, what is counted, what the instruction demands. */
@@ -27,7 +33,7 @@ export interface Plan {
   readonly host: Rule;
   /** COUNT_* bits. */
   readonly counting: number;
-  /** CHECK_* of each guest instruction. */
+  /** CHECK_* of each guest instruction, or of the system call and of the host's instructions. */
   readonly check: number;
   /** REQUEST_*: what an operation becomes. */
   readonly request: number;
@@ -49,6 +55,8 @@ export interface AccessPath {
   readonly sizes: readonly number[] | null;
   /** Loads always fetch whole units of this many bytes (MOVNTDQA: a 64-byte line). */
   readonly loadUnit?: number;
+  /** A system call that answers EINVAL for an empty range and for one that leaves its 4 KiB page. */
+  readonly withinPage?: true;
   /** Stores are posted, or the instruction or call waits for the operation (condition code, completion, return). */
   readonly stores: 'posted' | 'synchronous';
   /** A load waits for its completion before the next one, or loads are pipelined. */
@@ -90,10 +98,12 @@ function uncacheable(access: PathAccess, options: Options): Plan {
   return plan({ guest: upTo8(access), host: cut(vector ? options.vectorUcChunk : options.ucSplitBoundary) });
 }
 
-/** Width of the kernel's accesses to a BAR (access-paths.md 5). */
-function vfioHost(options: Options): Rule {
+/** Width of the kernel's accesses to a BAR, the expansion ROM or VGA ranges (access-paths.md 5). */
+function vfioHost({ region = 'bar' }: PathAccess, options: Options): Rule {
   if (options.vfioWidth === 'preserve') return { rule: L.RULE_VFIO_PRESERVE, value: 0 };
-  return { rule: L.RULE_VFIO, value: options.vfioGeneration === 1 ? 4 : 8 };
+  const { vfioGeneration } = options;
+  const narrow = vfioGeneration === 1 || (vfioGeneration === 3 && region !== 'bar');
+  return { rule: L.RULE_VFIO, value: narrow ? 4 : 8 };
 }
 
 /** A KVM guest: with `vfioMmap` the mapping is the guest's, else every access exits, is cut by QEMU and by the kernel. */
@@ -103,7 +113,7 @@ function kvm(access: PathAccess, options: Options): Plan {
     guest: upTo8(access),
     exit: { rule: L.RULE_FRAGMENT, value: 8 },
     dispatch: natural(8),
-    host: vfioHost(options),
+    host: vfioHost(access, options),
     counting: TRAPPED_CALL,
   });
 }
@@ -112,7 +122,7 @@ function tcg(access: PathAccess, options: Options): Plan {
   return plan({
     guest: upTo8(access),
     dispatch: { rule: L.RULE_TCG, value: 0 },
-    host: vfioHost(options),
+    host: vfioHost(access, options),
     counting: TRAPPED_CALL,
   });
 }
@@ -165,9 +175,19 @@ const zpciVfio = (access: PathAccess, options: Options): Plan =>
   plan({
     guest: chunker(access, options),
     dispatch: natural(8),
-    host: vfioHost(options),
+    host: vfioHost(access, options),
     counting: TRAPPED_CALL,
     check: L.CHECK_ZPCI,
+  });
+
+const CALL = L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS;
+
+/** s390_pci_mmio_write and _read: the range is checked, then copied as memcpy_toio does (zpci.md 3.4). */
+const zpciSystemCall = (access: PathAccess, options: Options): Plan =>
+  plan({
+    host: chunker(access, options),
+    counting: CALL,
+    check: L.CHECK_ZPCI | L.CHECK_CALL | L.CHECK_AT_HOST,
   });
 
 /** A group that takes 4 KiB in one PCISTB at any alignment, as the ISM group does. */
@@ -276,10 +296,10 @@ const TABLE = {
     title: 'one pread or pwrite on vfio-pci, generation 1: up to 4 bytes',
     platform: 'any',
     options: { vfioGeneration: 1 },
-    write: (_access, options) =>
-      plan({ host: vfioHost(options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
-    read: (_access, options) =>
-      plan({ host: vfioHost(options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
+    write: (access, options) =>
+      plan({ host: vfioHost(access, options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
+    read: (access, options) =>
+      plan({ host: vfioHost(access, options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
     stores: 'posted',
     loads: 'wait',
     direct: false,
@@ -289,10 +309,10 @@ const TABLE = {
     title: 'one pread or pwrite on vfio-pci, generation 3: up to 8 bytes',
     platform: 'any',
     options: { vfioGeneration: 3 },
-    write: (_access, options) =>
-      plan({ host: vfioHost(options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
-    read: (_access, options) =>
-      plan({ host: vfioHost(options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
+    write: (access, options) =>
+      plan({ host: vfioHost(access, options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
+    read: (access, options) =>
+      plan({ host: vfioHost(access, options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
     stores: 'posted',
     loads: 'wait',
     direct: false,
@@ -454,6 +474,30 @@ const TABLE = {
     loads: 'wait',
     direct: false,
     sheet: 'zpci.md 8.4 row I',
+  },
+  'vfio-ism-rw': {
+    title: 'one pwrite on a device-specific vfio driver: one PCISTB, or EINVAL',
+    platform: 's390x',
+    options: { zpciMode: 'vfio', interceptStrict: false, ...BLOCK_GROUP },
+    write: oneBlock({ counting: CALL, check: L.CHECK_ZPCI_BLOCK | L.CHECK_CALL }),
+    read: null,
+    withinPage: true,
+    stores: 'synchronous',
+    loads: 'n/a',
+    direct: false,
+    sheet: 'zpci.md 8.4 row I',
+  },
+  'zpci-mmio-call': {
+    title: 's390_pci_mmio_write and s390_pci_mmio_read: one system call within a page, native',
+    platform: 's390x',
+    options: NATIVE,
+    write: zpciSystemCall,
+    read: zpciSystemCall,
+    withinPage: true,
+    stores: 'synchronous',
+    loads: 'wait',
+    direct: false,
+    sheet: 'zpci.md 3.4',
   },
   'zpci-mio': {
     title: 's390 memcpy_toio with the MIO forms (PCISTBI, PCISTGI), native',

@@ -38,6 +38,8 @@ const OWN: Readonly<Record<PathId, readonly OptionName[]>> = {
   'zpci-io-region': ['coalescedMmio', ...STORE_BLOCK],
   'zpci-interpreted': COPY,
   'zpci-vfio-ism': ['coalescedMmio', ...STORE_BLOCK],
+  'vfio-ism-rw': STORE_BLOCK,
+  'zpci-mmio-call': COPY,
   'zpci-mio': COPY,
 };
 

@@ -169,6 +169,10 @@ export function splitCompletion(input: CompletionInput): Tlp[] {
   const core = sharedCore();
   const { request } = input;
   const address = checkU64('request.address', request.address);
+  const length = integer('request.length', request.length, 1, 1024);
+  // A memory request must not cross 4 KiB: it is malformed, and nobody completes it (2.2.7).
+  if ((low32(address) % L.PAGE_BYTES) + 4 * length > L.PAGE_BYTES)
+    throw invalid('request.length', length, 'a request within 4 KiB', 'malformed');
   setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options ?? {})));
   core.setParam(L.PARAM_REQUESTER, integer('request.requester', request.requester, 0, 0xffff));
   core.setParam(L.PARAM_COMPLETER, integer('completer', input.completer ?? 0, 0, 0xffff));
@@ -176,7 +180,7 @@ export function splitCompletion(input: CompletionInput): Tlp[] {
   core.x.splitCompletions(
     low32(address),
     high32(address),
-    integer('request.length', request.length, 1, 1024),
+    length,
     (integer('request.lastBe', request.lastBe, 0, 15) << 4) |
       integer('request.firstBe', request.firstBe, 0, 15),
     integer('request.tag', request.tag, 0, 0x3ff),

@@ -35,13 +35,42 @@ describe.each(BUILDS)('a machine on the %s core', (build) => {
     expect([...fn.barMemory(1).subarray(0, 8)]).toEqual(new Array(8).fill(2));
   });
 
-  it('TLP-13: drops and counts a posted write that no BAR claims, and answers a read with all ones', async () => {
-    // A BAR of 16 bytes: an unaligned 8-byte read at its end touches a DW behind it only on a path that may.
+  it('TLP-13: drops and counts a posted write that no BAR claims', async () => {
+    // A full write-combining line over four BARs of 16 bytes: one write of 64 bytes, which none of them claims.
+    const sizes = [16, 16, 16, 16];
+    const [one, fn] = await machine({
+      device: memoryDevice({ bars: sizes.map((size) => ({ size })) }),
+      addresses: sizes.map((size, n) => 0x1000 + size * n),
+    });
+    one.trace.start();
+    for (const bar of sizes.keys()) {
+      one.cpu.wcStore({ function: fn, bar, offset: 0, data: new Uint8Array(16).fill(bar + 1) });
+    }
+    const [write, ...more] = one.trace.take();
+    expect(more).toEqual([]);
+    expect(write).toMatchObject({ slot: undefined, direction: 'down', tlp: { type: 'MWr', length: 16 } });
+    expect(one.stats()).toMatchObject({ droppedPosted: 1, unsupportedRequests: 0, tlpsByType: { MWr: 1 } });
+    for (const bar of sizes.keys()) expect([...fn.barMemory(bar)]).toEqual(new Array(16).fill(0));
+    expect(fn.stats).toMatchObject({ tlps: 0, wireBytes: 0 });
+    // A posted write has no completion, dropped or not; the next one that a BAR claims arrives.
+    one.cpu.wcStore({ function: fn, bar: 0, offset: 0, data: new Uint8Array(8).fill(9) });
+    one.cpu.wcFence(fn);
+    expect([...fn.barMemory(0).subarray(0, 8)]).toEqual(new Array(8).fill(9));
+    expect(one.stats()).toMatchObject({ droppedPosted: 1, tlpsByType: { MWr: 2 } });
+  });
+
+  it('TLP-13: answers a read that no BAR claims with UR, and the CPU sees all ones', async () => {
+    // A BAR of 16 bytes: a load of a whole line reaches behind it.
     const [one, fn] = await machine({ device: memoryDevice({ bars: [{ size: 16 }] }), addresses: [0x1000] });
+    one.trace.start();
     const line = one.cpu.read({ path: 'x86-wc-line', function: fn, bar: 0, offset: 0, length: 8 });
     expect(line.totals.unclaimed).toBe(1);
     expect([...line.data]).toEqual(new Array(8).fill(0xff));
     expect(one.stats()).toMatchObject({ unsupportedRequests: 1, droppedPosted: 0 });
+    expect(one.trace.take().map(({ tlp }) => [tlp.type, tlp.status])).toEqual([
+      ['MRd', 0],
+      ['Cpl', 1],
+    ]);
     const good = one.cpu.read({ path: 'x86-uc', function: fn, bar: 0, offset: 0, length: 8 });
     expect(good.totals.unclaimed).toBe(0);
     expect([...good.data]).toEqual(new Array(8).fill(0));

@@ -360,7 +360,7 @@ describe.each(BUILDS)('%s core', (build) => {
   });
 
   describe('completions', () => {
-    it('TLP-12: a zero-length read is completed by one DW, Byte Count 1, Lower Address bits 1:0 zero', () => {
+    it('TLP-12, but for the flush: a zero-length read is completed by one DW, Byte Count 1, Lower Address bits 1:0 zero', () => {
       for (const address of [0x1000, 0x1004, 0x107c, 0x2_0000_0ffc]) {
         const [request, ...more] = splitRequest({ op: 'read', address, bytes: 0, firstTag: 4 });
         expect(more).toEqual([]);

@@ -1,15 +1,13 @@
-/** Splits of one transfer into requests and of one read into completions, against a model of the sheets' formulas. */
+/** One transfer cut into requests, against a model of the formulas. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { parseLink, wireNs } from '../../src/base/link.js';
 import {
-  byteRange,
   createMachine,
-  enabledRange,
   encodeTlp,
   memoryDevice,
   type OptionInput,
   ready,
-  splitCompletion,
   splitRequest,
   type Tlp,
   type TransferInput,
@@ -27,12 +25,12 @@ import {
   requestFor,
   thrownBy,
 } from '../support/reference.js';
+import { FOUR_GIB, LENGTHS, LIMITS, OFFSETS, PAGE, PLACE } from './split-support.js';
 
-const FOUR_GIB = 0x1_0000_0000;
-const PAGE = 4096;
-const LIMITS = [128, 256, 512, 1024, 2048, 4096] as const;
 type Limit = (typeof LIMITS)[number];
+
 type Policy = 'aligned' | 'greedy' | 'cocotbext';
+
 type Op = 'read' | 'write';
 
 /** Policies of each direction (timing.md 3, tlp.md 6). */
@@ -75,126 +73,8 @@ function breaksHardRule(tlp: Enables, limit: number): boolean {
   return 4 * tlp.length > limit || inPage + 4 * tlp.length > PAGE;
 }
 
-/** One completion by the formulas: DWs, first enabled byte and bytes still to come. */
-interface Answer {
-  readonly length: number;
-  readonly lowerAddress: number;
-  readonly byteCount: number;
-}
-
-/** The completions of a read of [at, at + bytes): tlp.md 5. */
-function cutCompletions({ at, bytes }: Piece, mps: number, rcb: number, policy: 'fewest' | 'rcb'): Answer[] {
-  const answers: Answer[] = [];
-  const end = at + bytes;
-  let dw = Math.floor(at / 4);
-  const endDw = Math.ceil(end / 4);
-  while (dw < endDw) {
-    const left = endDw - dw;
-    const phase = dw % (rcb / 4);
-    const each =
-      policy === 'rcb' ? Math.min(left, rcb / 4 - phase) : left <= mps / 4 ? left : mps / 4 - phase;
-    const first = Math.max(at, 4 * dw);
-    answers.push({ length: each, lowerAddress: first % 128, byteCount: end - first });
-    dw += each;
-  }
-  return answers;
-}
-
-function answerLabel({ length, lowerAddress, byteCount }: Answer): string {
-  return `${length} DW from ${lowerAddress}, ${byteCount} to come`;
-}
-
-/** The read request of [at, at + bytes) as a decoded TLP would hold it. */
-function readRequest(piece: Piece): Parameters<typeof splitCompletion>[0]['request'] {
-  const attr = { ns: false, ro: false, ido: false };
-  return { ...requestFor(piece), requester: 0x0100, tag: 5, tc: 0, attr };
-}
-
-function completions(piece: Piece, options: OptionInput): Tlp[] {
-  return splitCompletion({ request: readRequest(piece), options });
-}
-
-const BORDERS = [4, 8, 64, 128, 256, 512, 4096];
-const near = (border: number): number[] => [border - 3, border - 1, border, border + 1, border + 4];
-const LENGTHS = [...new Set([1, 2, 3, 5, 6, 7, ...BORDERS.flatMap(near), 8192, 8193])];
-const OFFSETS = [...new Set([0, 1, 2, 3, ...BORDERS.flatMap(near)])];
-
-const PLACE = fc.oneof(
-  { weight: 3, arbitrary: fc.integer({ min: 0, max: 3 * PAGE }) },
-  { weight: 1, arbitrary: fc.integer({ min: FOUR_GIB - PAGE, max: FOUR_GIB + PAGE }) },
-);
-
 describe.each(BUILDS)('splits with the %s build', (variant) => {
   beforeAll(async () => ready(await readBuild(variant)));
-
-  // --------------------------------------------------------------------------------------------- byte ranges
-
-  it('TLP-07 a byte range enables exactly the requested bytes', () => {
-    fc.assert(
-      fc.property(PLACE, fc.integer({ min: 1, max: PAGE }), (address, bytes) => {
-        // The range alone: 4 KiB borders are the splitter's business; one DW more than 1024 is not a request.
-        fc.pre(Number(BigInt(address) & 3n) + bytes <= PAGE);
-        const range = byteRange(address, bytes);
-        expect(label({ ...range, address: range.dwAddress })).toBe(label(requestFor({ at: address, bytes })));
-        const counts = coverage([{ ...range, address: range.dwAddress }], address, bytes);
-        expect(counts.every((count) => count === 1)).toBe(true);
-        expect(range.firstPad + bytes + range.lastPad).toBe(4 * range.length);
-        expect(range.firstPad).toBe(address % 4);
-      }),
-      { numRuns: 1000 },
-    );
-  });
-
-  it('TLP-07 a byte range of nothing is one DW without enabled bytes, at any address', () => {
-    for (const address of [0, 5, FOUR_GIB + 3, 2n ** 64n - 1n]) {
-      expect(byteRange(address, 0)).toMatchObject({ length: 1, firstBe: 0, lastBe: 0 });
-    }
-    expect(byteRange(2n ** 64n - 1n, 1)).toMatchObject({ dwAddress: 2n ** 64n - 4n, length: 1, firstBe: 8 });
-  });
-
-  it('TLP-07 enabled ranges span from the first to the last enabled byte', () => {
-    for (let firstBe = 1; firstBe < 16; firstBe++) {
-      const low = [0, 1, 2, 3].filter((k) => (firstBe >> k) % 2 === 1);
-      const [first = 0, last = 0] = [low[0], low.at(-1)];
-      expect(enabledRange(1, firstBe, 0)).toEqual({
-        byteCount: last - first + 1,
-        firstOffset: first,
-        lastOffset: 3 - last,
-      });
-      for (let lastBe = 1; lastBe < 16; lastBe++) {
-        const top = [3, 2, 1, 0].find((k) => (lastBe >> k) % 2 === 1) ?? 0;
-        for (const length of [2, 3, 1024]) {
-          const byteCount = 4 * length - first - (3 - top);
-          expect(enabledRange(length, firstBe, lastBe)).toEqual({
-            byteCount,
-            firstOffset: first,
-            lastOffset: 3 - top,
-          });
-        }
-      }
-    }
-    expect(enabledRange(1, 0, 0)).toMatchObject({ byteCount: 1, firstOffset: 0 });
-  });
-
-  it('refuse ranges that no request can have', () => {
-    const cases: readonly (readonly [() => unknown, string])[] = [
-      [() => byteRange(0, 4097), 'bytes'],
-      [() => byteRange(0, -1), 'bytes'],
-      [() => byteRange(0, 1.5), 'bytes'],
-      [() => byteRange(-1, 1), 'address'],
-      [() => enabledRange(0, 1, 0), 'length'],
-      [() => enabledRange(1025, 1, 1), 'length'],
-      [() => enabledRange(1, 16, 0), 'firstBe'],
-      [() => enabledRange(2, 1, 16), 'lastBe'],
-    ];
-    for (const [action, field] of cases) {
-      const error = thrownBy(action);
-      expect(error, field).toBeInstanceOf(ZtlpError);
-      expect(error).toMatchObject({ field });
-    }
-  });
-
-  // ------------------------------------------------------------------------------------------------ requests
 
   it.each(POLICIES)('L-24 every %s split %s follows the formulas around all borders', (op, policy) => {
     const wrong: string[] = [];
@@ -326,6 +206,11 @@ describe.each(BUILDS)('splits with the %s build', (variant) => {
       expect(traced.length).toBe(count);
       const from = BigInt(fn.bars[0]?.address ?? 0) + 0x1000n;
       const tlps = traced.map(({ tlp }) => tlp);
+      const lengths = traced.map(({ tlp, data }) => {
+        const header = encodeTlp(tlp, data);
+        return (((header[2] ?? 0) & 3) << 8) | (header[3] ?? 0);
+      });
+      expect(lengths).toEqual(count === 1 ? [0] : new Array<number>(16).fill(64));
       expect(coverage(tlps, from, PAGE).every((enabled) => enabled === 1)).toBe(true);
       expect(tlps.every(({ firstBe, lastBe }) => firstBe === 15 && lastBe === 15)).toBe(true);
       expect(Buffer.compare(Buffer.concat(traced.map(({ data }) => data)), source)).toBe(0);
@@ -333,12 +218,16 @@ describe.each(BUILDS)('splits with the %s build', (variant) => {
     }
   });
 
-  it('L-17 4096 bytes at 0 take 16 writes of 4480 wire bytes, at 1 they take 17', () => {
+  it('L-17 4096 bytes at 0 take 16 writes, 4480 wire bytes, 568.75 ns on gen 3 x8, at 1 they take 17', () => {
     const at = (offset: number): Tlp[] =>
       splitRequest({ op: 'write', address: FOUR_GIB + offset, bytes: 4096 });
     expect(at(0).length).toBe(16);
-    expect(at(0).reduce((sum, tlp) => sum + tlp.wireBytes, 0)).toBe(4480);
+    const wireBytes = at(0).reduce((sum, tlp) => sum + tlp.wireBytes, 0);
+    expect(wireBytes).toBe(4480);
+    expect(wireNs(parseLink('gen3x8'), wireBytes)).toBe(568.75);
     expect(at(1).length).toBe(17);
+    // One of the cuts is the page border.
+    expect(at(1).map(({ address }) => Number(address) - FOUR_GIB)).toContain(PAGE);
   });
 
   it('L-19 257 bytes take two writes of 308 wire bytes: 257 data, 3 padding, 48 around them', () => {
@@ -416,149 +305,5 @@ describe.each(BUILDS)('splits with the %s build', (variant) => {
         field,
       });
     }
-  });
-
-  // --------------------------------------------------------------------------------------------- completions
-
-  const CUTS: readonly (readonly [64 | 128, 'fewest' | 'rcb'])[] = [
-    [64, 'fewest'],
-    [64, 'rcb'],
-    [128, 'fewest'],
-    [128, 'rcb'],
-  ];
-
-  it.each(CUTS)(
-    'TLP-09 completions with RCB %d and policy %s follow the formulas around all borders',
-    (rcb, policy) => {
-      const wrong: string[] = [];
-      for (const mps of LIMITS) {
-        for (const bytes of LENGTHS) {
-          for (const at of OFFSETS) {
-            // One request: within 4 KiB.
-            if ((at % PAGE) + bytes > PAGE) continue;
-            const actual = completions({ at, bytes }, { mps, rcb, completionPolicy: policy }).map(
-              answerLabel,
-            );
-            const expected = cutCompletions({ at, bytes }, mps, rcb, policy).map(answerLabel);
-            const found = difference(`${bytes} at ${at}, MPS ${mps}`, actual, expected);
-            if (found !== undefined) wrong.push(found);
-          }
-        }
-      }
-      expect(wrong.slice(0, 5)).toEqual([]);
-    },
-  );
-
-  it.each(CUTS)(
-    'TLP-09 and L-23 random completions with RCB %d and policy %s obey the hard rules',
-    (rcb, policy) => {
-      const request = fc
-        .tuple(PLACE, fc.integer({ min: 1, max: PAGE }))
-        .map(([at, bytes]) => ({ at, bytes: Math.min(bytes, PAGE - (at % PAGE)) }));
-      fc.assert(
-        fc.property(request, fc.constantFrom(...LIMITS), ({ at, bytes }, mps) => {
-          const tlps = completions({ at, bytes }, { mps, rcb, completionPolicy: policy });
-          let next = at;
-          for (const [n, tlp] of tlps.entries()) {
-            // The address of a completion is where the one before ended, and its count reaches to the end of the read.
-            expect(tlp.lowerAddress).toBe(next % 128);
-            expect(tlp.byteCount).toBe(at + bytes - next);
-            expect(tlp.length).toBeGreaterThan(0);
-            expect(4 * tlp.length).toBeLessThanOrEqual(mps);
-            const dwEnd = next - (next % 4) + 4 * tlp.length;
-            if (n < tlps.length - 1) expect(dwEnd % rcb).toBe(0);
-            else expect(dwEnd - (at + bytes)).toBeLessThan(4);
-            next = dwEnd;
-          }
-          // L-23: dwords enter whole, so what is over is less than a dword at each end.
-          const payload = tlps.reduce((sum, tlp) => sum + tlp.payloadBytes, 0);
-          expect(payload).toBe(4 * requestFor({ at, bytes }).length);
-          const first = 4 * Math.floor(at / 4);
-          const dwords = payload;
-          const expected =
-            policy === 'rcb'
-              ? Math.floor((at + bytes - 1) / rcb) - Math.floor(at / rcb) + 1
-              : dwords <= mps
-                ? 1
-                : 1 + Math.ceil((dwords - (mps - (first % rcb))) / mps);
-          expect(tlps.length).toBe(expected);
-        }),
-        { numRuns: 250 },
-      );
-    },
-  );
-
-  it('L-22 512 bytes at 0 and at 4 take 2 and 3 completions, with one per RCB 8 and 9; 64 at 60 take 1 and 2', () => {
-    const count = (at: number, bytes: number, completionPolicy: 'fewest' | 'rcb'): number =>
-      completions({ at, bytes }, { completionPolicy, rcb: 64, mps: 256 }).length;
-    expect([count(0, 512, 'fewest'), count(4, 512, 'fewest')]).toEqual([2, 3]);
-    expect([count(0, 512, 'rcb'), count(4, 512, 'rcb')]).toEqual([8, 9]);
-    expect([count(60, 64, 'fewest'), count(60, 64, 'rcb')]).toEqual([1, 2]);
-  });
-
-  it('L-23 the bytes of all completions of an aligned read are the requested ones', () => {
-    for (const bytes of [4, 64, 512, 4096]) {
-      const tlps = completions({ at: 0x2000, bytes }, { completionPolicy: 'rcb' });
-      expect(tlps.reduce((sum, tlp) => sum + tlp.payloadBytes, 0)).toBe(bytes);
-    }
-  });
-
-  it('TLP-16 completions copy identity, traffic class and attributes of their request, AT is 0', () => {
-    const attr = { ns: true, ro: false, ido: true };
-    const request = { ...readRequest({ at: 0x40, bytes: 300 }), requester: 0x1234, tag: 0x3a5, tc: 6, attr };
-    const tlps = splitCompletion({ request, completer: 0x4321, options: { mps: 128 } });
-    expect(tlps.length).toBe(3);
-    for (const tlp of tlps) {
-      expect(tlp).toMatchObject({ type: 'CplD', requester: 0x1234, tag: 0x3a5, tc: 6, completer: 0x4321 });
-      expect(tlp).toMatchObject({ status: 0, bcm: false, at: 0, attr, flow: 'CPL' });
-    }
-    const plain = splitCompletion({ request: readRequest({ at: 0, bytes: 4 }) });
-    expect(plain[0]).toMatchObject({
-      tag: 5,
-      tc: 0,
-      completer: 0,
-      attr: { ns: false, ro: false, ido: false },
-    });
-  });
-
-  it('TLP-12 a zero-length read completes with one dword, Byte Count 1, Lower Address bits 1:0 at 0', () => {
-    for (const address of [0x1000, 0x1004, 0x107c]) {
-      const request = { ...readRequest({ at: address, bytes: 4 }), firstBe: 0 };
-      const tlps = splitCompletion({ request });
-      expect(tlps.map(answerLabel)).toEqual([
-        answerLabel({ length: 1, byteCount: 1, lowerAddress: address % 128 }),
-      ]);
-    }
-  });
-
-  it('TLP-09 gaps between enabled bytes count as if they were enabled', () => {
-    const gaps = splitCompletion({ request: { ...readRequest({ at: 0x20, bytes: 4 }), firstBe: 0b1001 } });
-    expect(gaps.map(answerLabel)).toEqual([answerLabel({ length: 1, byteCount: 4, lowerAddress: 0x20 })]);
-    const two = splitCompletion({
-      request: { ...readRequest({ at: 0x20, bytes: 8 }), firstBe: 0b1010, lastBe: 0b0101 },
-    });
-    expect(two.map(answerLabel)).toEqual([answerLabel({ length: 2, byteCount: 6, lowerAddress: 0x21 })]);
-  });
-
-  it('refuse to complete a request whose fields no request has', () => {
-    const request = readRequest({ at: 0, bytes: 4 });
-    for (const change of [
-      { length: 0 },
-      { length: 1025 },
-      { firstBe: 16 },
-      { tag: 0x400 },
-      { tc: 8 },
-      { address: -4 },
-    ]) {
-      const error = thrownBy(() => splitCompletion({ request: { ...request, ...change } }));
-      expect(error).toBeInstanceOf(ZtlpError);
-      expect((error as ZtlpError).field).toBe(`request.${Object.keys(change)[0]}`);
-    }
-    expect(thrownBy(() => splitCompletion({ request, completer: 0x1_0000 }))).toMatchObject({
-      field: 'completer',
-    });
-    expect(thrownBy(() => splitCompletion({ request, options: { rcb: 32 as 64 } }))).toMatchObject({
-      field: 'rcb',
-    });
   });
 });

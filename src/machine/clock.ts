@@ -1,0 +1,82 @@
+/** Simulated time and its timers: integer ticks, ties in the order in which they were set. */
+import * as L from '../../assembly/layout.js';
+import { invalid } from '../base/errors.js';
+
+interface Timer {
+  readonly ticks: number;
+  readonly order: number;
+  readonly callback: () => void;
+}
+
+/** Exact up to 2^53 ticks: 2199 seconds. */
+const MAX_NS = 2 ** 53 / L.TICKS_PER_NS;
+
+export class Clock {
+  private ticks = 0;
+  private order = 0;
+  /** A binary heap: the earliest timer first. */
+  private readonly heap: Timer[] = [];
+
+  /** Nanoseconds since create or reset: a multiple of 1/4096. */
+  get ns(): number {
+    return this.ticks / L.TICKS_PER_NS;
+  }
+
+  /** Calls back `ns` (0 or more) nanoseconds from now, rounded up to a tick. */
+  after(ns: number, callback: () => void): void {
+    if (!(ns >= 0 && this.ns + ns < MAX_NS)) throw invalid('ns', ns, `0 to ${MAX_NS} with the time so far`);
+    this.add({ ticks: this.ticks + Math.ceil(ns * L.TICKS_PER_NS), order: this.order++, callback });
+  }
+
+  /** Moves time on by `ns`; `settle` is called after each timer, for what the callback set going. */
+  run(ns: number, settle: () => void): void {
+    if (!(ns >= 0 && this.ns + ns < MAX_NS)) throw invalid('ns', ns, `0 to ${MAX_NS} with the time so far`);
+    const end = this.ticks + Math.round(ns * L.TICKS_PER_NS);
+    for (let next = this.heap[0]; next !== undefined && next.ticks <= end; next = this.heap[0]) {
+      this.take();
+      this.ticks = next.ticks;
+      next.callback();
+      settle();
+    }
+    this.ticks = end;
+  }
+
+  /** Time 0 and no timers: a machine reset. */
+  reset(): void {
+    this.ticks = 0;
+    this.order = 0;
+    this.heap.length = 0;
+  }
+
+  private add(timer: Timer): void {
+    const { heap } = this;
+    let at = heap.push(timer) - 1;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (isBefore(heap[parent] as Timer, timer)) break;
+      heap[at] = heap[parent] as Timer;
+      at = parent;
+    }
+    heap[at] = timer;
+  }
+
+  private take(): void {
+    const { heap } = this;
+    const last = heap.pop() as Timer;
+    if (heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1] as Timer, heap[child] as Timer)) child++;
+      if (isBefore(last, heap[child] as Timer)) break;
+      heap[at] = heap[child] as Timer;
+      at = child;
+    }
+    heap[at] = last;
+  }
+}
+
+function isBefore(one: Timer, other: Timer): boolean {
+  return one.ticks === other.ticks ? one.order < other.order : one.ticks < other.ticks;
+}

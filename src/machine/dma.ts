@@ -1,0 +1,141 @@
+/** Memory requests of functions: what device models read, write and signal, one after the other. */
+import * as L from '../../assembly/layout.js';
+import { ZtlpError } from '../base/errors.js';
+import type { Core } from '../core/core.js';
+import { add64, high32, low32, type U64 } from '../core/u64.js';
+import type { DmaFailure, DmaOptions } from '../device/types.js';
+import { headerBits, setTlpOptions } from '../tlp/split.js';
+import type { PciFunction } from './function.js';
+
+export type DmaResult =
+  | { readonly status: 'ok'; readonly data: Uint8Array }
+  | { readonly status: DmaFailure };
+
+interface Job {
+  readonly fn: PciFunction;
+  readonly address: U64;
+  /** Bytes to write; a number is how many to read. */
+  readonly what: Uint8Array | number;
+  readonly options: DmaOptions;
+  readonly done: (result: DmaResult) => void;
+}
+
+/** What the machine does with the core while a request runs. */
+export interface DmaParts {
+  readonly core: Core;
+  /** MODE_* of accesses now. */
+  mode(): number;
+  /** Runs the access that was begun, serving models and trace. */
+  run(): void;
+  /** The parameter block was overwritten. */
+  forget(): void;
+}
+
+/** Jobs that one settling may run: a model that asks for more each time something is done would never end. */
+const MAX_JOBS = 100_000;
+
+export class DmaQueue {
+  private jobs: Job[] = [];
+  private running = false;
+
+  constructor(private readonly parts: DmaParts) {}
+
+  add(job: Job): void {
+    if (job.options.pasid !== undefined) {
+      throw new ZtlpError('unsupported', 'dma: requests with a PASID need an IOMMU, which is not built yet', {
+        field: 'pasid',
+        value: job.options.pasid,
+      });
+    }
+    this.jobs.push(job);
+  }
+
+  /** Forgets what is queued of `fn`: a reset. */
+  drop(fn: PciFunction): void {
+    this.jobs = this.jobs.filter((job) => job.fn !== fn);
+  }
+
+  clear(): void {
+    this.jobs = [];
+  }
+
+  /** Runs what is queued, and what its completions queue. Never from within a running access. */
+  drain(): void {
+    if (this.running) return;
+    this.running = true;
+    try {
+      for (let count = 0; this.jobs.length > 0; count++) {
+        const job = this.jobs.shift() as Job;
+        if (count >= MAX_JOBS) {
+          this.jobs = [];
+          throw new ZtlpError(
+            'resource',
+            `${job.fn.name}: more than ${MAX_JOBS} DMA requests at one instant`,
+            {
+              field: 'dma',
+              value: job.fn.name,
+            },
+          );
+        }
+        job.done(this.perform(job));
+      }
+    } finally {
+      this.running = false;
+    }
+  }
+
+  private perform({ fn, address, what, options }: Job): DmaResult {
+    if (!fn.busMaster) return { status: 'blocked' };
+    const isRead = typeof what === 'number';
+    const length = isRead ? what : what.length;
+    const data = isRead ? new Uint8Array(length) : what;
+    for (let done = 0; done < length; ) {
+      const bytes = Math.min(length - done, L.ACCESS_BYTES);
+      const part = data.subarray(done, done + bytes);
+      const failure = this.transfer(fn, add64(address, done), part, isRead, options);
+      if (failure !== undefined) return { status: failure };
+      done += bytes;
+    }
+    return { status: 'ok', data };
+  }
+
+  /** One access of the core: up to 1 MiB, in requests of at most 4 KiB. */
+  private transfer(
+    fn: PciFunction,
+    address: U64,
+    data: Uint8Array,
+    isRead: boolean,
+    options: DmaOptions,
+  ): DmaFailure | undefined {
+    const { core } = this.parts;
+    const { noSnoop: ns = false, relaxedOrdering: ro = false, idOrdering: ido = false } = options;
+    setTlpOptions(core, fn.options);
+    core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);
+    core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
+    core.setParam(L.PARAM_REQUESTER, fn.id);
+    core.setParam(
+      L.PARAM_HEADER_BITS,
+      headerBits(0, { ns, ro, ido }) | (options.at === 'translated' ? 2 << 10 : 0),
+    );
+    for (let level = 0; level < L.LEVELS; level++) {
+      core.setParam(L.PARAM_RULES + 4 * level, level === L.LEVELS - 1 ? L.RULE_FRAGMENT : L.RULE_WHOLE);
+      core.setParam(L.PARAM_RULE_VALUES + 4 * level, L.PAGE_BYTES);
+    }
+    core.setParam(L.PARAM_COUNTING, 0);
+    core.setParam(L.PARAM_CHECK, L.CHECK_NONE);
+    core.setParam(L.PARAM_UNCUT, 0);
+    core.setParam(L.PARAM_MODE, this.parts.mode());
+    core.setParam(L.PARAM_ORIGIN, fn.slot + 1);
+    core.x.accessBegin(L.SLOT_NONE, 0, low32(address), high32(address), 0, 0, data.length);
+    const at = core.stagedAt(0);
+    if (isRead) core.u8.fill(0xff, at, at + data.length);
+    else core.u8.set(data, at);
+    this.parts.run();
+    core.setParam(L.PARAM_ORIGIN, L.ORIGIN_CPU);
+    this.parts.forget();
+    if (isRead) data.set(core.u8.subarray(at, at + data.length));
+    const status = core.x.completionStatus();
+    if (!isRead || status === L.CPL_SC) return undefined;
+    return status === L.CPL_UR ? 'unsupported-request' : 'completer-abort';
+  }
+}
