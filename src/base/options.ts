@@ -1,6 +1,7 @@
 /** Checks, defaults and descriptions of the named options, all derived from the one table. */
 import { invalid, show, ZtlpError } from './errors.js';
 import { BUILT_OPTIONS, type NumberDef, OPTIONS, type OptionDef } from './option-table.js';
+import { nearestName } from './suggest.js';
 
 export { BUILT_OPTIONS, COST_PRESETS, OPTIONS } from './option-table.js';
 
@@ -172,25 +173,6 @@ function numberFrom(word: string): number | string {
 }
 
 function suggestion(name: string): string {
-  const [nearest] = NAMES.map((candidate) => ({ candidate, distance: editDistance(name, candidate) })).sort(
-    (a, b) => a.distance - b.distance,
-  );
-  const near = nearest !== undefined && nearest.distance <= Math.max(2, name.length / 2);
-  return near ? `did you mean ${nearest.candidate}?` : 'a name of the option table';
-}
-
-/** Smallest number of letters to insert, delete or replace to turn `from` into `to`. Case does not count. */
-function editDistance(from: string, to: string): number {
-  if (from.length > 3 * to.length) return from.length;
-  const target = [...to.toLowerCase()];
-  let row = [0, ...target.map((_, index) => index + 1)];
-  for (const letter of from.toLowerCase()) {
-    const next = [(row[0] ?? 0) + 1];
-    target.forEach((other, index) => {
-      const replace = (row[index] ?? 0) + (letter === other ? 0 : 1);
-      next.push(Math.min(replace, (row[index + 1] ?? 0) + 1, (next[index] ?? 0) + 1));
-    });
-    row = next;
-  }
-  return row.at(-1) ?? 0;
+  const nearest = nearestName(name, NAMES);
+  return nearest === undefined ? 'a name of the option table' : `did you mean ${nearest}?`;
 }
