@@ -1,0 +1,82 @@
+/** Memory of a BAR that the machine does not hold: pages come to be when they are written. */
+import { inRange, invalid } from '../base/errors.js';
+import type { BarMemory } from './types.js';
+
+const PAGE = 4096;
+
+/** Pages by number, each in hexadecimal text. */
+export type SavedMemory = Record<string, string>;
+
+/** Zeros until written. Accesses are checked by the caller. */
+export class SparseMemory implements BarMemory {
+  private pages = new Map<number, Uint8Array>();
+
+  read(offset: number, length: number): Uint8Array {
+    const out = new Uint8Array(length);
+    this.visit(offset, length, (page, at, from, bytes) => {
+      const stored = this.pages.get(page);
+      if (stored !== undefined) out.set(stored.subarray(at, at + bytes), from);
+    });
+    return out;
+  }
+
+  write(offset: number, data: Uint8Array): void {
+    this.visit(offset, data.length, (page, at, from, bytes) => {
+      const stored = this.pages.get(page) ?? new Uint8Array(PAGE);
+      this.pages.set(page, stored);
+      stored.set(data.subarray(from, from + bytes), at);
+    });
+  }
+
+  clear(): void {
+    this.pages.clear();
+  }
+
+  /** Only pages that are not all zeros, in ascending order: the same contents give the same save. */
+  save(): SavedMemory {
+    const used = [...this.pages].filter(([, bytes]) => bytes.some((byte) => byte !== 0));
+    used.sort(([a], [b]) => a - b);
+    return Object.fromEntries(used.map(([page, bytes]) => [String(page), toHex(bytes)]));
+  }
+
+  /** Takes what `save` gave and `parseMemory` passed. */
+  load(pages: ReadonlyMap<number, Uint8Array>): void {
+    this.pages = new Map([...pages].map(([page, bytes]) => [page, bytes.slice()]));
+  }
+
+  /** Cuts [offset, offset + length) at page borders: page number, offset in it, offset in the access, bytes. */
+  private visit(
+    offset: number,
+    length: number,
+    piece: (page: number, at: number, from: number, bytes: number) => void,
+  ): void {
+    for (let from = 0; from < length; ) {
+      const at = (offset + from) % PAGE;
+      const bytes = Math.min(PAGE - at, length - from);
+      piece((offset + from - at) / PAGE, at, from, bytes);
+      from += bytes;
+    }
+  }
+}
+
+/** Reads what `SparseMemory.save` gave, for a BAR of `size` bytes. */
+export function parseMemory(field: string, saved: unknown, size: number): ReadonlyMap<number, Uint8Array> {
+  if (typeof saved !== 'object' || saved === null) throw invalid(field, saved, 'pages by number');
+  const pages = Object.entries(saved).map(([key, text]: [string, unknown]): [number, Uint8Array] => {
+    const page = inRange(`${field} page`, Number(key), 0, Math.ceil(size / PAGE) - 1);
+    if (typeof text !== 'string' || !/^[0-9a-f]*$/.test(text) || text.length !== 2 * PAGE)
+      throw invalid(`${field}[${key}]`, text, `${PAGE} bytes in hexadecimal`);
+    return [page, fromHex(text)];
+  });
+  return new Map(pages);
+}
+
+function toHex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function fromHex(text: string): Uint8Array {
+  return Uint8Array.from({ length: text.length / 2 }, (_, index) =>
+    Number.parseInt(text.slice(2 * index, 2 * index + 2), 16),
+  );
+}
