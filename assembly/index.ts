@@ -184,7 +184,7 @@ export function served(): void {
   servedAccess();
 }
 
-/** The host has served the records of a store block or of write-combining stores; delivers on. Answers RUN_*. */
+/** The host has served the records of write-combining stores or a configuration request; delivers on. Answers RUN_*. */
 export function deliver(): u32 {
   finishServed();
   return deliverAll() && recordCount == 0 ? RUN_DONE : RUN_HOST;

@@ -365,7 +365,10 @@ export const FUNCTION_TLPS_UP = 56;
 export const FUNCTION_WIRE_DOWN = 64;
 export const FUNCTION_WIRE_UP = 72;
 export const FUNCTION_DEVICE_CALLS = 80;
+export const FUNCTION_COMMAND = 88; // COMMAND_* of the command register
 export const FUNCTION_BARS = 96;
+/** Memory Space Enable: without it no BAR claims an address (PCI local bus specification 3.0, 6.2.2). */
+export const COMMAND_MEMORY = 2;
 export const BAR_BASE = 0; // u64 bus address
 export const BAR_BYTES = 8; // 0: not implemented
 export const BAR_MEMORY = 12; // core memory behind it
@@ -451,6 +454,7 @@ export const PLACE_PAYLOAD = 8;
 export const PLACE_HOST_MEMORY = 9;
 export const PLACE_BAR_MEMORY = 10;
 export const PLACE_RECORDS = 11;
+export const PLACE_COUNT = 12;
 
 /** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
 export const WIRE_LEAD = 16;
@@ -472,5 +476,5 @@ export const STORE_IN_PLACE = 1 << 10;
 export const ANSWER_LIMIT = PAYLOAD_BYTES;
 /** Nothing happened yet: stage the bytes and call again without STORE_IN_PLACE. */
 export const STAGE_FIRST = ANSWER_LIMIT - 1;
-/** Set in an answer: the host has to serve the records and then call `deliver` (native) or `pcistbResume`. */
+/** Set in an answer: the host has to serve the records and then call `pcistbResume`. */
 export const ANSWER_HOST = 1 << 30;

@@ -26,6 +26,7 @@ export type {
 export type { FunctionState, FunctionStats, PciFunction } from './machine/function.js';
 export { createMachine, type Machine, type MachineStats } from './machine/machine.js';
 export type { HostMemory } from './machine/memory.js';
+export type { InterruptMessage } from './machine/models.js';
 export type { TlpTrace, TracedTlp } from './machine/trace.js';
 export type { Fault } from './path/fault.js';
 export {

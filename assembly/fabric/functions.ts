@@ -8,7 +8,9 @@ import {
   BAR_MEMORY,
   BAR_SERVER,
   BAR_STRIDE,
+  COMMAND_MEMORY,
   FUNCTION_BARS,
+  FUNCTION_COMMAND,
   FUNCTION_ID,
   FUNCTION_SLOTS,
   FUNCTION_STRIDE,
@@ -66,6 +68,7 @@ export function buildWindows(count: u32): void {
   store<u64>(WINDOWS, 0);
   store<u64>(WINDOWS, 0, WINDOW_LAST);
   for (let slot: u32 = 0; slot < count; slot++) {
+    if (!(load<u32>(functionAt(slot), FUNCTION_COMMAND) & COMMAND_MEMORY)) continue;
     for (let bar: u32 = 0; bar < <u32>BAR_COUNT; bar++) {
       const entry = barAt(functionAt(slot), bar);
       const bytes = load<u32>(entry, BAR_BYTES);

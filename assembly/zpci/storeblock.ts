@@ -220,6 +220,7 @@ function callPieces(fn: usize, bar: usize, offset: u32, length: u32, data: usize
 }
 
 // A store to a BAR that a device model serves, piece by piece: the host answers each before the next one is asked.
+let isCalling: bool = false;
 let callFn: usize = 0;
 let callBar: usize = 0;
 let callSpace: u32 = 0;
@@ -228,6 +229,7 @@ let callLeft: u32 = 0;
 let callData: usize = 0;
 
 function beginCalls(fn: usize, bar: usize, space: u32, offset: u32, length: u32, data: usize): void {
+  isCalling = true;
   callFn = fn;
   callBar = bar;
   callSpace = space;
@@ -253,8 +255,14 @@ function nextCall(): u32 {
   return ANSWER_HOST;
 }
 
-/** The host has served the piece: goes on, or ends with an operand exception when the model failed (zpci.md 2.7). */
+/**
+ * The host has served the records of a store that answered ANSWER_HOST: goes on. A piece that the model failed on ends it
+ * with an operand exception (zpci.md 2.7).
+ */
 export function resumeStore(): u32 {
   finishServed();
-  return lastStatus == CPL_SC ? nextCall() : interruption(PE_OPERAND);
+  if (!isCalling) return deliverLive();
+  const answer = lastStatus == CPL_SC ? nextCall() : interruption(PE_OPERAND);
+  isCalling = answer == ANSWER_HOST;
+  return answer;
 }

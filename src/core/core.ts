@@ -96,7 +96,7 @@ export class Core {
       );
     }
     this.refresh();
-    for (let block = 0; block <= L.PLACE_BAR_MEMORY; block++) this.places[block] = this.x.place(block) >>> 0;
+    for (let block = 0; block < L.PLACE_COUNT; block++) this.places[block] = this.x.place(block) >>> 0;
   }
 
   /** Views go stale when memory grows, which happens once, at create. */

@@ -1,6 +1,6 @@
 /** Checks of a definition's fields, so that every mistake names the field, the value and what is allowed. */
 import { inRange, invalid, show, ZtlpError } from '../base/errors.js';
-import { nearest } from '../base/names.js';
+import { didYouMean } from '../base/names.js';
 
 /** Any object with string keys, as a caller without TypeScript gives it. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -16,10 +16,9 @@ export function checkFields(field: string, value: unknown, known: readonly strin
 }
 
 function unknownKey(field: string, key: string, known: readonly string[]): ZtlpError {
-  const nearest = nearest(key, known);
-  return new ZtlpError('unknown-name', `${field}: ${show(key)} is not a field`, {
+  return new ZtlpError('unknown-name', `${field}: ${show(key)} is not a field${didYouMean(key, known)}`, {
     field: `${field}.${key}`,
-    allowed: nearest === undefined ? known.join(', ') : `did you mean ${nearest}?`,
+    allowed: known.join(', '),
   });
 }
 

@@ -1,6 +1,6 @@
 /** The registers of one device instance: partial, unaligned and multi-register accesses solved once, for every model. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
-import { nearest } from '../base/names.js';
+import { didYouMean } from '../base/names.js';
 import { checkFields, hex } from './check.js';
 import {
   checkValue,
@@ -201,11 +201,15 @@ export class RegisterBank<Narrow extends string = string, Wide extends string = 
   private slot(name: string): Slot<C> {
     const slot = this.byName.get(name);
     if (slot !== undefined) return slot;
-    const nearest = nearest(name, this.byName.keys());
-    throw new ZtlpError('unknown-name', `${this.name}: there is no register ${name}`, {
-      field: name,
-      allowed: nearest === undefined ? [...this.byName.keys()].join(', ') : `did you mean ${nearest}?`,
-    });
+    const names = [...this.byName.keys()];
+    throw new ZtlpError(
+      'unknown-name',
+      `${this.name}: there is no register ${name}${didYouMean(name, names)}`,
+      {
+        field: name,
+        allowed: names.join(', '),
+      },
+    );
   }
 
   private checkSpan(offset: number, length: number): void {

@@ -12,12 +12,15 @@ import { checkKeys, keysOf } from '../base/names.js';
 import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
 import type { CoreSource } from '../core/core.js';
 import { add64, checkU64, type U64 } from '../core/u64.js';
+import type { ResolvedBar } from '../device/bars.js';
+import type { Device } from '../device/define.js';
 import type { Platform } from '../path/table.js';
 import { resolveZpciOptions } from '../zpci/mode.js';
 
 /** One function and the options of its port, group and mode. */
 export interface SlotConfig {
-  readonly device: DeviceModel;
+  /** From `defineDevice`, or a plain description of memory BARs. */
+  readonly device: DeviceModel | Device;
   /** Options of this function (scopes F, G, P, L of the option table); they go over the machine's. */
   readonly options?: OptionInput;
   /** Bus address of each BAR. Default: from 2^40 up, so that TLPs have 4 DW headers. */
@@ -50,10 +53,14 @@ export interface CheckedBar {
   readonly impl: AccessSizes;
   /** Offset in the BAR memory of the core. */
   readonly memoryOffset: number;
+  /** The core serves it; else the model does. */
+  readonly isMemory: boolean;
 }
 
 export interface CheckedSlot {
-  readonly device: DeviceModel;
+  readonly name: string;
+  /** The device, when it is a model of `defineDevice`. */
+  readonly model: Device | undefined;
   readonly options: Options;
   readonly bars: readonly (CheckedBar | undefined)[];
   readonly handleIndex: number;
@@ -72,6 +79,8 @@ const PLATFORMS: readonly Platform[] = ['x86-64', 'arm64', 's390x'];
 const DEFAULT_HOST_BYTES = 16 << 20;
 const FIRST_BAR_ADDRESS = 2 ** 40;
 const PAGE = 4096;
+/** The regions of a model have rules of their own, which the model's instance applies. */
+const ANY_SIZES: AccessSizes = { min: 1, max: 8, unaligned: true };
 const BAR_SIZES: AccessSizes = { min: 1, max: 8, unaligned: false };
 const KEYS = keysOf<MachineConfig>({
   platform: true,
@@ -118,13 +127,32 @@ class Layout {
   barBytes = 0;
   private readonly taken: { field: string; first: bigint; end: bigint }[] = [];
 
-  place(field: string, bar: BarDefinition, given: U64 | undefined): CheckedBar {
+  /** A BAR that is memory and nothing else. */
+  placeMemory(field: string, bar: BarDefinition, given: U64 | undefined): CheckedBar {
     if (!isObject(bar)) throw invalid(field, bar, 'a BAR definition { size, memory: true }');
     checkKeys(field, bar, BAR_KEYS);
     if (bar.memory !== true)
       throw invalid(`${field}.memory`, bar.memory, 'true: the core serves BARs as memory');
     const size = checkInteger(`${field}.size`, bar.size, 16, 2 ** 31);
     if ((size & (size - 1)) !== 0 && size !== 2 ** 31) throw invalid(`${field}.size`, size, 'a power of two');
+    const valid = checkSizes(`${field}.valid`, bar.valid);
+    const impl = checkSizes(`${field}.impl`, bar.impl);
+    return { ...this.place(field, size, given), valid, impl, isMemory: true };
+  }
+
+  /** A BAR of a device model: checked already. */
+  placeModel(field: string, bar: ResolvedBar, given: U64 | undefined): CheckedBar {
+    const [region] = bar.regions;
+    const isMemory = bar.regions.length === 1 && region?.kind === 'memory' && region.size === bar.size;
+    const { valid, impl } = isMemory ? region : { valid: ANY_SIZES, impl: ANY_SIZES };
+    return { ...this.place(field, bar.size, given), valid, impl, isMemory };
+  }
+
+  private place(
+    field: string,
+    size: number,
+    given: U64 | undefined,
+  ): Pick<CheckedBar, 'size' | 'address' | 'memoryOffset'> {
     // A page at least, so that a 4 KiB frame never belongs to two functions.
     const address = given === undefined ? alignUp(this.nextAddress, Math.max(size, PAGE)) : given;
     checkU64(`${field}.address`, address);
@@ -136,8 +164,7 @@ class Layout {
     if (given === undefined) this.nextAddress = add64(address, Math.max(size, PAGE));
     const memoryOffset = this.barBytes;
     this.barBytes += Math.max(size, 64);
-    const valid = checkSizes(`${field}.valid`, bar.valid);
-    return { size, address, valid, impl: checkSizes(`${field}.impl`, bar.impl), memoryOffset };
+    return { size, address, memoryOffset };
   }
 
   private claim(field: string, first: bigint, size: bigint): void {
@@ -150,7 +177,11 @@ class Layout {
 }
 
 /** Addresses are a list, and each belongs to a BAR. */
-function checkAddresses(field: string, { addresses }: SlotConfig, device: DeviceModel): void {
+function checkAddresses(
+  field: string,
+  { addresses }: SlotConfig,
+  device: Pick<DeviceModel | Device, 'bars'>,
+): void {
   if (addresses === undefined) return;
   if (!Array.isArray(addresses))
     throw invalid(`${field}.addresses`, addresses, 'a list with one address per BAR');
@@ -180,8 +211,22 @@ function checkSlot(
   if (!isObject(slot)) throw invalid(field, slot, 'an object with a device');
   checkKeys(field, slot, SLOT_KEYS);
   const { device } = slot as SlotConfig;
+  const handleIndex = checkInteger(
+    `${field}.handleIndex`,
+    slot.handleIndex ?? index + 1,
+    0,
+    L.HANDLE_INDEX_MASK,
+  );
   if (!isObject(device) || !Array.isArray(device.bars))
     throw invalid(`${field}.device`, device, 'a device model');
+  if ('definition' in device) {
+    checkAddresses(field, slot, device);
+    const bars = device.bars.map((bar, n) =>
+      bar === undefined ? undefined : layout.placeModel(`${field}.bars[${n}]`, bar, slot.addresses?.[n]),
+    );
+    const options = slotOptions(field, slot, machine, base);
+    return { name: device.name, model: device, options, bars, handleIndex };
+  }
   if (device.bars.length > L.BAR_COUNT) {
     throw invalid(`${field}.device.bars`, device.bars.length, `at most ${L.BAR_COUNT} BARs`);
   }
@@ -190,13 +235,14 @@ function checkSlot(
   checkInteger(`${field}.device.deviceId`, device.deviceId, 0, 0xffff);
   checkAddresses(field, slot, device);
   const bars = device.bars.map((bar: BarDefinition | undefined, n: number) =>
-    bar === undefined ? undefined : layout.place(`${field}.bars[${n}]`, bar, slot.addresses?.[n]),
+    bar === undefined ? undefined : layout.placeMemory(`${field}.bars[${n}]`, bar, slot.addresses?.[n]),
   );
   return {
-    device,
+    name: device.name,
+    model: undefined,
     options: slotOptions(field, slot, machine, base),
     bars,
-    handleIndex: checkInteger(`${field}.handleIndex`, slot.handleIndex ?? index + 1, 0, L.HANDLE_INDEX_MASK),
+    handleIndex,
   };
 }
 

@@ -12,6 +12,7 @@ import type { AccessPath, PathId, Platform } from '../path/table.js';
 import { setTlpOptions } from '../tlp/split.js';
 import { ANSWER_DONE, ILC_PCISTB, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
 import type { PciFunction } from './function.js';
+import type { Models } from './models.js';
 import type { TlpTrace } from './trace.js';
 
 export interface AccessInput {
@@ -74,6 +75,7 @@ export interface CpuParts {
   readonly platform: Platform;
   readonly functions: readonly PciFunction[];
   readonly trace: TlpTrace;
+  readonly models: Models;
 }
 
 const LINE = 64;
@@ -111,7 +113,9 @@ export class Cpu {
     if (!(data instanceof Uint8Array)) throw invalid('data', data, 'a Uint8Array');
     const { at, run } = this.begin(input, 'write', data.length);
     this.core.u8.set(data, at);
-    return run();
+    const result = run();
+    this.parts.models.settle();
+    return result;
   }
 
   /** Reads `length` bytes along a path. */
@@ -121,7 +125,10 @@ export class Cpu {
     const { at, run } = this.begin(input, 'read', length);
     this.core.u8.fill(0, at, at + length);
     const result = run();
-    return { ...result, data: this.core.u8.slice(at, at + length) };
+    // The next request of a function takes the place of these bytes.
+    const data = this.core.u8.slice(at, at + length);
+    this.parts.models.settle();
+    return { ...result, data };
   }
 
   /** Checks and prepares an access; answers where its bytes are staged and how to run it. */
@@ -164,8 +171,7 @@ export class Cpu {
     const alwaysBlock = (plan.check & L.CHECK_KIND) === L.CHECK_ZPCI_BLOCK;
     const run = (): AccessResult => {
       this.core.x.accessBegin(fn.slot, input.bar, 0, 0, span.offset, 0, span.bytes);
-      while (this.core.x.run() === L.RUN_HOST) this.trace.drain();
-      this.trace.drain();
+      this.parts.models.run();
       const totals = this.core.totals();
       return { fault: faultOf(totals, alwaysBlock), totals };
     };
@@ -229,7 +235,7 @@ export class Cpu {
     ) {
       if (isU32(source)) {
         const packed = this.store(fh, as | L.STORE_FROM_MEMORY, length, offset, 0, source, 0);
-        return packed === L.CC_DONE ? ANSWER_DONE : unpackAnswer(packed, ILC_PCISTB);
+        return packed === L.CC_DONE ? ANSWER_DONE : this.endStore(packed);
       }
       if (
         source instanceof Uint8Array &&
@@ -242,7 +248,7 @@ export class Cpu {
           this.bytes.set(source, packed);
           return ANSWER_DONE;
         }
-        if (packed !== L.STAGE_FIRST) return unpackAnswer(packed, ILC_PCISTB);
+        if (packed !== L.STAGE_FIRST) return this.endStore(packed);
       }
     }
     return this.storeBlock(input);
@@ -275,8 +281,16 @@ export class Cpu {
       low32(address),
       high32(address),
     );
+    return this.endStore(packed);
+  }
+
+  /** Serves the models that a PCISTB reached, and unpacks its answer. */
+  private endStore(packed: number): ZpciAnswer {
+    const { models } = this.parts;
+    const answer = (packed & L.ANSWER_HOST) === 0 ? packed : models.finishStore();
     this.trace.drain();
-    return unpackAnswer(packed >>> 0, ILC_PCISTB);
+    models.settle();
+    return unpackAnswer(answer >>> 0, ILC_PCISTB);
   }
 
   private notS390(): ZtlpError {
@@ -343,10 +357,10 @@ export class Cpu {
       const address = add64(bar.address, offset + done);
       const bytes = Math.min(data.length - done, LINE - (low32(address) % LINE));
       this.core.x.wcStore(low32(address), high32(address), bytes, staged + done);
+      this.parts.models.finishPosted();
       done += bytes;
     }
-    this.trace.drain();
-    return this.core.totals();
+    return this.endPosted();
   }
 
   /** An event that closes every open line, whichever function it belongs to: SFENCE, an uncacheable access, ... */
@@ -356,8 +370,17 @@ export class Cpu {
     this.prepareCombining(port);
     this.core.x.wcBegin(0, 0);
     this.core.x.wcFence();
+    return this.endPosted();
+  }
+
+  /** Serves the models that write-combining stores reached. */
+  private endPosted(): AccessTotals {
+    const { models } = this.parts;
+    models.finishPosted();
     this.trace.drain();
-    return this.core.totals();
+    const totals = this.core.totals();
+    models.settle();
+    return totals;
   }
 
   private prepareCombining(fn: PciFunction): void {

@@ -4,6 +4,8 @@ import { invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { high32, low32, type U64 } from '../core/u64.js';
+import type { Device } from '../device/define.js';
+import type { DeviceInstance } from '../device/instance.js';
 import { packSizes } from '../path/prepare.js';
 import { modeFacts, zpciFlags } from '../zpci/mode.js';
 import type { CheckedBar, CheckedSlot } from './config.js';
@@ -56,6 +58,11 @@ export class PciFunction {
   readonly options: Options;
   /** BARs by number; undefined where there is none. */
   readonly bars: readonly (Pick<CheckedBar, 'address' | 'size'> | undefined)[];
+  /** The model, and its instance in this slot; undefined for plain memory. */
+  readonly device: Device | undefined;
+  instance: DeviceInstance | undefined;
+  /** Bus Master Enable of the command register: whether the function may send requests. */
+  busMaster = true;
   private readonly core: Core;
   private readonly config: CheckedSlot;
   private current: FunctionState = 'enabled';
@@ -66,7 +73,8 @@ export class PciFunction {
     this.core = core;
     this.slot = slot;
     this.config = config;
-    this.name = config.device.name;
+    this.name = config.name;
+    this.device = config.model;
     this.options = config.options;
     this.bars = config.bars.map((bar) =>
       bar === undefined ? undefined : { address: bar.address, size: bar.size },
@@ -77,6 +85,11 @@ export class PciFunction {
   /** Byte offset of this function in the function table. */
   private get entry(): number {
     return this.slot * L.FUNCTION_STRIDE;
+  }
+
+  /** Bus, device and function number. Function 0 of each device: 32 devices on bus 1, the rest on bus 2. */
+  get id(): number {
+    return ((1 + (this.slot >> 5)) << 8) | ((this.slot & 31) << 3);
   }
 
   /** zPCI function handle as a guest has to give it now: index, software-handled marker, enable bit (zpci.md 1.1). */
@@ -138,8 +151,8 @@ export class PciFunction {
   }
 
   private writeTable(): void {
-    // Function 0 of each device: 32 devices on bus 1, the rest on bus 2.
-    this.set(L.FUNCTION_ID, ((1 + (this.slot >> 5)) << 8) | ((this.slot & 31) << 3));
+    this.set(L.FUNCTION_ID, this.id);
+    this.set(L.FUNCTION_COMMAND, L.COMMAND_MEMORY);
     this.set(L.FUNCTION_ZPCI_FLAGS, zpciFlags(this.options));
     this.set(L.FUNCTION_MAXSTBL, this.options.maxstbl);
     const { vfioGeneration, vfioWidth } = this.options;
@@ -157,11 +170,12 @@ export class PciFunction {
     this.set(at + L.BAR_MEMORY, this.core.at(L.PLACE_BAR_MEMORY) + bar.memoryOffset);
     this.set(at + L.BAR_VALID, packSizes(bar.valid));
     this.set(at + L.BAR_IMPL, packSizes(bar.impl));
+    this.set(at + L.BAR_SERVER, bar.isMemory ? L.SERVED_BY_CORE : L.SERVED_BY_HOST);
   }
 
   /** Counters from 0 and the state from the start: what `machine.reset` does to a function. */
   reset(): void {
-    for (let offset = L.FUNCTION_LOADS; offset < L.FUNCTION_BARS; offset += 4) this.set(offset, 0);
+    for (let offset = L.FUNCTION_LOADS; offset < L.FUNCTION_COMMAND; offset += 4) this.set(offset, 0);
     this.state = 'enabled';
   }
 }

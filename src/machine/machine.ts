@@ -5,10 +5,12 @@ import type { Options } from '../base/options.js';
 import { Core } from '../core/core.js';
 import type { Platform } from '../path/table.js';
 import { TYPES } from '../tlp/kinds.js';
+import { Clock } from './clock.js';
 import { type CheckedConfig, checkConfig, type MachineConfig } from './config.js';
 import { Cpu } from './cpu.js';
 import { type FunctionStats, PciFunction } from './function.js';
 import { HostMemory } from './memory.js';
+import { type InterruptMessage, Models } from './models.js';
 import { TlpTrace } from './trace.js';
 
 /** Traffic of the whole machine since create or reset. `down` is towards the functions. */
@@ -35,6 +37,8 @@ export class Machine {
   /** TLPs in order of delivery, once started. */
   readonly trace: TlpTrace;
   private readonly core: Core;
+  private readonly clock = new Clock();
+  private readonly models: Models;
 
   /** Use `createMachine`. */
   constructor(core: Core, config: CheckedConfig) {
@@ -46,7 +50,19 @@ export class Machine {
     core.x.functionsChanged(this.functions.length);
     this.trace = new TlpTrace(core, () => this.cpu.forgetPort());
     const { platform, functions, trace } = this;
-    this.cpu = new Cpu({ core, platform, functions, trace });
+    const models = new Models({
+      core,
+      clock: this.clock,
+      mode: () => (trace.enabled ? L.MODE_TRACE : L.MODE_LIVE),
+      drainTrace: () => trace.drain(),
+      forget: () => this.cpu.forgetPort(),
+    });
+    models.attach(functions);
+    this.models = models;
+    const [first, behind] = MESSAGE_RANGES[platform];
+    core.setParam(L.PARAM_MESSAGE_LO, first);
+    core.setParam(L.PARAM_MESSAGE_END, behind);
+    this.cpu = new Cpu({ core, platform, functions, trace, models });
   }
 
   /** Counters of one function, or of the whole machine. */
@@ -77,6 +93,26 @@ export class Machine {
     };
   }
 
+  /** Simulated time. In functional fidelity only `run` moves it. */
+  get time(): { readonly ns: number } {
+    return { ns: this.clock.ns };
+  }
+
+  /** Moves time on by `ns` nanoseconds: timers of device models fire, and what they set going is done. */
+  run(ns: number): void {
+    this.clock.run(ns, () => this.models.settle());
+  }
+
+  /** The interrupt messages (MSI, MSI-X) since the last call, in the order of arrival. */
+  takeInterrupts(): InterruptMessage[] {
+    return this.models.interrupts.splice(0);
+  }
+
+  /** What device models logged since the last call, each line with the name of its function. */
+  takeLog(): string[] {
+    return this.models.log.splice(0);
+  }
+
   /** Bytes of WebAssembly memory: fixed at create, whatever the machine does. */
   get memoryBytes(): number {
     return this.core.u8.buffer.byteLength;
@@ -88,9 +124,18 @@ export class Machine {
     for (const fn of this.functions) fn.reset();
     this.core.x.functionsChanged(this.functions.length);
     this.trace.take();
+    this.clock.reset();
+    this.models.reset();
     this.cpu.forgetPort();
   }
 }
+
+/** Addresses at which memory writes are interrupts, [first, behind): LAPIC, ITS translation register (msi-reserved.md 1). */
+const MESSAGE_RANGES: Readonly<Record<Platform, readonly [number, number]>> = {
+  'x86-64': [0xfee0_0000, 0xfef0_0000],
+  arm64: [0x0809_0040, 0x0809_0044],
+  s390x: [0, 0],
+};
 
 /** The device of a machine that names none: a BAR of 64 KiB. */
 const DEFAULT_DEVICE: DeviceModel = {

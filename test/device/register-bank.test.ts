@@ -216,7 +216,7 @@ describe('names', () => {
       STATUS: { offset: 0, width: 4, access: 'rw' },
       ADDRESS: { offset: 8, width: 8, access: 'rw' },
     });
-    expect(() => bank.get('STATSU')).toThrow('there is no register STATSU; allowed: did you mean STATUS?');
+    expect(() => bank.get('STATSU')).toThrow('there is no register STATSU, did you mean STATUS?');
     expect(() => bank.get('ADDRESS')).toThrow('is 8 bytes wide; allowed: get64');
     expect(() => bank.get64('STATUS')).toThrow('is less than 8 bytes wide; allowed: get');
     expect(() => bank.set('STATUS', 5n)).toThrow(ZtlpError);

@@ -12,7 +12,7 @@ describe('a declaration', () => {
     [
       'with an unknown field',
       { A: { ...R, widht: 4 } },
-      'registers.A: "widht" is not a field; allowed: did you mean width?',
+      'registers.A: "widht" is not a field, did you mean width?',
     ],
     ['with a name that is no identifier', { '2A': R }, 'registers: "2A" is not valid'],
     [

@@ -1,0 +1,23 @@
+/** `ztlp/device`: what a plug-in device model imports. */
+export type { Device } from './define.js';
+export { defineDevice } from './define.js';
+export type { ContainedError } from './guard.js';
+export type { DeviceInstance } from './instance.js';
+export type { RegisterBank } from './register-bank.js';
+export type {
+  BarMemory,
+  BarOffset,
+  ByteEnables,
+  DeviceBar,
+  DeviceContext,
+  DeviceDefinition,
+  DeviceRegion,
+  DmaFailure,
+  DmaOptions,
+  DmaReadResult,
+  DmaWriteResult,
+  InstructionAnswer,
+  PciInstruction,
+  RegionKind,
+  ResetKind,
+} from './types.js';

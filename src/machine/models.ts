@@ -1,0 +1,254 @@
+/** Device models at work: serves what the core asks of them, and gives them time, DMA and interrupts. */
+import * as L from '../../assembly/layout.js';
+import type { Core } from '../core/core.js';
+import { low32, type U64 } from '../core/u64.js';
+import type { AccessFailure } from '../device/access.js';
+import type { DeviceHost } from '../device/host.js';
+import { DeviceInstance } from '../device/instance.js';
+import type { Clock } from './clock.js';
+import { DmaQueue } from './dma.js';
+import type { PciFunction } from './function.js';
+
+/** A memory write to the interrupt address range of the platform: one MSI or MSI-X message. */
+export interface InterruptMessage {
+  readonly slot: number;
+  readonly address: U64;
+  /** Message Data. */
+  readonly data: number;
+  /** Simulated time of its arrival. */
+  readonly ns: number;
+}
+
+export interface ModelParts {
+  readonly core: Core;
+  readonly clock: Clock;
+  /** MODE_* of accesses now. */
+  mode(): number;
+  drainTrace(): void;
+  /** The parameter block was overwritten. */
+  forget(): void;
+}
+
+/** Posted writes of one access to a function that wants to be told once. */
+interface Block {
+  readonly fn: PciFunction;
+  readonly bar: number;
+  readonly offset: number;
+  readonly parts: Uint8Array[];
+  end: number;
+}
+
+/** Bytes of a request that its byte enables name: [start, end) of its DWs, and a mask where there are holes in it. */
+interface Enabled {
+  readonly start: number;
+  readonly end: number;
+  readonly mask: Uint8Array | undefined;
+}
+
+const STATUS: Readonly<Record<AccessFailure, number>> = {
+  'unsupported-request': L.CPL_UR,
+  'completer-abort': L.CPL_CA,
+  rejected: L.CPL_CA,
+};
+
+export class Models {
+  readonly interrupts: InterruptMessage[] = [];
+  readonly log: string[] = [];
+  private readonly dma: DmaQueue;
+  private functions: readonly PciFunction[] = [];
+  private block: Block | undefined;
+  private busy = false;
+
+  constructor(private readonly parts: ModelParts) {
+    this.dma = new DmaQueue({
+      core: parts.core,
+      mode: () => parts.mode(),
+      run: () => this.run(),
+      forget: () => parts.forget(),
+    });
+  }
+
+  /** Makes an instance for every function whose device is a model. */
+  attach(functions: readonly PciFunction[]): void {
+    this.functions = functions;
+    for (const fn of functions) {
+      if (fn.device !== undefined) fn.instance = new DeviceInstance(fn.device, this.hostOf(fn));
+      fn.instance?.setMsixControl(true, false);
+    }
+  }
+
+  /** Runs the access that was begun to its end, whatever it needs from the host on the way. */
+  run(): void {
+    const { x } = this.parts.core;
+    while (x.run() === L.RUN_HOST) {
+      // Draining frees ring and payload: never while a request of the ring waits for its answer.
+      if (x.records() > 0) {
+        this.serve();
+        x.served();
+      } else this.parts.drainTrace();
+    }
+    this.parts.drainTrace();
+  }
+
+  /** Goes on with a PCISTB that answered ANSWER_HOST; returns its answer. */
+  finishStore(): number {
+    let answer = L.ANSWER_HOST;
+    while ((answer & L.ANSWER_HOST) !== 0) {
+      this.serve();
+      answer = this.parts.core.x.pcistbResume();
+    }
+    return answer;
+  }
+
+  /** Serves what write-combining stores left to do. */
+  finishPosted(): void {
+    const { x } = this.parts.core;
+    while (x.records() > 0) {
+      this.serve();
+      x.deliver();
+    }
+  }
+
+  /** The access has ended: block writes are told, and everything that the models set going is done. */
+  settle(): void {
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      this.endBlock();
+      this.dma.drain();
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  reset(): void {
+    this.dma.clear();
+    this.block = undefined;
+    this.interrupts.length = 0;
+    this.log.length = 0;
+    for (const fn of this.functions) {
+      fn.instance?.reset('cold');
+      fn.instance?.setMsixControl(true, false);
+    }
+  }
+
+  /** Does what the records say, in their order. */
+  private serve(): void {
+    const { core } = this.parts;
+    const count = core.x.records();
+    for (let n = 0; n < count; n++) {
+      const at = core.at(L.PLACE_RECORDS) + n * L.RECORD_STRIDE;
+      const status = this.perform(at);
+      core.u32[(at + L.RECORD_STATUS) >>> 2] = status;
+    }
+  }
+
+  private perform(at: number): number {
+    const { core } = this.parts;
+    const word = (offset: number): number => core.u32[(at + offset) >>> 2] as number;
+    const kind = word(L.RECORD_KIND);
+    const slot = word(L.RECORD_SLOT) & 0xffff;
+    const bar = word(L.RECORD_SLOT) >>> 16;
+    const offset = word(L.RECORD_OFFSET);
+    const bytes = word(L.RECORD_BYTES);
+    const data = word(L.RECORD_DATA);
+    const fn = this.functions[slot] as PciFunction;
+    if (kind === L.RECORD_MESSAGE) {
+      const message = core.u32[data >>> 2] as number;
+      this.interrupts.push({ slot, address: offset, data: message, ns: this.parts.clock.ns });
+      return L.CPL_SC;
+    }
+    const emulated = kind === L.RECORD_CALL_READ || kind === L.RECORD_CALL_WRITE;
+    const { start, end, mask } = emulated
+      ? { start: 0, end: bytes, mask: undefined }
+      : enabledSpan(bytes, word(L.RECORD_ENABLES));
+    if (start >= end) return L.CPL_SC;
+    if (kind === L.RECORD_READ || kind === L.RECORD_CALL_READ) {
+      this.endBlock();
+      const answer = fn.instance?.read(bar, offset + start, end - start, { emulated });
+      core.u8.fill(0, data, data + bytes);
+      if (!(answer instanceof Uint8Array)) return STATUS[answer ?? 'unsupported-request'];
+      core.u8.set(answer, data + start);
+      return L.CPL_SC;
+    }
+    const written = core.u8.slice(data + start, data + end);
+    if (!emulated && mask === undefined && fn.device?.blockWrites === true) {
+      this.gather(fn, bar, offset + start, written);
+      return L.CPL_SC;
+    }
+    this.endBlock();
+    const answer =
+      fn.instance?.write(bar, offset + start, written, mask, { emulated }) ?? 'unsupported-request';
+    return answer === 'ok' ? L.CPL_SC : STATUS[answer];
+  }
+
+  /** Adds a posted write to the block that it continues; another one ends it. */
+  private gather(fn: PciFunction, bar: number, offset: number, bytes: Uint8Array): void {
+    const { block } = this;
+    if (block !== undefined && block.fn === fn && block.bar === bar && block.end === offset) {
+      block.parts.push(bytes);
+      block.end += bytes.length;
+      return;
+    }
+    this.endBlock();
+    this.block = { fn, bar, offset, parts: [bytes], end: offset + bytes.length };
+  }
+
+  private endBlock(): void {
+    const { block } = this;
+    if (block === undefined) return;
+    this.block = undefined;
+    const bytes = new Uint8Array(block.end - block.offset);
+    let at = 0;
+    for (const part of block.parts) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    block.fn.instance?.write(block.bar, block.offset, bytes);
+  }
+
+  private hostOf(fn: PciFunction): DeviceHost {
+    const { clock } = this.parts;
+    return {
+      now: () => clock.ns,
+      after: (ns, callback) => clock.after(ns, callback),
+      dmaRead: (address, length, options, done) => {
+        this.dma.add({ fn, address, what: length, options, done });
+      },
+      dmaWrite: (address, bytes, options, done) => {
+        this.dma.add({ fn, address, what: bytes.slice(), options, done: ({ status }) => done({ status }) });
+      },
+      msix: (_vector, address, data) => this.send(fn, address, data),
+      msi: () => this.log.push(`${fn.name}: MSI needs a driver that has programmed the capability`),
+      log: (text) => void this.log.push(`${fn.name}: ${text}`),
+      memory: {
+        read: (bar, offset, length) => fn.barMemory(bar).slice(offset, offset + length),
+        write: (bar, offset, bytes) => fn.barMemory(bar).set(bytes, offset),
+      },
+    };
+  }
+
+  /** An interrupt message: a memory write of one DW, after all the DMA that was asked for before it. */
+  private send(fn: PciFunction, address: U64, data: number): void {
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, low32(data), true);
+    this.dma.add({ fn, address, what: bytes, options: {}, done: () => undefined });
+  }
+}
+
+/** What the byte enables of a request of `bytes` bytes of DWs name (PCIe base specification 2.2.5). */
+function enabledSpan(bytes: number, enables: number): Enabled {
+  const first = enables & 0xf;
+  const last = bytes > 4 ? enables >>> 4 : first;
+  const isOn = (at: number): boolean => {
+    if (at < 4) return ((first >>> at) & 1) === 1;
+    return at < bytes - 4 || ((last >>> (at & 3)) & 1) === 1;
+  };
+  let start = 0;
+  while (start < bytes && !isOn(start)) start++;
+  let end = bytes;
+  while (end > start && !isOn(end - 1)) end--;
+  // Holes can only be in the first and the last DW.
+  const mask = Uint8Array.from({ length: end - start }, (_, n) => (isOn(start + n) ? 1 : 0));
+  return { start, end, mask: mask.every((on) => on === 1) ? undefined : mask };
+}
