@@ -12,6 +12,38 @@ export {
 export type { AccessTotals, CoreSource } from './core/core.js';
 export { ready } from './core/shared.js';
 export type { U64 } from './core/u64.js';
+export type { AccessFailure, AccessOptions } from './device/access.js';
+export type { Region, ResolvedBar } from './device/bars.js';
+export type { Capabilities, ResolvedCapabilities } from './device/capabilities.js';
+export { type Device, defineDevice } from './device/define.js';
+export type { ContainedError, DeviceLimits } from './device/guard.js';
+export type { DeviceHost } from './device/host.js';
+export { DeviceInstance, type InstanceCounts, type InstanceOptions } from './device/instance.js';
+export {
+  type RegisterBank,
+  type RegisterBankOptions,
+  type RegisterView,
+  registerBank,
+  type SavedRegisters,
+} from './device/register-bank.js';
+export type { RegisterAccess, RegisterDefinition, RegisterMap } from './device/registers.js';
+export type { SavedDevice } from './device/save.js';
+export type {
+  BarMemory,
+  BarOffset,
+  ByteEnables,
+  DeviceBar,
+  DeviceContext,
+  DeviceDefinition,
+  DeviceRegion,
+  DmaOptions,
+  DmaReadResult,
+  DmaWriteResult,
+  InstructionAnswer,
+  PciInstruction,
+  RegionKind,
+  ResetKind,
+} from './device/types.js';
 export { type MemoryDeviceOptions, memoryDevice } from './devices/memory.js';
 export type { MachineConfig, SlotConfig } from './machine/config.js';
 export type {
