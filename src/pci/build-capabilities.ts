@@ -1,23 +1,24 @@
 /** Encodes each kind of capability definition into its registers: the read-only bits, which say what is implemented. */
-import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
+import { inRange, invalid, needObject, show, ZtlpError } from '../base/errors.js';
 import { type Link, parseLink } from '../base/link.js';
 import { checkU64, high32, low32 } from '../core/u64.js';
 import { barFlags, checkBarSize } from './bars.js';
-import type {
-  AerDefinition,
-  AtsDefinition,
-  BarShape,
-  CapabilityDefinition,
-  DsnDefinition,
-  MsiDefinition,
-  MsixDefinition,
-  PasidDefinition,
-  PcieDefinition,
-  PmDefinition,
-  PriDefinition,
-  SriovDefinition,
-  VendorDefinition,
-  VsecDefinition,
+import {
+  type AerDefinition,
+  type AtsDefinition,
+  type BarShape,
+  CAPABILITY_FIELDS,
+  type CapabilityDefinition,
+  type DsnDefinition,
+  type MsiDefinition,
+  type MsixDefinition,
+  type PasidDefinition,
+  type PcieDefinition,
+  type PmDefinition,
+  type PriDefinition,
+  type SriovDefinition,
+  type VendorDefinition,
+  type VsecDefinition,
 } from './capability-definitions.js';
 import { CAP, EXT } from './registers.js';
 
@@ -38,7 +39,7 @@ export function encodeCapability(
   definition: CapabilityDefinition,
   bars: readonly (BarShape | undefined)[],
 ): Encoded {
-  needObject(field, definition);
+  checkFields(field, definition);
   switch (definition.kind) {
     case 'pcie':
       return pcie(field, definition);
@@ -65,12 +66,22 @@ export function encodeCapability(
     case 'vsec':
       return vsec(field, definition);
   }
-  const { kind } = definition as { readonly kind: unknown };
-  throw new ZtlpError('unknown-name', `${field}.kind: ${String(kind)} is not a capability`, {
-    field: `${field}.kind`,
-    value: kind,
-    allowed: 'pcie, msi, msix, pm, vendor, aer, ats, pri, pasid, sriov, dsn, vsec',
-  });
+}
+
+/** Throws for a kind or a field that does not exist: a mistyped one would be ignored. */
+function checkFields(field: string, definition: CapabilityDefinition): void {
+  needObject(field, definition);
+  const { kind } = definition;
+  if (!Object.hasOwn(CAPABILITY_FIELDS, kind))
+    throw unknown(`${field}.kind`, kind, Object.keys(CAPABILITY_FIELDS), 'is not a capability');
+  const fields = ['kind', 'offset', ...Object.keys(CAPABILITY_FIELDS[kind])];
+  const other = Object.keys(definition).find((name) => !fields.includes(name));
+  if (other !== undefined) throw unknown(`${field}.${other}`, other, fields, `is not a field of ${kind}`);
+}
+
+function unknown(field: string, value: unknown, names: readonly string[], what: string): ZtlpError {
+  const detail = { field, value, allowed: names.join(', ') };
+  return new ZtlpError('unknown-name', `${field}: ${show(value)} ${what}`, detail);
 }
 
 function standard(id: number, length: number, registers: readonly Register[]): Encoded {

@@ -158,3 +158,30 @@ export type CapabilityDefinition =
   | SriovDefinition
   | DsnDefinition
   | VsecDefinition;
+
+/** Every field of each kind besides `kind` and `offset`. */
+export const CAPABILITY_FIELDS: {
+  readonly [D in CapabilityDefinition as D['kind']]: {
+    readonly [F in Exclude<keyof D, 'kind' | 'offset'>]-?: true;
+  };
+} = {
+  pcie: { maxPayload: true, flr: true, extendedTag: true, link: true },
+  msi: { vectors: true, bits64: true, perVectorMask: true },
+  msix: { vectors: true, tableBar: true, tableOffset: true, pbaBar: true, pbaOffset: true },
+  pm: { d1: true, d2: true, pmeSupport: true, noSoftReset: true },
+  vendor: { bytes: true, writeMask: true },
+  aer: { ecrc: true },
+  ats: { queueDepth: true, pageAligned: true },
+  pri: { capacity: true, responsePasid: true },
+  pasid: { width: true, execute: true, privileged: true },
+  sriov: {
+    totalVfs: true,
+    vfDeviceId: true,
+    firstVfOffset: true,
+    vfStride: true,
+    pageSizes: true,
+    bars: true,
+  },
+  dsn: { serial: true },
+  vsec: { id: true, revision: true, bytes: true, writeMask: true },
+};

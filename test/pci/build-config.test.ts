@@ -186,6 +186,8 @@ describe('a definition', () => {
     [[null], 'capabilities[0]'],
     [[{ kind: 'agp' }], 'capabilities[0].kind'],
     [[{}], 'capabilities[0].kind'],
+    [[{ kind: 'toString' }], 'capabilities[0].kind'],
+    [[{ kind: 'pm', vector: 1 }], 'capabilities[0].vector'],
     [[{ kind: 'pcie', maxPayload: 64 }], 'capabilities[0].maxPayload'],
     [[{ kind: 'pcie', maxPayload: 384 }], 'capabilities[0].maxPayload'],
     [[{ kind: 'pcie', link: 'gen9x1' }], 'capabilities[0].link'],
