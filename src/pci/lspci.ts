@@ -1,17 +1,19 @@
 /** Reads the hexadecimal dumps of `lspci -x`, `-xxx` and `-xxxx` into the bytes of each function, and prints them again. */
 import { BadLineCounter, detached } from '../base/bad-lines.js';
+import { ROM_BAR } from './bar-tracker.js';
 
 // Format: pciutils lspci, as the manual page shows it. A device line, decoded lines (indented, with -v), then rows
 // `OFFSET: 16 bytes` in address order; a blank line between devices. Dumps that went through mail have `> ` before each
 // line, and long lines broken in two.
 
-/** A `Region n:` line: what lspci was told about a BAR. Its size is nowhere else in a dump. */
+/** A `Region n:` or `Expansion ROM at` line: what lspci was told about a BAR. Its size is nowhere else in a dump. */
 export interface LspciRegion {
+  /** 0 to 5, or 6 for the expansion ROM. */
   readonly index: number;
   readonly space: 'io' | 'memory';
   /** Bytes, where the line has `[size=]`. */
   readonly size?: number;
-  /** The text behind the colon. */
+  /** The text behind the colon, or behind `Expansion ROM at`. */
   readonly text: string;
 }
 
@@ -58,6 +60,7 @@ const ROW_LIKE = /^([0-9a-f]{2,3}):(?: |$)/;
 const BYTES = /^(?:[0-9a-f]{2}(?: |$)){1,16}$/;
 /** One step of indentation: two steps are the regions of a capability (SR-IOV). */
 const REGION = /^(?:\t| {1,8})Region ([0-5]): (.*)$/;
+const ROM = /^(?:\t| {1,8})(?:\[virtual\] )?(Expansion ROM) at (.*)$/;
 const SIZE = /\[size=(\d{1,9})([KMGT]?)\]/;
 const UNITS: Readonly<Record<string, number>> = {
   '': 1,
@@ -121,7 +124,7 @@ export class LspciReader extends BadLineCounter {
       this.row(line, text, row[1] as string);
       return;
     }
-    const region = REGION.exec(text);
+    const region = REGION.exec(text) ?? ROM.exec(text);
     if (region !== null && fn.rows.length === 0) fn.regions.push(regionOf(region));
     else if (afterDevice && /^\S/.test(text)) fn.text = clipped(`${fn.text} ${text}`);
   }
@@ -215,7 +218,7 @@ function regionOf([, index, text = '']: RegExpExecArray): LspciRegion {
   const size = SIZE.exec(text);
   const bytes = size === null ? undefined : Number(size[1]) * (UNITS[size[2] ?? ''] as number);
   return {
-    index: Number(index),
+    index: index === 'Expansion ROM' ? ROM_BAR : Number(index),
     space: text.includes('I/O ports') ? 'io' : 'memory',
     ...(bytes === undefined ? {} : { size: bytes }),
     text: clipped(text),

@@ -122,6 +122,7 @@ describe('a dump', () => {
       '        Region 2: Memory at 90000000 (64-bit, prefetchable) [disabled] [size=1G]',
       '\tRegion 4: I/O ports at 3000 [size=64]',
       '\tRegion 5: Memory at <unassigned> (32-bit, non-prefetchable)',
+      '\t[virtual] Expansion ROM at 000c0000 [disabled] [size=128K]',
       '\tCapabilities: [1f8 v1] Single Root I/O Virtualization (SR-IOV)',
       '\t\tRegion 0: Memory at 88408000 (64-bit, non-prefetchable) [size=4K]',
       '                Region 1: Memory at 88408000 (64-bit, non-prefetchable) [size=4K]',
@@ -132,6 +133,7 @@ describe('a dump', () => {
       [2, 'memory', 2 ** 30],
       [4, 'io', 64],
       [5, 'memory', undefined],
+      [6, 'memory', 128 << 10],
     ]);
   });
 
