@@ -310,9 +310,11 @@ function count(level: u32, position: u64, bytes: u32): void {
 function naturalStores(position: u64, bytes: u32): u32 {
   let stores: u32 = 0;
   let at = <u32>position;
-  const end = at + bytes;
-  while (at < end) {
-    at += naturalPiece(at, end - at, 64);
+  let left = bytes;
+  while (left > 0) {
+    const piece = naturalPiece(at, left, 64);
+    at += piece;
+    left -= piece;
     stores += 1;
   }
   return stores;
@@ -362,8 +364,7 @@ function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
     : checkLoadStoreForm(flags, <u32>position, bytes);
   if (form != DONE) return form;
   // Without a machine there is no BAR to end; region rules still hold.
-  const barBytes = fn == 0 ? <u32>0xffffffff : load<u32>(bar, BAR_BYTES);
-  if (!insideBar(barBytes, position, bytes)) return interruption(PE_OPERAND);
+  if (fn != 0 && !insideBar(load<u32>(bar, BAR_BYTES), position, bytes)) return interruption(PE_OPERAND);
   const target = flags & ZPCI_EMULATED ? checkRegion(<u32>position, bytes, regionValid()) : DONE;
   if (target == DONE && fn != 0) {
     const counter =

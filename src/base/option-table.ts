@@ -381,7 +381,6 @@ export const COST_PRESETS = {
 
 /** Options that this version acts on. Setting another one to anything but its default is refused, never ignored. */
 export const BUILT_OPTIONS: ReadonlySet<keyof typeof OPTIONS> = new Set([
-  'beCheck',
   'boundary',
   'chunking',
   'coalescedMmio',
@@ -397,7 +396,6 @@ export const BUILT_OPTIONS: ReadonlySet<keyof typeof OPTIONS> = new Set([
   'mmioServiceNs',
   'mps',
   'mrrs',
-  'qemuQuirks',
   'rcb',
   'readSplit',
   'relaxed',

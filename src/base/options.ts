@@ -48,11 +48,15 @@ export function checkOption(name: string, value: unknown): OptionValue {
   return (value === 0 ? 0 : value) as OptionValue; // -0 becomes 0
 }
 
-/** `base` with every given entry of `input` checked and set. Neither argument changes. */
-export function resolveOptions(input: OptionInput, base: Options = defaultOptions()): Options {
+function checkObject(input: OptionInput): void {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     throw invalid('options', input, 'an object of named options');
   }
+}
+
+/** `base` with every given entry of `input` checked and set. Neither argument changes. */
+export function resolveOptions(input: OptionInput, base: Options = defaultOptions()): Options {
+  checkObject(input);
   const given = Object.entries(input).filter(([, value]) => value !== undefined);
   return { ...base, ...Object.fromEntries(given.map(([name, value]) => [name, checkOption(name, value)])) };
 }
@@ -61,9 +65,11 @@ export function resolveOptions(input: OptionInput, base: Options = defaultOption
  * Returns `input`; throws `unsupported` when it sets an option that has no effect in this version to another value than
  * its default. Nothing is ignored silently.
  */
-export function refuseUnbuilt(input: OptionInput): OptionInput {
+export function refuseUnbuilt(input: OptionInput = {}): OptionInput {
+  checkObject(input);
   for (const [name, value] of Object.entries(input)) {
-    if (value === undefined || BUILT_OPTIONS.has(name as OptionName) || !(name in OPTIONS)) continue;
+    if (value === undefined || BUILT_OPTIONS.has(name as OptionName) || !Object.hasOwn(OPTIONS, name))
+      continue;
     const usual = OPTIONS[name as OptionName].default;
     if (value === usual) continue;
     throw new ZtlpError('unsupported', `${name}: ${show(value)} has no effect in this version`, {

@@ -22,15 +22,23 @@ export type RegionResult =
   | { readonly result: 'ok'; readonly calls: readonly Span[] }
   | { readonly result: 'rejected'; readonly reason: 'unaligned' | 'size'; readonly calls: readonly [] };
 
-function checkSizes(field: string, sizes: AccessSizes): void {
+/** `usual` is what a maximum of 0 means. */
+function checkSizes(field: string, sizes: AccessSizes, usual: number): void {
   needObject(field, sizes);
   checkKeys(field, sizes, SIZE_KEYS);
   for (const key of ['min', 'max'] as const) {
     const value = sizes[key];
-    if (!Number.isInteger(value) || value < 0 || value > 64)
-      throw invalid(`${field}.${key}`, value, '0 to 64 bytes');
+    if (!SIZES.includes(value)) throw invalid(`${field}.${key}`, value, `${SIZES.join(', ')} bytes`);
   }
+  const { min, max, unaligned } = sizes;
+  const largest = max === 0 ? usual : max;
+  if (min > largest) throw invalid(`${field}.min`, min, `at most max (${largest})`);
+  if (unaligned !== undefined && typeof unaligned !== 'boolean')
+    throw invalid(`${field}.unaligned`, unaligned, 'true, false');
 }
+
+/** Sizes of an access, and 0 for no rule. */
+const SIZES: readonly number[] = [0, 1, 2, 4, 8, 16, 32, 64];
 
 const KEYS = keysOf<RegionInput>({ offset: true, bytes: true, valid: true, impl: true });
 
@@ -43,8 +51,8 @@ export function dispatchRegion(input: RegionInput): RegionResult {
   if (!Number.isInteger(offset) || offset < 0 || offset > 0xffff_fff0) {
     throw invalid('offset', offset, 'an integer from 0 to 0xfffffff0', 'out-of-range');
   }
-  checkSizes('valid', valid);
-  checkSizes('impl', impl);
+  checkSizes('valid', valid, Number.POSITIVE_INFINITY);
+  checkSizes('impl', impl, 4);
   const step = sharedCore().x.regionDispatch(offset, bytes, packSizes(valid), packSizes(impl));
   if (step === 0) {
     const unaligned = !valid.unaligned && (offset & (bytes - 1)) !== 0;

@@ -30,7 +30,7 @@ export interface SplitInput {
    */
   readonly block?: boolean;
   /**
-   * Bus address of the BAR, 64 bits. Default 0: addresses in TLPs are offsets in the BAR, and headers have 3 DW because
+   * Bus address of the BAR, 64 bits, a multiple of 4096 so that borders in the BAR are borders on the bus. Default 0: addresses in TLPs are offsets in the BAR, and headers have 3 DW because
    * they lie below 4 GiB. With 2 ** 40 headers have 4 DW, as on the machines of `createMachine` and in `ztlp widths`.
    */
   readonly base?: U64;
@@ -69,8 +69,8 @@ function checkSpan(input: Pick<SplitInput, 'op' | 'offset' | 'bytes'>, least: nu
   if (!Number.isInteger(bytes) || bytes < least || bytes > limit) {
     throw invalid('bytes', bytes, `an integer from ${least} to ${limit}`, 'out-of-range');
   }
-  if (!Number.isInteger(offset) || offset < 0 || offset + bytes > 0xffff_ffff) {
-    throw invalid('offset', offset, 'an integer from 0, the access ending below 4 GiB', 'out-of-range');
+  if (!Number.isInteger(offset) || offset < 0 || offset + bytes > 2 ** 32) {
+    throw invalid('offset', offset, 'an integer from 0, the access ending at 4 GiB or below', 'out-of-range');
   }
 }
 
@@ -88,6 +88,15 @@ interface Prepared {
   readonly shortCount: number | undefined;
   readonly error: 'EINVAL' | undefined;
   readonly alwaysBlock: boolean;
+}
+
+/** Rules of alignment and borders look at offsets alone, which is right where a page of the BAR is one of the bus. */
+function checkBase(value: U64 | undefined, span: Span): U64 {
+  const base = checkU64('base', value ?? 0);
+  if (low32(base) % L.PAGE_BYTES !== 0) throw invalid('base', base, `a multiple of ${L.PAGE_BYTES}`);
+  if (BigInt(base) + BigInt(span.offset + span.bytes) > 1n << 64n)
+    throw invalid('base', base, 'a BAR in which the access ends within 64 bits', 'out-of-range');
+  return base;
 }
 
 /** Kind, length and excluded range of a vfio region, in bytes below 4 GiB. */
@@ -128,7 +137,6 @@ function prepare(id: string, input: SplitInput, mode: number, limit: number): Pr
   const path = pathOf(id);
   checkSpan(input, path.withinPage === true ? 0 : 1, limit);
   checkVfio(input);
-  const base = checkU64('base', input.base ?? 0);
   const sourceAddress = checkU64('sourceAddress', input.sourceAddress ?? 0);
   const { op, offset, block = false, barLength, excluded, region = 'bar' } = input;
   // vfio-pci: a start behind the BAR is refused, an end behind it shortens the call (access-paths.md 5).
@@ -137,6 +145,7 @@ function prepare(id: string, input: SplitInput, mode: number, limit: number): Pr
     barLength !== undefined && error === undefined ? Math.min(input.bytes, barLength - offset) : input.bytes;
   const options = pathOptions(path, input.options);
   const span = touched(path, op, offset, bytes);
+  const base = checkBase(input.base, span);
   const access = { op, bytes: span.bytes, block, region };
   const checked = planOf(path, access, options);
   const plan = input.ignoreFaults === true ? { ...checked, check: L.CHECK_NONE } : checked;

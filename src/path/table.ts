@@ -61,8 +61,6 @@ export interface AccessPath {
   readonly stores: 'posted' | 'synchronous';
   /** A load waits for its completion before the next one, or loads are pipelined. */
   readonly loads: 'wait' | 'pipelined' | 'n/a';
-  /** The guest instruction itself reaches the device: no host operation is charged. */
-  readonly direct: boolean;
   /** Where the rule stands. */
   readonly sheet: string;
 }
@@ -72,6 +70,11 @@ const natural = (value: number): Rule => ({ rule: L.RULE_NATURAL, value });
 const cut = (value: number): Rule => ({ rule: L.RULE_CUT, value });
 
 const DIRECT = L.COUNT_INSTRUCTIONS | L.COUNT_HOST_OPERATIONS;
+/** The guest instruction itself reaches the device, so that it is all that is charged: nobody traps or calls. */
+export function isDirect({ counting }: Plan): boolean {
+  return (counting & (L.COUNT_EXITS | L.COUNT_SYSTEM_CALLS)) === 0;
+}
+
 const TRAPPED = DIRECT | L.COUNT_EXITS;
 const TRAPPED_CALL = TRAPPED | L.COUNT_SYSTEM_CALLS;
 
@@ -206,7 +209,6 @@ const TABLE = {
     sizes: [1, 2, 4, 8, 16, 32, 64],
     stores: 'posted',
     loads: 'wait',
-    direct: true,
     sheet: 'access-paths.md 2',
   },
   'x86-wc-line': {
@@ -223,7 +225,6 @@ const TABLE = {
     loadUnit: 64,
     stores: 'posted',
     loads: 'wait',
-    direct: true,
     sheet: 'access-paths.md 2',
   },
   'x86-movdir64b': {
@@ -234,7 +235,6 @@ const TABLE = {
     read: null,
     stores: 'posted',
     loads: 'n/a',
-    direct: true,
     sheet: 'access-paths.md 2',
   },
   'x86-enqcmd': {
@@ -245,7 +245,6 @@ const TABLE = {
     read: null,
     stores: 'synchronous',
     loads: 'n/a',
-    direct: true,
     sheet: 'access-paths.md 2',
   },
   'x86-memcpy-toio': {
@@ -256,7 +255,6 @@ const TABLE = {
     read: x86Copy,
     stores: 'posted',
     loads: 'wait',
-    direct: true,
     sheet: 'access-paths.md 2',
   },
   'arm64-device': {
@@ -278,7 +276,6 @@ const TABLE = {
     sizes: [1, 2, 4, 8, 16],
     stores: 'posted',
     loads: 'wait',
-    direct: true,
     sheet: 'access-paths.md 3',
   },
   'arm64-memcpy-io': {
@@ -289,7 +286,6 @@ const TABLE = {
     read: armCopy,
     stores: 'posted',
     loads: 'pipelined',
-    direct: true,
     sheet: 'access-paths.md 3',
   },
   'vfio-rw-w4': {
@@ -302,7 +298,6 @@ const TABLE = {
       plan({ host: vfioHost(access, options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
     stores: 'posted',
     loads: 'wait',
-    direct: false,
     sheet: 'access-paths.md 5',
   },
   'vfio-rw-w8': {
@@ -315,7 +310,6 @@ const TABLE = {
       plan({ host: vfioHost(access, options), counting: L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS }),
     stores: 'posted',
     loads: 'wait',
-    direct: false,
     sheet: 'access-paths.md 5',
   },
   'kvm-qemu-vfio-w4': {
@@ -327,7 +321,6 @@ const TABLE = {
     sizes: [1, 2, 4, 8, 16, 32, 64],
     stores: 'posted',
     loads: 'wait',
-    direct: false,
     sheet: 'access-paths.md 4, 5',
   },
   'kvm-qemu-vfio-w8': {
@@ -339,7 +332,6 @@ const TABLE = {
     sizes: [1, 2, 4, 8, 16, 32, 64],
     stores: 'posted',
     loads: 'wait',
-    direct: false,
     sheet: 'access-paths.md 4, 5',
   },
   'tcg-qemu-vfio-w4': {
@@ -351,7 +343,6 @@ const TABLE = {
     sizes: [1, 2, 4, 8],
     stores: 'posted',
     loads: 'wait',
-    direct: false,
     sheet: 'access-paths.md 4, 5',
   },
   'zpci-memcpy-old': {
@@ -362,7 +353,6 @@ const TABLE = {
     read: zpciCopy,
     stores: 'synchronous',
     loads: 'wait',
-    direct: true,
     sheet: 'zpci.md 8.4 rows A, B',
   },
   'zpci-memcpy-new': {
@@ -373,7 +363,6 @@ const TABLE = {
     read: zpciCopy,
     stores: 'synchronous',
     loads: 'wait',
-    direct: true,
     sheet: "zpci.md 8.4 rows A, B'",
   },
   'zpci-pcistb': {
@@ -384,7 +373,6 @@ const TABLE = {
     read: null,
     stores: 'synchronous',
     loads: 'n/a',
-    direct: true,
     sheet: 'zpci.md 8.4 row C',
   },
   'zpci-pcistg8': {
@@ -395,7 +383,6 @@ const TABLE = {
     read: zpciWords(8),
     stores: 'synchronous',
     loads: 'wait',
-    direct: true,
     sheet: 'zpci.md 2.6, 8.4',
   },
   'zpci-pcistg4': {
@@ -406,7 +393,6 @@ const TABLE = {
     read: zpciWords(4),
     stores: 'synchronous',
     loads: 'wait',
-    direct: true,
     sheet: 'zpci.md 2.6, 8.4',
   },
   'zpci-emulated': {
@@ -417,7 +403,6 @@ const TABLE = {
     read: zpciEmulated,
     stores: 'synchronous',
     loads: 'wait',
-    direct: false,
     sheet: 'zpci.md 8.4 row D',
   },
   'zpci-vfio-w4': {
@@ -428,7 +413,6 @@ const TABLE = {
     read: zpciVfio,
     stores: 'synchronous',
     loads: 'wait',
-    direct: false,
     sheet: 'zpci.md 8.4 row E',
   },
   'zpci-vfio-w8': {
@@ -439,7 +423,6 @@ const TABLE = {
     read: zpciVfio,
     stores: 'synchronous',
     loads: 'wait',
-    direct: false,
     sheet: 'zpci.md 8.4 row F',
   },
   'zpci-io-region': {
@@ -450,7 +433,6 @@ const TABLE = {
     read: zpciWords(8, { counting: TRAPPED_CALL }),
     stores: 'synchronous',
     loads: 'wait',
-    direct: false,
     sheet: 'zpci.md 8.3, 8.4 row G',
   },
   'zpci-interpreted': {
@@ -461,7 +443,6 @@ const TABLE = {
     read: zpciCopy,
     stores: 'synchronous',
     loads: 'wait',
-    direct: true,
     sheet: 'zpci.md 8.4 row H',
   },
   'zpci-vfio-ism': {
@@ -472,7 +453,6 @@ const TABLE = {
     read: zpciWords(8, { counting: TRAPPED_CALL }),
     stores: 'synchronous',
     loads: 'wait',
-    direct: false,
     sheet: 'zpci.md 8.4 row I',
   },
   'vfio-ism-rw': {
@@ -484,7 +464,6 @@ const TABLE = {
     withinPage: true,
     stores: 'synchronous',
     loads: 'n/a',
-    direct: false,
     sheet: 'zpci.md 8.4 row I',
   },
   'zpci-mmio-call': {
@@ -496,7 +475,6 @@ const TABLE = {
     withinPage: true,
     stores: 'synchronous',
     loads: 'wait',
-    direct: false,
     sheet: 'zpci.md 3.4',
   },
   'zpci-mio': {
@@ -507,7 +485,6 @@ const TABLE = {
     read: zpciCopy,
     stores: 'synchronous',
     loads: 'wait',
-    direct: true,
     sheet: 'zpci.md 2.9, 8.4 row A',
   },
 } as const satisfies Record<string, Entry>;

@@ -49,6 +49,7 @@ export class BarTracker {
   private readonly functions = new Map<string, Fn>();
   /** Worked out anew at the first look-up behind a change. */
   private ranges: readonly Range[] | undefined = [];
+  /** The range that was found last, if none before it in the list overlaps it. */
   private last: Range | undefined;
 
   /** Takes one configuration access. */
@@ -94,8 +95,11 @@ export class BarTracker {
     if (this.ranges === undefined)
       this.ranges = [...this.functions].flatMap(([name, fn]) => rangesOf(name, fn));
     if (this.last !== undefined && holds(this.last, lo, hi)) return this.last;
-    this.last = this.ranges.find((range) => holds(range, lo, hi));
-    return this.last;
+    const index = this.ranges.findIndex((range) => holds(range, lo, hi));
+    const found = this.ranges[index];
+    const isFirst = found && !this.ranges.slice(0, index).some((range) => overlap(range, found));
+    this.last = isFirst ? found : undefined;
+    return found;
   }
 
   /** All BARs known at the moment: where they lie, and their sizes in bytes. */
@@ -123,6 +127,10 @@ function holds({ lo, hi, size }: Range, addressLo: number, addressHi: number): b
   // Exact for every offset below 2^53; larger ones stay larger than any size.
   const offset = (addressHi - hi) * TWO_32 + (addressLo - lo);
   return offset >= 0 && offset < size;
+}
+
+function overlap(one: Range, other: Range): boolean {
+  return holds(one, other.lo, other.hi) || holds(other, one.lo, one.hi);
 }
 
 /** The BARs of one function that have a size and an address. */

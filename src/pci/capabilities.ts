@@ -92,6 +92,8 @@ const EXTENDED_NAMES: Readonly<Record<number, string>> = {
 const FIRST = 0x40;
 export const FIRST_EXTENDED = 0x100;
 const ALL_ONES = 0xffff_ffff;
+/** Bits of every pointer that software has to mask (the same sections). */
+const RESERVED = 3;
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 const nameOf = (names: Readonly<Record<number, string>>, id: number): string => names[id] ?? `#${hex(id)}`;
@@ -105,7 +107,6 @@ function pointerProblem(
 ): string | undefined {
   const pointer = `pointer ${hex(to)} at ${hex(at)}`;
   if (to < first) return `${pointer} is below ${hex(first)}`;
-  if ((to & 3) !== 0) return `${pointer} is not a multiple of 4`;
   return seen.has(to) ? `${pointer} leads back: the chain is a loop` : undefined;
 }
 
@@ -115,7 +116,7 @@ export function walkCapabilities(bytes: Uint8Array, pointer: number): Chain<Capa
   const seen = new Set<number>();
   let at = pointer;
   for (;;) {
-    const offset = bytes[at] as number;
+    const offset = (bytes[at] as number) & ~RESERVED;
     if (offset === 0) return { list, problem: undefined, truncated: false };
     const problem = pointerProblem(at, offset, FIRST, seen);
     if (problem !== undefined) return { list, problem, truncated: false };
@@ -144,7 +145,7 @@ export function walkExtended(bytes: Uint8Array): Chain<ExtendedCapability> {
     const id = header & 0xffff;
     list.push({ id, name: nameOf(EXTENDED_NAMES, id), offset, version: (header >>> 16) & 0xf });
     seen.add(offset);
-    const next = header >>> 20;
+    const next = (header >>> 20) & ~RESERVED;
     if (next === 0) return { list, problem: undefined, truncated: false };
     const problem = pointerProblem(offset, next, FIRST_EXTENDED, seen);
     if (problem !== undefined) return { list, problem, truncated: false };

@@ -1,4 +1,5 @@
 /** The accesses of a trace through another access path: merges adjacent stores into blocks and adds up both sides. */
+import * as L from '../../assembly/layout.js';
 import type { OptionInput } from '../base/options.js';
 import { pathOf, pathOptions } from '../path/prepare.js';
 import { countAccess } from '../path/split.js';
@@ -45,7 +46,7 @@ export interface PathReplayOptions {
 }
 
 /** Longest block: no PCISTB crosses a page of its BAR and no TLP one of the bus, so a block never does either. */
-const PAGE = 4096;
+const PAGE = L.PAGE_BYTES;
 /** Different accesses that are remembered at once. */
 const MAX_KNOWN = 1 << 16;
 

@@ -1,4 +1,5 @@
 /** One TLP or DLLP as a table of its fields, with what is wrong with it. */
+import * as L from '../../assembly/layout.js';
 import { hex64 } from '../core/u64.js';
 import { type DecodedTlp, encodeTlp } from '../tlp/codec.js';
 import { ecrc, lcrc } from '../tlp/crc.js';
@@ -83,7 +84,7 @@ function cost(tlp: DecodedTlp): string {
   const data =
     dataCredits === 0 ? 'no data credit' : `${dataCredits} data credit${dataCredits > 1 ? 's' : ''}`;
   const parts: [string, number][] = [
-    ['framing, sequence and LCRC', 8],
+    ['framing, sequence and LCRC', L.TLP_OVERHEAD_BYTES],
     ['prefixes', tlp.prefixBytes],
     ['header', tlp.headerBytes],
     ['data', tlp.payloadBytes],

@@ -1,13 +1,14 @@
 /** The access-width comparison: what one block costs along every path, as counts, wire bytes and time. */
-import { invalid, ZtlpError } from '../base/errors.js';
+import { invalid, needObject, ZtlpError } from '../base/errors.js';
 import { type Link, parseLink, wireNs } from '../base/link.js';
+import { checkKeys, keysOf } from '../base/names.js';
 import { COST_PRESETS, type OptionInput } from '../base/options.js';
 import type { AccessTotals } from '../core/core.js';
 import { ready } from '../core/shared.js';
 import type { U64 } from '../core/u64.js';
-import { pathOf, pathOptions } from '../path/prepare.js';
+import { pathOf, pathOptions, planOf } from '../path/prepare.js';
 import { COUNT_LIMIT, countAccess } from '../path/split.js';
-import { type AccessPath, BASELINE, PATH_IDS, type PathId } from '../path/table.js';
+import { type AccessPath, BASELINE, isDirect, PATH_IDS, type PathId, type Plan } from '../path/table.js';
 import { pathUses, refuseUnused } from './used-options.js';
 
 export interface WidthsInput {
@@ -81,10 +82,10 @@ const BAR_BASE = 2 ** 40;
 type Costs = Omit<WidthsReport['costs'], 'preset'>;
 
 /** Time of everything that is not the wire, in ns (sheet README 2.2). */
-function operationNs(path: AccessPath, totals: AccessTotals, costs: Costs): number {
+function operationNs(direct: boolean, totals: AccessTotals, costs: Costs): number {
   const instructions = totals.guestInstructions * costs.instructionNs;
   // A guest instruction that itself reaches the device is charged once.
-  if (path.direct) return instructions;
+  if (direct) return instructions;
   const { exits, systemCalls, hostOperations } = totals;
   return (
     instructions + exits * costs.exitNs + systemCalls * costs.syscallNs + hostOperations * costs.hostOpNs
@@ -94,13 +95,14 @@ function operationNs(path: AccessPath, totals: AccessTotals, costs: Costs): numb
 /** Total time of one block in ns. */
 function totalNs(
   path: AccessPath,
+  plan: Plan,
   op: 'read' | 'write',
   totals: AccessTotals,
   costs: Costs,
   link: Link,
   roundTripNs: number,
 ): number {
-  const software = operationNs(path, totals, costs);
+  const software = operationNs(isDirect(plan), totals, costs);
   const all = wireNs(link, totals.wireBytesDown + totals.wireBytesUp);
   const last = wireNs(link, totals.lastWireBytesDown + totals.lastWireBytesUp);
   if (op === 'write' || totals.tlps === 0) return Math.max(all, software + last);
@@ -163,7 +165,8 @@ function measure(path: AccessPath, setting: Setting): Row {
   }
   const resolved = pathOptions(path, options);
   const roundTripNs = 2 * resolved.linkLatencyNs + resolved.mmioServiceNs;
-  const time = totalNs(path, op, totals, costs, link, roundTripNs);
+  const plan = planOf(path, { op, bytes: size, block: true }, resolved);
+  const time = totalNs(path, plan, op, totals, costs, link, roundTripNs);
   // An emulator's device calls cross no link.
   if (totals.tlps === 0) return { ...counts, totalNs: time };
   const wireBytes = totals.wireBytesDown + totals.wireBytesUp;
@@ -178,7 +181,20 @@ function measure(path: AccessPath, setting: Setting): Row {
   };
 }
 
+const KEYS = keysOf<WidthsInput>({
+  op: true,
+  size: true,
+  offset: true,
+  link: true,
+  paths: true,
+  sourceAddress: true,
+  costs: true,
+  options: true,
+});
+
 function checkInput(input: WidthsInput): Omit<Setting, 'costs' | 'options' | 'link'> {
+  needObject('input', input);
+  checkKeys('input', input, KEYS);
   const { op = 'write', size = 4096, offset = 0, sourceAddress = 0 } = input;
   if (op !== 'write' && op !== 'read') throw invalid('op', op, 'read, write');
   if (!Number.isInteger(size) || size < 1 || size > COUNT_LIMIT) {
@@ -201,12 +217,14 @@ export async function compareWidths(input: WidthsInput = {}): Promise<WidthsRepo
   const checked = checkInput(input);
   const link = parseLink(input.link ?? 'gen3x8');
   const preset = input.costs ?? 'zero';
+  if (!Object.hasOwn(COST_PRESETS, preset))
+    throw invalid('costs', preset, Object.keys(COST_PRESETS).join(', '));
   const base = COST_PRESETS[preset];
-  if (base === undefined) throw invalid('costs', preset, Object.keys(COST_PRESETS).join(', '));
   const ids = input.paths ?? PATH_IDS;
+  if (!Array.isArray(ids)) throw invalid('paths', ids, 'a list of access paths');
   if (ids.length === 0)
     throw new ZtlpError('invalid-value', 'no path to compare', { field: 'paths', value: ids });
-  const given = input.options ?? {};
+  const { options: given = {} } = input;
   refuseUnused(given, [...TIMES, ...ids.flatMap((id) => pathUses(pathOf(id)))], 'this comparison');
   const { instructionNs, exitNs, syscallNs, hostOpNs, ...options } = given;
   const costs: Costs = {

@@ -2,6 +2,7 @@
 import * as L from '../../assembly/layout.js';
 import { ROUTE_BY_ID } from '../../assembly/message-codes.js';
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
+import { checkOption } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { sharedCore } from '../core/shared.js';
 import { checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
@@ -257,9 +258,9 @@ function readPrefixes(core: Core): readonly TlpPrefix[] {
 export interface DecodeOptions {
   /** A TLP with TD still has its digest DW at the end. Default true; false when a receiver stripped it. */
   readonly digest?: boolean;
-  /** Max_Payload_Size of the receiver in bytes. Default 4096: not a limit. */
+  /** Max_Payload_Size of the receiver in bytes, as option `mps`. Default 4096: not a limit. */
   readonly mps?: number;
-  /** Check byte-enable rules too (option `beCheck`: receivers may). */
+  /** Check byte-enable rules too: receivers may (2.2.5). */
   readonly beCheck?: boolean;
 }
 
@@ -293,6 +294,7 @@ function undecodable(answer: number, bytes: Uint8Array): ZtlpError {
  */
 export function decodeTlp(bytes: Uint8Array, options: DecodeOptions = {}): DecodedTlp {
   checkDecodeKeys(options);
+  const mps = options.mps === undefined ? 4096 : checkOption('mps', options.mps);
   const core = sharedCore();
   stage(core, bytes);
   const answer = core.x.tlpDecode(bytes.length);
@@ -301,7 +303,7 @@ export function decodeTlp(bytes: Uint8Array, options: DecodeOptions = {}): Decod
   const start = tlp.prefixBytes + tlp.headerBytes;
   const rest = bytes.length - start;
   const digest = options.digest !== false;
-  const broken = core.x.tlpCheck(rest, digest ? 1 : 0, options.mps ?? 4096, options.beCheck ? 1 : 0);
+  const broken = core.x.tlpCheck(rest, digest ? 1 : 0, mps, options.beCheck ? 1 : 0);
   const end = Math.min(bytes.length, start + tlp.payloadBytes);
   const hasDigest = digest && tlp.td && rest === tlp.payloadBytes + 4;
   const found = hasDigest ? bytes.slice(end) : undefined;

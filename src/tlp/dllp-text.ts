@@ -1,7 +1,7 @@
 /** DLLPs as people type them: `key=value` words and JSON objects. */
 import { invalid, show, ZtlpError } from '../base/errors.js';
 import { type DecodedDllp, DLLP_TYPES, type Dllp, type DllpType } from './dllp.js';
-import { formatHex, parseFlag, parseNumber, splitWord } from './text.js';
+import { formatHex, parseFlag, parseNumber, repeatedKey, splitWord } from './text.js';
 
 type Fields = Readonly<Record<string, number | boolean | string>>;
 
@@ -57,12 +57,15 @@ function build(
   return { type: found, ...Object.fromEntries(values) } as Dllp;
 }
 
-/** A DLLP from words: its type, then `key=value` in any order. */
+/** A DLLP from words: its type, then `key=value` in any order, each key once. */
 export function parseDllpWords(words: readonly string[]): Dllp {
   const [type = '', ...rest] = words;
-  const texts = new Map(
-    rest.map(splitWord).map(([key, text]) => [Object.hasOwn(SHORT, key) ? (SHORT[key] ?? key) : key, text]),
-  );
+  const texts = new Map<string, string>();
+  for (const [key, text] of rest.map(splitWord)) {
+    const name = Object.hasOwn(SHORT, key) ? (SHORT[key] ?? key) : key;
+    if (texts.has(name)) throw repeatedKey(key);
+    texts.set(name, text);
+  }
   return build(type, [...texts.keys()], (name, kind) => {
     const text = texts.get(name);
     if (text === undefined) return undefined;

@@ -1,6 +1,6 @@
 /** Data link layer packets: four content bytes and a CRC-16 (PCIe base specification 3.5; sheet tlp.md 9). */
-import { inRange, invalid, ZtlpError } from '../base/errors.js';
-import { crc16 } from './crc.js';
+import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
+import { crc16, needBytes } from './crc.js';
 
 /** Bytes of a DLLP without framing, and on a non-flit link with its two framing symbols (3.5, 4.2.2). */
 const DLLP_BYTES = 6;
@@ -121,6 +121,7 @@ function byte0Of(dllp: Dllp): number {
 
 /** A DLLP with its CRC: six bytes as on the wire. Throws ZtlpError for a field outside its range. */
 export function encodeDllp(dllp: Dllp): Uint8Array {
+  needObject('dllp', dllp);
   const byte0 = byte0Of(dllp);
   const content = contentOf(dllp);
   const out = new Uint8Array(DLLP_BYTES);
@@ -170,6 +171,7 @@ function fieldsOf(byte0: number, content: number): Dllp | undefined {
  * no DLLP: another number of them, or a type that has no row in the table.
  */
 export function decodeDllp(bytes: Uint8Array): DecodedDllp {
+  needBytes(bytes);
   if (bytes.length !== DLLP_BYTES) {
     throw new ZtlpError('malformed', `a DLLP has ${DLLP_BYTES} bytes, not ${bytes.length}`, {
       field: 'bytes',

@@ -80,11 +80,13 @@ export function checkTlpKeys(input: TlpInput, options: EncodeOptions): void {
   needObject('input', input);
   checkKeys('input', input, TLP_INPUT, DERIVED);
   checkAttributes(input.attr);
+  needObject('options', options);
   checkKeys('options', options, ENCODE_OPTIONS);
 }
 
 /** The same for the options of `decodeTlp`. */
 export function checkDecodeKeys(options: DecodeOptions): void {
+  needObject('options', options);
   checkKeys('options', options, DECODE_OPTIONS);
 }
 

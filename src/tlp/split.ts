@@ -34,6 +34,9 @@ export function headerBits(tc: number, attr: Partial<Attributes>): number {
   return (tc << 20) | (attr.ido ? 1 << 18 : 0) | (attr.ro ? 1 << 13 : 0) | (attr.ns ? 1 << 12 : 0);
 }
 
+/** Type[0] in DW0, which makes a completion one of a locked read (2.2.1). */
+const LOCKED = 1 << 24;
+
 function integer(field: string, value: number, min: number, max: number): number {
   if (Number.isInteger(value) && value >= min && value <= max) return value;
   throw invalid(field, value, `an integer from ${min} to ${max}`, 'out-of-range');
@@ -116,7 +119,7 @@ export function splitRequest(input: TransferInput): Tlp[] {
   if (BigInt(address) + BigInt(bytes) > 1n << 64n)
     throw invalid('bytes', bytes, 'an end within 64 bits', 'out-of-range');
   if (input.op !== 'read' && input.op !== 'write') throw invalid('op', input.op, 'read, write');
-  setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options ?? {})));
+  setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options)));
   core.setParam(L.PARAM_OP, input.op === 'read' ? L.OPERATION_READ : L.OPERATION_WRITE);
   core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
   core.setParam(L.PARAM_REQUESTER, integer('requester', input.requester ?? 0, 0, 0xffff));
@@ -150,11 +153,15 @@ export function splitRequest(input: TransferInput): Tlp[] {
 }
 
 export interface CompletionInput {
-  /** The read request to answer. */
+  /**
+   * The memory read to answer. Without a `type` it is an MRd; with `th` its byte enables are a steering tag, and all
+   * bytes count (2.2.7.1).
+   */
   readonly request: Pick<
     Tlp,
     'address' | 'length' | 'firstBe' | 'lastBe' | 'requester' | 'tag' | 'tc' | 'attr'
-  >;
+  > &
+    Partial<Pick<Tlp, 'type' | 'th'>>;
   readonly completer?: number;
   /** `mps`, `rcb`, `completionPolicy`. */
   readonly options?: OptionInput;
@@ -162,31 +169,40 @@ export interface CompletionInput {
 
 /**
  * The completions with data of one memory read, in address order: inner cuts at multiples of `rcb`, pieces of at most
- * `mps`, Byte Count and Lower Address as in PCIe base specification 2.3.1.1.
+ * `mps`, Byte Count and Lower Address as in PCIe base specification 2.3.1.1. MRd gets CplD, MRdLk gets CplDLk; requests that
+ * read no memory are refused.
  */
 export function splitCompletion(input: CompletionInput): Tlp[] {
   checkCompletionKeys(input);
   const core = sharedCore();
   const { request } = input;
+  const { type = 'MRd', th = false } = request;
+  if (type !== 'MRd' && type !== 'MRdLk') throw invalid('request.type', type, 'MRd, MRdLk');
   const address = checkU64('request.address', request.address);
   const length = integer('request.length', request.length, 1, 1024);
   // A memory request must not cross 4 KiB: it is malformed, and nobody completes it (2.2.7).
   if ((low32(address) % L.PAGE_BYTES) + 4 * length > L.PAGE_BYTES)
     throw invalid('request.length', length, 'a request within 4 KiB', 'malformed');
-  setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options ?? {})));
+  setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options)));
   core.setParam(L.PARAM_REQUESTER, integer('request.requester', request.requester, 0, 0xffff));
   core.setParam(L.PARAM_COMPLETER, integer('completer', input.completer ?? 0, 0, 0xffff));
   core.setParam(L.PARAM_HEADER_BITS, headerBits(integer('request.tc', request.tc, 0, 7), request.attr ?? {}));
+  const firstBe = integer('request.firstBe', request.firstBe, 0, 15);
+  const lastBe = integer('request.lastBe', request.lastBe, 0, 15);
+  const allEnabled = length > 1 ? 0xff : 0x0f;
   core.x.splitCompletions(
     low32(address),
     high32(address),
     length,
-    (integer('request.lastBe', request.lastBe, 0, 15) << 4) |
-      integer('request.firstBe', request.firstBe, 0, 15),
+    th ? allEnabled : (lastBe << 4) | firstBe,
     integer('request.tag', request.tag, 0, 0x3ff),
     1,
   );
   const tlps: Tlp[] = [];
-  core.drain((at) => void tlps.push(decodeDescriptor(core, at)));
+  const lock = type === 'MRdLk' ? LOCKED : 0;
+  core.drain((at) => {
+    core.u32[(at + L.DESCRIPTOR_H0) >>> 2] = (core.u32[(at + L.DESCRIPTOR_H0) >>> 2] as number) | lock;
+    tlps.push(decodeDescriptor(core, at));
+  });
   return tlps.slice(1); // the first one is the request itself
 }

@@ -1,15 +1,21 @@
 /** TLPs and DLLPs as people type them: hex digits, `key=value` words, and JSON objects. */
+import * as L from '../../assembly/layout.js';
 import { invalid, show, ZtlpError } from '../base/errors.js';
 import { unknownName } from '../base/names.js';
 import { checkU64, hex64, type U64 } from '../core/u64.js';
 import type { DecodedTlp, EncodeOptions } from './codec.js';
 import { encodeTlp } from './codec.js';
-import { TLP_TYPES } from './kinds.js';
+import { KINDS, TLP_TYPES } from './kinds.js';
 import { MESSAGES, ROUTINGS } from './messages.js';
 import type { TlpInput, TlpPrefix } from './types.js';
 
 /** Completion statuses by number (2.2.9.1); what is not here is treated as UR. */
-export const STATUS_NAMES: Readonly<Record<number, string>> = { 0: 'SC', 1: 'UR', 2: 'RRS', 4: 'CA' };
+export const STATUS_NAMES: Readonly<Record<number, string>> = {
+  [L.CPL_SC]: 'SC',
+  [L.CPL_UR]: 'UR',
+  [L.CPL_RRS]: 'RRS',
+  [L.CPL_CA]: 'CA',
+};
 
 /** What one line asks to encode. */
 export interface TlpLine {
@@ -197,13 +203,14 @@ const WORDS: ReadonlyMap<string, Word> = new Map(
   ).flatMap(([keys, word]) => keys.map((key) => [key.toLowerCase(), word] as const)),
 );
 
-/** A type as people write it, in any case; MRd64 is MRd with a 4 DW header. */
+/** A type as people write it, in any case; MRd64 is MRd with a 4 DW header. Types with one form have no number. */
 function parseType(text: string): Pick<TlpInput, 'type' | 'headerDw'> {
   const find = (name: string) => TLP_TYPES.find((type) => type.toLowerCase() === name.toLowerCase());
   const type = find(text);
   if (type !== undefined) return { type };
   const sized = find(text.replace(/(32|64)$/, ''));
-  if (sized === undefined) throw unknownName('type', text, 'a TLP type', TLP_TYPES);
+  if (sized === undefined || KINDS[sized].length === 1)
+    throw unknownName('type', text, 'a TLP type', TLP_TYPES);
   return { type: sized, headerDw: text.endsWith('64') ? 4 : 3 };
 }
 
@@ -213,15 +220,26 @@ export function splitWord(word: string): [string, string] {
   return at < 0 ? [word, '1'] : [word.slice(0, at), word.slice(at + 1)];
 }
 
-/** A TLP from words: its type, then `key=value` in any order. */
+/** The error for a key that a line gives twice, perhaps under another name. */
+export function repeatedKey(key: string): ZtlpError {
+  return new ZtlpError('invalid-value', `${show(key)} is given twice`, {
+    field: key,
+    allowed: 'each key once',
+  });
+}
+
+/** A TLP from words: its type, then `key=value` in any order, each key once; a TLP may have several prefixes. */
 export function parseTlpWords(words: readonly string[], options: EncodeOptions = {}): TlpLine {
   const [first, ...rest] = words;
   if (first === undefined) throw invalid('type', '', `a TLP type: ${TLP_TYPES.join(', ')}`, 'invalid-value');
   const draft: Draft = { tlp: parseType(first), prefixes: [], data: undefined };
+  const seen = new Set<Word>();
   for (const word of rest) {
     const [key, text] = splitWord(word);
     const apply = WORDS.get(key.toLowerCase());
     if (apply === undefined) throw unknownName('key', key, 'a key', WORDS.keys());
+    if (seen.has(apply) && apply !== prefix) throw repeatedKey(key);
+    seen.add(apply);
     apply(draft, text, key);
   }
   const { prefixes } = draft;

@@ -1,4 +1,5 @@
 /** Reads the log of s390x PCI instructions: what the guest's driver issued, and what each instruction did. */
+import * as L from '../../assembly/layout.js';
 import { type Access, isWidth } from './access.js';
 import { type DeviceRecord, formatDeviceRecord, parseDeviceLine } from './device-log.js';
 import { LineFormat } from './line-format.js';
@@ -139,10 +140,6 @@ export function readZpciLog(
   return readRecords(ZPCI_LOG, source, options);
 }
 
-/** Address space of configuration accesses. */
-const CONFIG_SPACE = 15;
-const BARS = 6;
-
 /**
  * The access that an instruction of line `line` made. Undefined for other instructions, for one that was refused
  * (condition code not 0), and for lengths and address spaces that no access has.
@@ -150,8 +147,8 @@ const BARS = 6;
 export function zpciAccess(record: ZpciInstruction, line: number): Access | undefined {
   if (record.kind !== 'PCILG' && record.kind !== 'PCISTG') return undefined;
   const { fh, as, len: width, cc, lo, hi, data } = record;
-  const isConfig = as === CONFIG_SPACE;
-  if (cc !== 0 || !isWidth(width) || !(isConfig || as < BARS)) return undefined;
+  const isConfig = as === L.SPACE_CONFIG;
+  if (cc !== 0 || !isWidth(width) || !(isConfig || as < L.BAR_COUNT)) return undefined;
   // Bytes stand in the order of PCI addresses, which makes the number little-endian.
   let valueLo = 0;
   let valueHi = 0;

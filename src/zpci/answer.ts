@@ -6,7 +6,7 @@ export interface ProgramInterruption {
   /** Interruption code of z/Architecture. */
   readonly code: number;
   readonly name: 'privileged operation' | 'addressing' | 'specification' | 'operand';
-  /** Instruction length in bytes. */
+  /** Instruction length in bytes, 4 or 6. The instruction-length code that the machine stores counts halfwords: half of it. */
   readonly ilc: number;
 }
 

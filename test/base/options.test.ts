@@ -15,6 +15,7 @@ import {
   type OptionName,
   type Options,
   parseOption,
+  refuseUnbuilt,
   resolveOptions,
 } from '../../src/base/options.js';
 
@@ -259,6 +260,27 @@ describe('resolveOptions', () => {
 
   test.each([null, [], 'mps=128', 7])('refuses %j as options', (input) => {
     expect(errorOf(() => resolveOptions(input as unknown as OptionInput)).field).toBe('options');
+  });
+});
+
+describe('refuseUnbuilt', () => {
+  it.each(['beCheck', 'qemuQuirks'] as const)('refuses %s, which nothing reads', (name) => {
+    expect(() => refuseUnbuilt({ [name]: true })).toThrow(
+      expect.objectContaining({ name: 'ZtlpError', code: 'unsupported', field: name }),
+    );
+    expect(refuseUnbuilt({ [name]: false })).toEqual({ [name]: false });
+  });
+
+  it('leaves names that are no options to resolveOptions, those of any object too', () => {
+    for (const name of ['toString', 'constructor', 'mpps']) {
+      const input = { [name]: 1 } as OptionInput;
+      expect(refuseUnbuilt(input)).toBe(input);
+      expect(() => resolveOptions(input)).toThrow(expect.objectContaining({ code: 'unknown-name' }));
+    }
+  });
+
+  it.each([[null], [[]], [7]])('refuses %j as options', (input) => {
+    expect(() => refuseUnbuilt(input as OptionInput)).toThrow(expect.objectContaining({ field: 'options' }));
   });
 });
 

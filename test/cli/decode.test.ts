@@ -351,6 +351,11 @@ describe('ztlp encode', () => {
 
   it.each([
     [['encode', 'Hello'], 2, /type: "Hello".*MRd, MRdLk/],
+    [['encode', 'Cpl64'], 2, /type: "Cpl64".*did you mean Cpl/],
+    [['encode', 'IORd32', 'addr=0x40'], 2, /type: "IORd32".*did you mean IORd/],
+    [['encode', 'MRd', 'addr=4', 'address=8'], 2, /"address" is given twice/],
+    [['encode', 'MRd', 'tag=4', 'TAG=4'], 2, /"TAG" is given twice/],
+    [['encode', '--dllp', 'Ack', 'seq=1', 'sequence=2'], 2, /"sequence" is given twice/],
     [['encode', 'MWr', 'adr=1'], 2, /key: "adr".*addr, address/],
     [['encode', 'MWr', 'addr=lots'], 2, /addr: "lots"/],
     [['encode', 'MRd', 'addr=2'], 2, /multiple of 4/],

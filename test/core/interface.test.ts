@@ -10,6 +10,12 @@ import { createMachine, memoryDevice, ZtlpError } from '../../src/index.js';
 import { BUILDS, readBuild } from '../support/builds.js';
 import { pattern } from '../support/reference.js';
 
+/** Number of parameters of each function that the source of the twin declares. */
+function parametersOf(source: string): Map<string, number> {
+  const declared = source.matchAll(/^ {2}(\w+)\(([^)]*)\): (?:number|void);$/gm);
+  return new Map([...declared].map(([, name = '', list = '']) => [name, list.split(':').length - 1]));
+}
+
 describe.each(BUILDS)('the %s build of the core', (variant) => {
   let wasm: WebAssembly.Module;
 
@@ -21,6 +27,14 @@ describe.each(BUILDS)('the %s build of the core', (variant) => {
     const kinds = new Map(WebAssembly.Module.exports(wasm).map(({ name, kind }) => [name, kind]));
     expect([...kinds.keys()].sort()).toEqual([...EXPORT_NAMES].sort());
     for (const [name, kind] of kinds) expect(kind, name).toBe(name === 'memory' ? 'memory' : 'function');
+  });
+
+  it('takes as many parameters in each function as the TypeScript twin says', async () => {
+    const { exports } = await WebAssembly.instantiate(wasm, { env: { abort: () => undefined } });
+    const twin = parametersOf(readFileSync(join(ROOT, 'src/core/exports.ts'), 'utf8'));
+    const functions = Object.entries(exports).filter(([name]) => name !== 'memory');
+    const arity = functions.map(([name, value]) => [name, (value as () => unknown).length] as const);
+    expect(new Map([...arity].sort())).toEqual(new Map([...twin].sort()));
   });
 
   it('imports nothing but the abort function of a failed assertion', () => {

@@ -97,23 +97,26 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
     },
   );
 
-  it('L-24 no TLP crosses 4 KiB of the bus, wherever the BAR stands', () => {
+  it('L-24 no TLP crosses 4 KiB of the bus, wherever the access stands in its page', () => {
     for (const [id, bytes] of [
       ['x86-uc', 8],
       ['x86-movdir64b', 64],
       ['x86-wc-line', 64],
       ['zpci-pcistb', 300],
     ] as const) {
-      for (let base = PAGE - 296; base < PAGE; base += 4) {
+      for (let offset = PAGE - 296; offset < PAGE; offset += 4) {
+        const base = (offset % 8 === 0 ? 7 : 2 ** 28) * PAGE;
         const { tlps } = splitAccess(id, {
           op: 'write',
-          offset: 0,
+          offset,
           bytes,
           base,
+          // Some of these are refused as instructions; their TLPs would obey the bus all the same.
+          ignoreFaults: true,
           options: { writeSplit: 'greedy' },
         });
         expect(tlps.every((tlp) => (Number(tlp.address) % PAGE) + 4 * tlp.length <= PAGE)).toBe(true);
-        expect(coverage(tlps, base, bytes).every((count) => count === 1)).toBe(true);
+        expect(coverage(tlps, base + offset, bytes).every((count) => count === 1)).toBe(true);
       }
     }
   });

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type SplitInput, splitAccess, ZtlpError } from '../../src/index.js';
 import { BUILDS, useBuild } from '../support/builds.js';
 import { difference, labels, requestFor, thrownBy } from '../support/reference.js';
-import { block, cutAt, LINE_PATHS, single } from './support.js';
+import { block, cutAt, LINE_PATHS, PAGE, single, WRITE_PATHS } from './support.js';
 
 describe.each(BUILDS)('access paths with the %s build', (variant) => {
   useBuild(variant);
@@ -91,6 +91,25 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
     expect(chunked(56, 20, 'descending')).toEqual(['38:2/f.f', '48:1/f.0', '40:2/f.f']);
   });
 
+  it.each(WRITE_PATHS)('%s reaches the last byte below 4 GiB and the last of the bus', (id) => {
+    const bytes = 64;
+    const at = { op: 'write', bytes, block: true } as const;
+    const near = splitAccess(id, { ...at, offset: PAGE - bytes });
+    for (const [offset, base] of [
+      [2 ** 32 - bytes, 0],
+      [PAGE - bytes, 2n ** 64n - 4096n],
+    ] as const) {
+      const far = splitAccess(id, { ...at, offset, base });
+      expect(far.fault).toBeUndefined();
+      expect(far.accesses.map((span) => [span.offset - offset, span.bytes])).toEqual(
+        near.accesses.map((span) => [span.offset - (PAGE - bytes), span.bytes]),
+      );
+      expect(far.totals.guestInstructions).toBe(near.totals.guestInstructions);
+      const ends = far.tlps.map(({ address, length }) => BigInt(address) + BigInt(4 * length));
+      if (far.tlps.length > 0) expect(ends.at(-1)).toBe(BigInt(base) + BigInt(offset + bytes));
+    }
+  });
+
   it('refuse paths, directions, sizes and places that do not exist', () => {
     const good = { op: 'write', offset: 0, bytes: 4 } as const;
     const cases: readonly (readonly [string, object, string, string])[] = [
@@ -103,7 +122,14 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
       ['vfio-rw-w8', { ...good, bytes: (1 << 20) + 1 }, 'out-of-range', 'bytes'],
       ['x86-uc', { ...good, offset: -1 }, 'out-of-range', 'offset'],
       ['x86-uc', { ...good, offset: 2 ** 32 }, 'out-of-range', 'offset'],
+      ['x86-uc', { ...good, offset: 2 ** 32 - 3 }, 'out-of-range', 'offset'],
       ['x86-uc', { ...good, base: -1 }, 'invalid-value', 'base'],
+      ['x86-uc', { ...good, base: 0x1008 }, 'invalid-value', 'base'],
+      ['x86-uc', { ...good, base: 2n ** 64n - 4096n, offset: 4096 }, 'out-of-range', 'base'],
+      ['x86-uc', { ...good, base: 2n ** 64n - 4096n, offset: 4094 }, 'out-of-range', 'base'],
+      ['x86-uc', { ...good, options: null }, 'invalid-value', 'options'],
+      ['x86-uc', { ...good, options: [] }, 'invalid-value', 'options'],
+      ['x86-uc', { ...good, options: { toString: 1 } }, 'unknown-name', 'toString'],
       ['x86-uc', { ...good, sourceAddress: 0.5 }, 'invalid-value', 'sourceAddress'],
       ['x86-uc', { ...good, options: { ucSplitBoundary: 24 } }, 'invalid-value', 'ucSplitBoundary'],
       ['x86-uc', { ...good, options: { tags: 32 } }, 'unsupported', 'tags'],

@@ -107,4 +107,17 @@ describe('a BAR that the trace tells as such', () => {
     bars.unmap('c', 0);
     expect(hit(bars, 0xfebc0000)).toBeUndefined();
   });
+
+  it('wins over later ones that overlap it, whatever was looked up before', () => {
+    const places = [0xe0000800, 0xe0001800, 0xe0002800, 0xe0000fff, 0xe0001000];
+    const right = ['a 0', 'b 0', 'c 0', 'a 0', 'b 0'];
+    for (const first of places) {
+      const bars = new BarTracker();
+      bars.map('a', 0, 0xe0000000, 0, 0x1000);
+      bars.map('b', 0, 0xe0000000, 0, 0x2000);
+      bars.map('c', 0, 0xe0000000, 0, 0x4000);
+      hit(bars, first);
+      expect(places.map((place) => hit(bars, place))).toEqual(right);
+    }
+  });
 });

@@ -109,6 +109,12 @@ describe('the capability chain', () => {
     expect([config.problems, config.truncated]).toEqual([[], false]);
   });
 
+  it('is followed without the two reserved bits of its pointers, and ends at a pointer of nothing else', () => {
+    const config = chain([0x34, 0x53], [0x50, 0x6105], [0x60, 0x4611], [0x44, 0x0377]);
+    expect(config.capabilities.map(({ offset }) => offset)).toEqual([0x50, 0x60, 0x44]);
+    expect(config.problems).toEqual([]);
+  });
+
   it('is not looked for when the status register has none', () => {
     expect(
       new ConfigSpace(
@@ -161,13 +167,14 @@ describe('the capability chain', () => {
     ],
     ['a first pointer into the header', [[0x34, 0x04]], [], 'pointer 0x4 at 0x34 is below 0x40'],
     [
-      'a pointer between registers',
+      'a loop behind reserved bits',
       [
-        [0x34, 0x40],
+        [0x34, 0x41],
         [0x40, 0x5201],
+        [0x50, 0x4305],
       ],
-      ['PM'],
-      'pointer 0x52 at 0x41 is not a multiple of 4',
+      ['PM', 'MSI'],
+      'pointer 0x40 at 0x51 leads back: the chain is a loop',
     ],
     [
       'a capability of ones',
@@ -226,6 +233,12 @@ describe('the extended chain', () => {
     expect(whole.problems).toEqual([]);
   });
 
+  it('is followed without the two reserved bits of its pointers', () => {
+    const config = extended([0x100, 0x1421_0003], [0x140, 0x0031_0001]);
+    expect(config.extendedCapabilities.map(({ offset }) => offset)).toEqual([0x100, 0x140]);
+    expect(config.problems).toEqual([]);
+  });
+
   it.each([
     [
       'a loop',
@@ -236,7 +249,6 @@ describe('the extended chain', () => {
       'pointer 0x100 at 0x140 leads back: the chain is a loop',
     ],
     ['a pointer below 0x100', [[0x100, 0x0401_0003]], 'pointer 0x40 at 0x100 is below 0x100'],
-    ['a pointer between registers', [[0x100, 0x1421_0003]], 'pointer 0x142 at 0x100 is not a multiple of 4'],
     ['a pointer to nothing', [[0x100, 0x1401_0003]], 'capability at 0x140 reads as 0x0'],
     [
       'a pointer to ones',

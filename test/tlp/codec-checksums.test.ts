@@ -64,6 +64,26 @@ describe.each(BUILDS)('single TLPs with the %s build', (variant) => {
     }
   });
 
+  it('refuse a number of prefixes that no TLP has, options that are none, and what is not bytes', () => {
+    const bytes = new Uint8Array(24);
+    for (const prefixes of [-1, 1.5, Number.NaN, 9, '1']) {
+      expect(thrownBy(() => ecrc(bytes, { prefixes: prefixes as number }))).toMatchObject({
+        name: 'ZtlpError',
+        code: 'out-of-range',
+        field: 'prefixes',
+      });
+    }
+    expect(thrownBy(() => ecrc(bytes, { prefix: 1 } as never))).toMatchObject({
+      code: 'unknown-name',
+      field: 'options.prefix',
+    });
+    expect(thrownBy(() => ecrc(bytes, null as never))).toMatchObject({ field: 'options' });
+    for (const wrong of [null, undefined, [0, 0], 'abc'] as never[]) {
+      expect(thrownBy(() => ecrc(wrong))).toMatchObject({ code: 'invalid-value', field: 'bytes' });
+    }
+    expect(hex(ecrc(bytes, { prefixes: undefined as never }))).toBe(hex(ecrc(bytes)));
+  });
+
   it('TLP-18 append the ECRC of header and data to a TLP with TD', () => {
     const whole = encodeTlp({ type: 'MWr', td: true, ep: true, address: 0x40 }, pattern(12));
     const body = whole.subarray(0, whole.length - 4);

@@ -1,6 +1,6 @@
 /** What the encoder refuses: values that a field or a type cannot hold. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { encodeTlp, ready, type TlpInput, ZtlpError } from '../../src/index.js';
+import { decodeTlp, encodeTlp, ready, type TlpInput, ZtlpError } from '../../src/index.js';
 import { BUILDS, readBuild } from '../support/builds.js';
 import { thrownBy } from '../support/reference.js';
 
@@ -33,6 +33,24 @@ describe.each(BUILDS)('single TLPs with the %s build', (variant) => {
     const error = thrownBy(() => encodeTlp({ type: 'MRd', ...change }));
     expect(error).toBeInstanceOf(ZtlpError);
     expect(error).toMatchObject({ code: 'out-of-range', field, value: change[field as keyof TlpInput] });
+  });
+
+  it('refuse a Max_Payload_Size that no receiver has, and options that are none', () => {
+    const bytes = encodeTlp({ type: 'MWr', address: 0x1000 }, new Uint8Array(4));
+    for (const mps of [-1, 0, 100, 8192, Number.NaN]) {
+      expect(thrownBy(() => decodeTlp(bytes, { mps }))).toMatchObject({
+        name: 'ZtlpError',
+        code: 'invalid-value',
+        field: 'mps',
+      });
+    }
+    expect(decodeTlp(bytes, { mps: 4096 }).malformed).toBeUndefined();
+    for (const wrong of [
+      () => decodeTlp(bytes, null as never),
+      () => encodeTlp({ type: 'MRd' }, undefined, null as never),
+    ]) {
+      expect(thrownBy(wrong)).toMatchObject({ code: 'invalid-value', field: 'options' });
+    }
   });
 
   it('refuse values that only some types have', () => {

@@ -1,7 +1,16 @@
 /** One read cut into completions, against a model of the formulas. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type OptionInput, ready, splitCompletion, type Tlp, ZtlpError } from '../../src/index.js';
+import {
+  decodeTlp,
+  encodeTlp,
+  type OptionInput,
+  ready,
+  splitCompletion,
+  type Tlp,
+  ZtlpError,
+} from '../../src/index.js';
+import { TLP_TYPES } from '../../src/tlp/kinds.js';
 import { BUILDS, readBuild } from '../support/builds.js';
 import { difference, type Piece, requestFor, thrownBy } from '../support/reference.js';
 import { FOUR_GIB, LENGTHS, LIMITS, OFFSETS, PAGE, PLACE } from './split-support.js';
@@ -166,6 +175,41 @@ describe.each(BUILDS)('splits with the %s build', (variant) => {
       request: { ...readRequest({ at: 0x20, bytes: 8 }), firstBe: 0b1010, lastBe: 0b0101 },
     });
     expect(two.map(answerLabel)).toEqual([answerLabel({ length: 2, byteCount: 6, lowerAddress: 0x21 })]);
+  });
+
+  it('count all bytes of a read with TH, whose byte enables are a steering tag', () => {
+    const long = { ...readRequest({ at: 0x40, bytes: 12 }), th: true, firstBe: 0b0101, lastBe: 0b0010 };
+    expect(splitCompletion({ request: long }).map(answerLabel)).toEqual([
+      answerLabel({ length: 3, byteCount: 12, lowerAddress: 0x40 }),
+    ]);
+    const short = { ...readRequest({ at: 0x44, bytes: 4 }), th: true, firstBe: 0, lastBe: 0b1010 };
+    expect(splitCompletion({ request: short }).map(answerLabel)).toEqual([
+      answerLabel({ length: 1, byteCount: 4, lowerAddress: 0x44 }),
+    ]);
+    const received = decodeTlp(
+      encodeTlp({ type: 'MRd', address: 0x100, length: 2, th: true, steeringTag: 0x48 }),
+    );
+    expect(splitCompletion({ request: received }).map(answerLabel)).toEqual([
+      answerLabel({ length: 2, byteCount: 8, lowerAddress: 0 }),
+    ]);
+  });
+
+  it('answer a locked read with CplDLk and refuse requests that read no memory', () => {
+    const request = readRequest({ at: 0x3c, bytes: 200 });
+    const plain = splitCompletion({ request, options: { mps: 128 } });
+    const locked = splitCompletion({ request: { ...request, type: 'MRdLk' }, options: { mps: 128 } });
+    expect(locked).toEqual(plain.map((tlp) => ({ ...tlp, type: 'CplDLk', typeField: 0x0b })));
+    expect(splitCompletion({ request, options: { mps: 128 } })).toEqual(plain);
+    for (const type of TLP_TYPES.filter((name) => name !== 'MRd' && name !== 'MRdLk')) {
+      expect(
+        thrownBy(() => splitCompletion({ request: { ...request, type } })),
+        type,
+      ).toMatchObject({
+        name: 'ZtlpError',
+        code: 'invalid-value',
+        field: 'request.type',
+      });
+    }
   });
 
   it('TLP-14 a read that crosses 4 KiB is malformed and gets no completion', () => {

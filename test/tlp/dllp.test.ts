@@ -164,6 +164,13 @@ describe.each(BUILDS)('%s core', (build) => {
     expect(() => encodeDllp(dllp as Dllp)).toThrow(pattern);
   });
 
+  it('refuses what is no object and no bytes', () => {
+    for (const wrong of [null, undefined, 7, 'Ack'] as never[]) {
+      expect(thrownBy(() => encodeDllp(wrong))).toMatchObject({ code: 'invalid-value', field: 'dllp' });
+      expect(thrownBy(() => decodeDllp(wrong))).toMatchObject({ code: 'invalid-value', field: 'bytes' });
+    }
+  });
+
   it('L-13: a DLLP takes 8 bytes of a non-flit link: its 6 and two framing symbols', () => {
     expect(DLLP_WIRE_BYTES).toBe(8);
     expect(encodeDllp({ type: 'NOP', value: 0 })).toHaveLength(DLLP_WIRE_BYTES - 2);
