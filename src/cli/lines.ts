@@ -37,42 +37,40 @@ function atLine(line: number, error: unknown): unknown {
 }
 
 /**
- * Prints what `make` makes of every line of standard input, a batch at a time. Empty lines and those that begin with
- * `#` are skipped. A line that cannot be used is reported and counted; with `strict` the first one ends the run.
+ * Prints what `make` makes of every line of standard input, each as soon as it is made, so that a reader sees it and may
+ * go away. Empty lines and those that begin with `#` are skipped. A line that cannot be used is reported and counted;
+ * with `strict` the first one ends the run.
  */
 export async function printLines(make: (line: string) => Made, flags: LineFlags): Promise<void> {
   announceInput('lines');
   const { stream } = await openTrace('-');
   let seen = 0;
   let bad = 0;
-  let out: string[] = [];
-  const flush = async (): Promise<void> => {
-    if (out.length > 0 && !flags.silent) await print(out.join(flags.between));
-    out = [];
-  };
-  let isFirst = true;
+  let lead = '';
   for await (const { first, lines, tooLong } of readLines(stream, { name: 'standard input' })) {
     for (const [n, content] of lines.entries()) {
       const line = content.trim();
       if (line === '' || line.startsWith('#')) continue;
       seen++;
       let failure: unknown;
+      let out: string | undefined;
       try {
         if (tooLong.includes(n)) throw new ZtlpError('malformed', 'longer than any TLP');
         const { text, problem } = make(line);
-        out.push(isFirst || out.length > 0 ? text : `${flags.between.slice(1)}${text}`);
-        isFirst = false;
         if (flags.strict && problem !== undefined) failure = new ZtlpError('malformed', problem);
+        out = text;
       } catch (error) {
         failure = error;
       }
+      if (out !== undefined && !flags.silent) {
+        await print(`${lead}${out}`);
+        lead = flags.between.slice(1); // the text before ended its line
+      }
       if (failure === undefined) continue;
       bad++;
-      await flush();
       report(atLine(first + n, failure));
       if (flags.strict) return;
     }
-    await flush();
   }
   if (bad === 0) return;
   complain(`${bad} of ${seen} lines could not be used`);

@@ -6,17 +6,14 @@ import { type DecodedDllp, DLLP_WIRE_BYTES } from '../tlp/dllp.js';
 import { hasData, shapeOf } from '../tlp/kinds.js';
 import { messageOf } from '../tlp/messages.js';
 import { formatHex, formatId, STATUS_NAMES } from '../tlp/text.js';
+import { fieldTable } from './field-table.js';
 import type { Style } from './style.js';
-import { table } from './table.js';
 import { type FieldRow, hex, rangeText, tlpRows } from './tlp-rows.js';
 
 export interface TlpTextOptions {
   /** Show the LCRC of this sequence number. */
   readonly sequence?: number | undefined;
 }
-
-const HEAD = ['byte', 'bits', 'field', 'raw', 'meaning'];
-const ALIGN = ['right', 'right', 'left', 'left', 'left'] as const;
 
 /** What is wrong with a TLP, one line each; empty when nothing is. */
 export function tlpProblems(tlp: DecodedTlp, bytes: Uint8Array): string[] {
@@ -93,11 +90,6 @@ function cost(tlp: DecodedTlp): string {
   return `${FLOW_TEXTS[tlp.flow]}: 1 header credit, ${data}; ${tlp.wireBytes} bytes on the wire (${sum.join(', ')})`;
 }
 
-function draw(rows: readonly FieldRow[], style: Style): string {
-  const cells = rows.map(({ byte, bits, field, raw, meaning }) => [byte, bits, field, raw, meaning]);
-  return table(HEAD, cells, { align: ALIGN, style });
-}
-
 /** A TLP as text; `bytes` are what it was decoded from. */
 export function formatTlp(
   tlp: DecodedTlp,
@@ -109,7 +101,7 @@ export function formatTlp(
   if (options.sequence !== undefined) rows.push(lcrcRow(bytes, options.sequence));
   const problems = tlpProblems(tlp, bytes).map((text) => style.warn(text));
   const notes = [...tlpNotes(tlp, bytes), cost(tlp)].map((text) => style.dim(text));
-  return [style.bold(headline(tlp)), '', draw(rows, style), '', ...problems, ...notes].join('\n');
+  return [style.bold(headline(tlp)), '', fieldTable(rows, style), '', ...problems, ...notes].join('\n');
 }
 
 function lcrcRow(bytes: Uint8Array, sequence: number): FieldRow {
@@ -160,7 +152,7 @@ export function formatDllp(dllp: DecodedDllp, bytes: Uint8Array, style: Style): 
   add('4-5', '15:0', 'CRC', formatHex(dllp.crc), dllp.crcOk ? 'ok' : 'wrong');
   const problems = dllp.crcOk ? [] : [style.warn(DLLP_CRC_ERROR)];
   const note = style.dim(`${DLLP_WIRE_BYTES} bytes on the wire`);
-  return [style.bold(title), '', draw(rows, style), '', ...problems, note].join('\n');
+  return [style.bold(title), '', fieldTable(rows, style), '', ...problems, note].join('\n');
 }
 
 /** What is wrong with a DLLP whose CRC does not fit. */

@@ -1,7 +1,9 @@
 /** `ztlp decode` and `ztlp encode` as people and pipes use them. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { ztlp } from '../support/cli.js';
+import { MAIN, ztlp } from '../support/cli.js';
 
 const MWR = '400000010100000ffe00000012345678';
 /** A read with PASID, a poisoned write that lacks its digest, and a write that lacks two DW of data. */
@@ -202,6 +204,27 @@ describe('ztlp decode', () => {
     const { stdout } = await ztlp(['decode'], { stdin: `${MWR}\n40\n${MWR}\n` });
     const one = await output(['decode', MWR]);
     expect(stdout).toBe(`${one}\n${one}`);
+  });
+
+  it('shows a TLP before the next line is there, and ends as soon as nobody reads on', async () => {
+    const child = spawn(process.execPath, [MAIN, 'decode'], { stdio: 'pipe' });
+    child.stdin.on('error', () => undefined);
+    child.stdin.write(`${MWR}\n`);
+    const [shown] = (await once(child.stdout, 'data')) as [Buffer];
+    expect(shown.toString()).toMatch(/^MWr32: /);
+    child.stdout.destroy();
+    child.stdin.write(`${MWR}\n`.repeat(100));
+    const [code] = (await once(child, 'close')) as [number];
+    expect(code).toBe(0);
+  });
+
+  it('takes no time worth mentioning for a table', async () => {
+    const stdin = `${MWR}\n`.repeat(3000);
+    const began = performance.now();
+    const text = await output(['decode'], stdin);
+    // 5 ms per TLP would be 15 s; a busy machine is far below a third of that.
+    expect(performance.now() - began).toBeLessThan(5000);
+    expect(text.match(/^MWr32: /gm)).toHaveLength(3000);
   });
 
   it('--strict ends at the first bad line, and at the first malformed TLP', async () => {

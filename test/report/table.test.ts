@@ -1,6 +1,7 @@
 // Tables and styles: alignment, grouping, widths that colour does not change, and text that is safe to print.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fieldTable } from '../../src/report/field-table.js';
 import { ansi, clip, PLAIN, printable } from '../../src/report/style.js';
 import { group, table } from '../../src/report/table.js';
 
@@ -111,6 +112,29 @@ describe('a table', () => {
     ]);
     expect([PLAIN.bold('x'), PLAIN.dim('x'), PLAIN.warn('x')]).toEqual(['x', 'x', 'x']);
   });
+});
+
+describe('a table of fields', () => {
+  const row = (byte: string, bits: string, field: string, raw: string, meaning: string) => {
+    return { byte, bits, field, raw, meaning };
+  };
+  const rows = [
+    row('0', '7:5', 'Fmt', '2', '3 DW header, with data'),
+    row('2-3', '9:0', 'Length', '0x001', '1 DW, 4 bytes'),
+    row('12-15', '', 'Data', '4 bytes', ''),
+  ];
+
+  it.each([[rows], [[]], [rows.slice(0, 1)]])(
+    'looks as every other table, with colour as without',
+    (list) => {
+      const head = ['byte', 'bits', 'field', 'raw', 'meaning'];
+      const cells = list.map(({ byte, bits, field, raw, meaning }) => [byte, bits, field, raw, meaning]);
+      const align = ['right', 'right', 'left', 'left', 'left'] as const;
+      const rule = list.length === 0 ? '\n────  ────  ─────  ───  ───────' : '';
+      for (const style of [PLAIN, ansi()])
+        expect(fieldTable(list, style)).toBe(`${table(head, cells, { align, style })}${rule}`);
+    },
+  );
 });
 
 describe('a number', () => {
