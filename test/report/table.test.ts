@@ -81,6 +81,22 @@ describe('a table', () => {
     for (const part of parts) expect(part).toMatch(/^name {2}[xy]\n/);
   });
 
+  it('repeats every key column', () => {
+    const head = ['device', 'BAR', 'reads', 'writes'];
+    const rows = [
+      ['00:02.0', 'BAR0', 1, 2],
+      ['00:02.0', 'BAR3', 3, 4],
+    ];
+    const parts = table(head, rows, { width: 24, keys: 2 }).split('\n\n');
+    expect(parts.map((part) => part.split('\n').at(-1))).toEqual([
+      '00:02.0  BAR3      3',
+      '00:02.0  BAR3       4',
+    ]);
+    // Keys that fill the terminal alone still have a number beside them; a table of keys does not fold.
+    expect(table(head, rows, { width: 5, keys: 2 }).split('\n\n')).toHaveLength(2);
+    expect(table(head.slice(0, 2), rows, { width: 5, keys: 2 })).not.toContain('\n\n');
+  });
+
   it('is as wide with colour as without', () => {
     const style = ansi();
     const coloured = table(
