@@ -1,7 +1,7 @@
 /** Commands that make one output of one input: an argument, or every line of standard input, with bad lines counted. */
 import { ZtlpError } from '../base/errors.js';
 import { openTrace, readLines } from '../trace/lines.js';
-import { announceInput, complain, print, report } from './output.js';
+import { announceInput, complain, print, remark, report } from './output.js';
 
 /** What became of one input. */
 export interface Made {
@@ -14,8 +14,12 @@ export interface LineFlags {
   readonly strict?: boolean;
   /** Print nothing but errors. */
   readonly silent: boolean;
+  /** Says nothing of what is no error either. */
+  readonly quiet: boolean;
   /** Printed between two outputs. */
   readonly between: string;
+  /** What a line is: TLP or DLLP. */
+  readonly unit: string;
 }
 
 /** The words of a call stand for standard input: none at all, or a single hyphen. */
@@ -71,6 +75,11 @@ export async function printLines(make: (line: string) => Made, flags: LineFlags)
       report(atLine(first + n, failure));
       if (flags.strict) return;
     }
+  }
+  if (seen === 0) {
+    const nothing = `no ${flags.unit} in standard input`;
+    if (flags.strict) complain(nothing);
+    else if (!flags.quiet) remark(nothing);
   }
   if (bad === 0) return;
   complain(`${bad} of ${seen} lines could not be used`);

@@ -1,9 +1,9 @@
 /** `ztlp decode` and `ztlp encode` as people and pipes use them. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { MAIN, ztlp } from '../support/cli.js';
+import { MAIN, ROOT, ztlp } from '../support/cli.js';
 
 const MWR = '400000010100000ffe00000012345678';
 /** A read with PASID, a poisoned write that lacks its digest, and a write that lacks two DW of data. */
@@ -411,9 +411,28 @@ describe.each(['decode', 'encode'])('%s', (command) => {
       expect(text).toContain(word);
   });
 
-  it('ends silently with 0 when the reader of its output goes away, and says nothing about nothing', async () => {
+  it('says that there was nothing in standard input: no error but with --strict', async () => {
+    const nothing = 'ztlp: no TLP in standard input\n';
+    for (const stdin of ['', '\n# only a comment\n'])
+      expect(await ztlp([command], { stdin })).toEqual({ code: 0, stdout: '', stderr: nothing });
+    expect(await ztlp([command, '--quiet'])).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await ztlp([command, '--strict', '--quiet'])).toEqual({ code: 1, stdout: '', stderr: nothing });
+    expect((await ztlp([command, '--dllp'])).stderr).toBe('ztlp: no DLLP in standard input\n');
+  });
+
+  it('refuses a directory as standard input', () => {
+    const descriptor = openSync(ROOT, 'r');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, command], {
+      stdio: [descriptor, 'pipe', 'pipe'],
+      encoding: 'utf8',
+    });
+    closeSync(descriptor);
+    const message = 'ztlp: standard input is a directory\n';
+    expect({ status, stdout, stderr }).toEqual({ status: 1, stdout: '', stderr: message });
+  });
+
+  it('ends silently with 0 when the reader of its output goes away', async () => {
     const stdin = `${command === 'decode' ? MWR : 'MRd'}\n`.repeat(20000);
     expect(await ztlp([command, '--json'], { stdin, closeAfter: 1 })).toMatchObject({ code: 0, stderr: '' });
-    expect(await ztlp([command], { stdin: '' })).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 });

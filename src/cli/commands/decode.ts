@@ -66,7 +66,8 @@ async function run(words: string[], flags: Flags): Promise<void> {
   await ready();
   const make = (text: string): Made => (flags.dllp ? makeDllp(text, flags) : makeTlp(text, flags));
   const { strict = false, json = false, quiet = false } = flags;
-  const lines = { strict, silent: quiet && !json, between: json ? '\n' : '\n\n' };
+  const unit = flags.dllp ? 'DLLP' : 'TLP';
+  const lines = { strict, quiet, silent: quiet && !json, between: json ? '\n' : '\n\n', unit };
   if (isPipe(words)) await printLines(make, lines);
   else await printOne(() => make(words.join(' ')), lines);
 }

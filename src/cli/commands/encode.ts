@@ -67,7 +67,8 @@ async function run(words: string[], flags: Flags): Promise<void> {
   const make = (list: readonly string[]): Made => (flags.dllp ? makeDllp(list, flags) : makeTlp(list, flags));
   const makeLine = (line: string): Made => make(line.startsWith('{') ? [line] : line.split(/\s+/));
   const { strict = false, json = false, quiet = false } = flags;
-  const lines = { strict, silent: quiet && !json, between: '\n' };
+  const unit = flags.dllp ? 'DLLP' : 'TLP';
+  const lines = { strict, quiet, silent: quiet && !json, between: '\n', unit };
   if (isPipe(words)) await printLines(makeLine, lines);
   else await printOne(() => (words.length === 1 ? makeLine(words.join().trim()) : make(words)), lines);
 }
