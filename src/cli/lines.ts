@@ -1,5 +1,6 @@
 /** Commands that make one output of one input: an argument, or every line of standard input, with bad lines counted. */
-import { ZtlpError } from '../base/errors.js';
+import { existsSync } from 'node:fs';
+import { show, ZtlpError } from '../base/errors.js';
 import { openTrace, readLines } from '../trace/lines.js';
 import { announceInput, complain, print, remark, report } from './output.js';
 
@@ -18,6 +19,7 @@ export interface LineFlags {
   readonly quiet: boolean;
   /** Printed between two outputs. */
   readonly between: string;
+  readonly command: string;
   /** What a line is: TLP or DLLP. */
   readonly unit: string;
 }
@@ -27,9 +29,23 @@ export function isPipe(words: readonly string[]): boolean {
   return words.length === 0 || (words.length === 1 && words[0] === '-');
 }
 
-/** Prints what `make` makes of one input given in the call. */
-export async function printOne(make: () => Made, { strict, silent }: LineFlags): Promise<void> {
-  const { text, problem } = make();
+/** Prints what `make` makes of one input given in the call: `words`. */
+export async function printOne(
+  make: () => Made,
+  words: readonly string[],
+  { strict, silent, command }: LineFlags,
+): Promise<void> {
+  let made: Made;
+  try {
+    made = make();
+  } catch (error) {
+    const [word = ''] = words;
+    // Bytes and fields come from standard input, not from files: nobody gives a name of one for a TLP.
+    if (!(error instanceof ZtlpError) || words.length > 1 || !existsSync(word)) throw error;
+    const what = `${show(word)} is a file: for what is in it, ztlp ${command} < ${word}`;
+    throw new ZtlpError('invalid-value', what, { cause: error });
+  }
+  const { text, problem } = made;
   if (!silent) await print(text);
   if (strict && problem !== undefined) report(new ZtlpError('malformed', problem));
 }

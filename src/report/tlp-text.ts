@@ -1,6 +1,6 @@
 /** One TLP or DLLP as a table of its fields, with what is wrong with it. */
 import { hex64 } from '../core/u64.js';
-import { type DecodedTlp, encodeTlp } from '../tlp/codec.js';
+import { type DecodedTlp, decodeTlp, encodeTlp } from '../tlp/codec.js';
 import { ecrc, lcrc } from '../tlp/crc.js';
 import { type DecodedDllp, DLLP_WIRE_BYTES } from '../tlp/dllp.js';
 import { hasData, shapeOf } from '../tlp/kinds.js';
@@ -20,8 +20,7 @@ export function tlpProblems(tlp: DecodedTlp, bytes: Uint8Array): string[] {
   const problems: string[] = [];
   const { malformed } = tlp;
   if (malformed !== undefined) {
-    const where = `PCIe base specification ${malformed.section}; sheet tlp.md 12.1`;
-    problems.push(`Malformed TLP: ${malformed.rule} (${where})`);
+    problems.push(`Malformed TLP: ${malformed.rule} (PCIe base specification ${malformed.section})`);
   }
   if (tlp.digestOk === false) {
     const right = formatHex(ecrc(bytes.subarray(0, bytes.length - 4)));
@@ -38,6 +37,12 @@ function tlpNotes(tlp: DecodedTlp, bytes: Uint8Array): string[] {
   const reserved = Array.from({ length: start }, (_, n) => n).filter((n) => again[n] !== bytes[n]);
   if (reserved.length > 0) {
     notes.push(`reserved bits are set in byte ${reserved.join(', ')}: a receiver ignores them`);
+  }
+  if (tlp.malformed === undefined && shapeOf(tlp.type) === 'memory') {
+    // A digest that was stripped is not missing.
+    const again = decodeTlp(bytes, { beCheck: true, digest: tlp.digest !== undefined || !tlp.td });
+    if (again.malformed?.code === 'byte-enables')
+      notes.push('byte enables break 2.2.5: malformed for a receiver that checks them (--be-check)');
   }
   const message = shapeOf(tlp.type) === 'message' ? messageOf(tlp.messageCode) : undefined;
   if (message !== undefined) {
@@ -157,7 +162,7 @@ export function formatDllp(dllp: DecodedDllp, bytes: Uint8Array, style: Style): 
 
 /** What is wrong with a DLLP whose CRC does not fit. */
 export const DLLP_CRC_ERROR =
-  'Bad DLLP: the CRC-16 does not fit, a receiver drops it (PCIe base specification 3.5.2; sheet tlp.md 7)';
+  'Bad DLLP: the CRC-16 does not fit, a receiver drops it (PCIe base specification 3.5.2)';
 
 const SCALES = ['not scaled', 'in units of 1', 'in units of 4', 'in units of 16'];
 

@@ -25,7 +25,7 @@ const EXAMPLES = `
 Examples:
   $ ztlp decode 40000001 0100000f fe000000 12345678    one TLP
   $ ztlp decode 0x40_00_00_01:01:00:00:0f...           0x, _ and : are skipped
-  $ ztlp decode --sequence 5 0000000101000aff00001000  its LCRC as number 5
+  $ ztlp decode --sequence 5 0000000101000a0f00001000  its LCRC as number 5
   $ ztlp decode --dllp 000000 00b362                   a data link layer packet
   $ cut -d' ' -f2 log | ztlp decode --json             a TLP, an object per line
   $ ztlp decode --json < tlps.txt | ztlp encode        and back
@@ -36,8 +36,9 @@ the digest when TD is set; sequence number and LCRC are not part of them. Lines
 from a pipe: empty ones and those that begin with # are skipped.
 
 Exit codes: 0 everything is a TLP, also a malformed one or one with a wrong
-ECRC; 1 a line is no TLP at all (it is reported, the others are shown; with
---strict the first bad line or malformed TLP ends the run); 2 wrong call.`;
+ECRC; 1 bytes or a line that are no TLP at all (a line is reported, the others
+are shown; with --strict the first bad line or malformed TLP ends the run, and
+no line at all is an error); 2 wrong call.`;
 
 function makeTlp(text: string, flags: Flags): Made {
   const bytes = parseHex(text);
@@ -67,9 +68,16 @@ async function run(words: string[], flags: Flags): Promise<void> {
   const make = (text: string): Made => (flags.dllp ? makeDllp(text, flags) : makeTlp(text, flags));
   const { strict = false, json = false, quiet = false } = flags;
   const unit = flags.dllp ? 'DLLP' : 'TLP';
-  const lines = { strict, quiet, silent: quiet && !json, between: json ? '\n' : '\n\n', unit };
+  const lines = {
+    command: 'decode',
+    strict,
+    quiet,
+    silent: quiet && !json,
+    between: json ? '\n' : '\n\n',
+    unit,
+  };
   if (isPipe(words)) await printLines(make, lines);
-  else await printOne(() => make(words.join(' ')), lines);
+  else await printOne(() => make(words.join(' ')), words, lines);
 }
 
 export function decodeCommand(): Command {
