@@ -1,4 +1,5 @@
 /** The access-width comparison as a table for a terminal. */
+import { PATHS } from '../path/table.js';
 import type { Style } from './style.js';
 import { group, table } from './table.js';
 import type { WidthsReport, WidthsRow } from './widths.js';
@@ -63,14 +64,21 @@ function cells(row: WidthsRow, style: Style, digits: Places): string[] {
     fixed(row.wireNs, digits.wire),
     fixed(efficiency, 1),
     fixed(row.totalNs, digits.total),
-    row.ratio === undefined ? '-' : `${row.ratio.toFixed(2)}x`,
+    row.ratio === undefined ? '-' : `${ratioText(row.ratio)}x`,
   ];
 }
 
+/** Two decimal places, or as many as it takes for three digits. */
+function ratioText(ratio: number): string {
+  const zeros = ratio > 0 ? Math.ceil(-Math.log10(ratio)) : 0;
+  return ratio.toFixed(Math.min(100, ratio < 0.1 ? 2 + zeros : 2));
+}
+
 function headline(report: WidthsReport): string {
-  const { size, op, offset, link } = report;
+  const { size, op, offset, link, sourceAddress } = report;
   const at = offset === 0 ? 'offset 0' : `offset 0x${offset.toString(16)}`;
-  return `${op === 'write' ? 'Writing' : 'Reading'} ${group(size)} bytes at BAR ${at}, ${link}, BAR above 4 GiB`;
+  const memory = sourceAddress === undefined ? '' : `, memory at 0x${sourceAddress.toString(16)}`;
+  return `${op === 'write' ? 'Writing' : 'Reading'} ${group(size)} bytes at BAR ${at}, ${link}, BAR above 4 GiB${memory}`;
 }
 
 function notes(report: WidthsReport): string[] {
@@ -87,8 +95,7 @@ function notes(report: WidthsReport): string[] {
     'eff: bytes asked for / wire bytes; total: the larger of the wire time of all TLPs and of',
     `operations x cost + wire time of the last operation; ratio: total / total of ${report.baseline}`,
   ];
-  if (report.op === 'read')
-    lines.push('a load that waits for its completion adds its round trip to the total');
+  lines.push(...waits(report));
   if (report.rows.some((row) => row.tlps === undefined && row.deviceCalls > 0)) {
     const calls = report.rows
       .filter((row) => row.deviceCalls > 0)
@@ -100,6 +107,27 @@ function notes(report: WidthsReport): string[] {
     lines.push(`options given: ${options.map(([name, value]) => `${name}=${value}`).join(', ')}`);
   }
   return lines;
+}
+
+/** What the totals say about waiting: loads are charged for it, stores are not. */
+function waits({ op, costs, rows }: WidthsReport): string[] {
+  const done = rows.filter((row) => row.tlps !== undefined).map((row) => PATHS[row.path]);
+  if (op === 'write') {
+    return done.some(({ stores }) => stores === 'synchronous')
+      ? [
+          'synchronous stores (PCISTG, PCISTB, ENQCMD) are not charged their wait: a store adds no latency here',
+        ]
+      : [];
+  }
+  const { linkLatencyNs = 0, mmioServiceNs = 0 } = costs;
+  const roundTrip = `2 x linkLatencyNs + mmioServiceNs, ${group(2 * linkLatencyNs + mmioServiceNs)} ns`;
+  const wait = done.some(({ loads }) => loads === 'wait');
+  const pipelined = done.some(({ loads }) => loads === 'pipelined');
+  return [
+    ...(done.length > 0 ? [`linkLatencyNs ${linkLatencyNs}, mmioServiceNs ${mmioServiceNs}`] : []),
+    ...(wait ? [`each load that waits adds ${roundTrip}, to the total`] : []),
+    ...(pipelined ? [`pipelined loads add ${wait ? 'that' : roundTrip} once`] : []),
+  ];
 }
 
 /** The whole report as text; a table wider than `width` columns is folded. */

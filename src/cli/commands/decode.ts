@@ -10,7 +10,7 @@ import { dllpToJson } from '../../tlp/dllp-text.js';
 import { formatHex, parseHex, parseNumber, tlpToJson } from '../../tlp/text.js';
 import { isPipe, type Made, printLines, printOne } from '../lines.js';
 import { type CommonFlags, jsonLine, styleFor, withCommonFlags } from '../output.js';
-import { asUsage, namedOption } from '../values.js';
+import { asUsage, namedOption, once } from '../values.js';
 
 interface Flags extends CommonFlags {
   readonly dllp?: boolean;
@@ -88,8 +88,8 @@ export function decodeCommand(): Command {
     .description('Shows bytes as the fields of a TLP, with what is wrong with it.')
     .argument('[hex...]', 'bytes of one TLP; none or "-": one TLP per line of standard input')
     .option('--dllp', 'the bytes are DLLPs: 4 content bytes and 2 of CRC')
-    .option('--sequence <n>', 'show the LCRC for this sequence number', sequence)
-    .option('--mps <bytes>', 'Max Payload Size of the receiver; default: 4096', namedOption('mps'))
+    .option('--sequence <n>', 'show the LCRC for this sequence number', once(sequence))
+    .option('--mps <bytes>', 'Max Payload Size of the receiver; default: 4096', once(namedOption('mps')))
     .option('--be-check', 'check the byte-enable rules too: receivers may')
     .option('--no-digest', 'the digest of TLPs with TD was stripped')
     .option('--strict', 'stop with exit code 1 at the first bad line or malformed TLP')
