@@ -37,17 +37,15 @@ function count(value: number | undefined): string {
   return value === undefined ? '-' : group(value);
 }
 
-/** Decimal places of a column of times: from 1 ms on, tenths of a nanosecond say nothing and only take room. */
+/**
+ * Decimal places of the times: from 0.1 ms on, tenths of a nanosecond say nothing and only take room. The same for both
+ * columns, which then leave room for ratios of three digits.
+ */
 function places(times: readonly (number | undefined)[]): 0 | 1 {
-  return times.some((time) => time !== undefined && time >= 1e6) ? 0 : 1;
+  return times.some((time) => time !== undefined && time >= 1e5) ? 0 : 1;
 }
 
-interface Places {
-  readonly wire: 0 | 1;
-  readonly total: 0 | 1;
-}
-
-function cells(row: WidthsRow, style: Style, digits: Places): string[] {
+function cells(row: WidthsRow, style: Style, digits: 0 | 1): string[] {
   if (row.notApplicable !== undefined) return [row.path, ...HEAD.slice(1).map(() => 'n/a')];
   const { guestInstructions, exits, systemCalls, hostOperations } = row;
   const counts = [guestInstructions, exits, systemCalls, hostOperations].map(count);
@@ -61,9 +59,9 @@ function cells(row: WidthsRow, style: Style, digits: Places): string[] {
     count(row.tlps),
     count(row.payloadBytes),
     count(row.wireBytes),
-    fixed(row.wireNs, digits.wire),
+    fixed(row.wireNs, digits),
     fixed(efficiency, 1),
-    fixed(row.totalNs, digits.total),
+    fixed(row.totalNs, digits),
     row.ratio === undefined ? '-' : `${ratioText(row.ratio)}x`,
   ];
 }
@@ -132,10 +130,7 @@ function waits({ op, costs, rows }: WidthsReport): string[] {
 
 /** The whole report as text; a table wider than `width` columns is folded. */
 export function formatWidths(report: WidthsReport, style: Style, width = Number.POSITIVE_INFINITY): string {
-  const digits: Places = {
-    wire: places(report.rows.map((row) => row.wireNs)),
-    total: places(report.rows.map((row) => row.totalNs)),
-  };
+  const digits = places(report.rows.flatMap((row) => [row.wireNs, row.totalNs]));
   const rows = report.rows.map((row) => cells(row, style, digits));
   const parts = [table(HEAD, rows, { align: ALIGN, style, width })];
   const faults = report.rows.filter((row) => row.fault !== undefined);

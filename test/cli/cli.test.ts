@@ -122,6 +122,8 @@ describe('ztlp widths', () => {
   it.each([
     [['widths'], 100],
     [['widths', '--op', 'read', '--costs', 'example'], 100],
+    [['widths', '--costs', 'example'], 100],
+    [['widths', '--op', 'read'], 100],
   ])('%j fits 100 columns', async (args, width) => {
     const { stdout } = await ztlp(args);
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(width);
