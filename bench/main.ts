@@ -38,7 +38,7 @@ function program(): Command {
   const command: Command = new Command('bench')
     .description('Host time of the core, as ratios to a baseline that is measured in the same run.')
     .option('--filter <text>', 'only rows whose name holds this text, and their baselines')
-    .option('--quick', 'fewer and shorter samples')
+    .option('--quick', 'fewer and shorter samples: not for comparisons')
     .option('--compare <file>', 'ratios to an earlier bench.json')
     .addOption(new Option('--json', 'print bench.json instead of tables').conflicts(['markdown', 'compare']))
     .addOption(new Option('--markdown', 'print the table of docs/benchmarks.md').conflicts('compare'))
@@ -109,6 +109,9 @@ async function bench(flags: Flags): Promise<void> {
   const results = resultsOf(measured);
   writeText(join(flags.out, 'bench.json'), `${JSON.stringify(results, null, 2)}\n`);
   writeText(join(flags.out, 'bench.svg'), drawChart(measured));
+  process.stderr.write(`results: ${join(flags.out, 'bench.json')} and ${join(flags.out, 'bench.svg')}\n`);
+  if (flags.quick)
+    process.stderr.write('--quick: it shows that the benchmark runs; do not compare its numbers\n');
   if (flags.json) return printJson(results);
   const machine = machineText(native);
   if (flags.markdown) return print(formatMarkdown(measured, machine));

@@ -22,14 +22,14 @@ const TICKS_X1: Readonly<Record<Link['generation'], number>> = {
 };
 const LANES: readonly Link['lanes'][] = [1, 2, 4, 8, 16];
 
-/** Reads `gen3x8`. Throws ZtlpError for another form, generation or width. */
+/** Reads `gen3x8`, in any case. Throws ZtlpError for another form, generation or width. */
 export function parseLink(text: string): Link {
-  const match = /^gen([1-5])x(\d{1,2})$/.exec(text);
+  const match = /^gen([1-5])x(\d{1,2})$/i.exec(text);
   const lanes = LANES.find((width) => width === Number(match?.[2]));
   if (match === null || lanes === undefined)
     throw invalid('link', text, 'gen1 to gen5, x1, x2, x4, x8 or x16, e.g. gen3x8');
   const generation = Number(match[1]) as Link['generation'];
-  return { generation, lanes, ticksPerByte: TICKS_X1[generation] / lanes, name: text };
+  return { generation, lanes, ticksPerByte: TICKS_X1[generation] / lanes, name: text.toLowerCase() };
 }
 
 /** Time of `bytes` on `link` in ns, exact. */

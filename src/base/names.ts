@@ -51,17 +51,22 @@ export function didYouMean(name: string, known: Iterable<string>): string {
   return near === undefined ? '' : `, did you mean ${near}?`;
 }
 
-/** The name that a mistyped one stands for, if one is near: at most half of its letters wrong, or two. */
+/**
+ * The name that a mistyped one stands for, if one is near: at most half of its letters wrong, or two. Of three letters
+ * one may be wrong, and fewer are near to everything.
+ */
 export function nearest(name: string, known: Iterable<string>): string | undefined {
+  if (name.length < 3) return undefined;
+  const most = name.length === 3 ? 1 : Math.max(2, name.length / 2);
   let best: string | undefined;
-  let least = Math.max(2, name.length / 2) + 1;
+  let least = most + 1;
   for (const candidate of known) {
     const distance = editDistance(name, candidate);
     if (distance >= least) continue;
     least = distance;
     best = candidate;
   }
-  return least <= Math.max(2, name.length / 2) ? best : undefined;
+  return least <= most ? best : undefined;
 }
 
 /** Smallest number of letters to insert, delete or replace to turn `from` into `to`. Case does not count. */

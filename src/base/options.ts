@@ -1,6 +1,6 @@
 /** Checks, defaults and descriptions of the named options, all derived from the one table. */
 import { invalid, show, ZtlpError } from './errors.js';
-import { didYouMean } from './names.js';
+import { nearest } from './names.js';
 import { BUILT_OPTIONS, type NumberDef, OPTIONS, type OptionDef } from './option-table.js';
 
 export { BUILT_OPTIONS, COST_PRESETS, OPTIONS } from './option-table.js';
@@ -123,7 +123,15 @@ export function describeOption(name: string): string {
 function lookUp(name: string, value?: unknown): OptionDef {
   if (Object.hasOwn(OPTIONS, name)) return OPTIONS[name as OptionName];
   const detail = { field: name, value, allowed: 'a name of docs/options.md' };
-  throw new ZtlpError('unknown-name', `${show(name)} is not an option${didYouMean(name, NAMES)}`, detail);
+  throw new ZtlpError('unknown-name', `${show(name)} is not an option${suggest(name)}`, detail);
+}
+
+/** The nearest option; one that is planned only is not offered as if it worked. */
+function suggest(name: string): string {
+  const near = nearest(name, [...BUILT_OPTIONS, ...NAMES]);
+  if (near === undefined) return '';
+  if (BUILT_OPTIONS.has(near as OptionName)) return `, did you mean ${near}?`;
+  return ` (${near} is planned and has no effect in this version)`;
 }
 
 function accepts(def: OptionDef, value: unknown): boolean {

@@ -95,9 +95,14 @@ export function isWrongCall(error: unknown): boolean {
   return error instanceof ZtlpError && USAGE_CODES.has(error.code);
 }
 
+/** Says something in one line that is no error: on stderr, so that it does not stand among what a program reads. */
+export function remark(text: string): void {
+  process.stderr.write(`ztlp: ${oneLine(text)}\n`);
+}
+
 /** Says in one line why what was printed is not the whole answer, and sets the exit code. */
 export function complain(text: string): void {
-  process.stderr.write(`ztlp: ${oneLine(text)}\n`);
+  remark(text);
   process.exitCode = EXIT_DATA;
 }
 

@@ -1,8 +1,9 @@
 /** Reads the values that people type on a command line. Every mistake is a usage error with what is allowed. */
 import { InvalidArgumentError } from 'commander';
-import { ZtlpError } from '../base/errors.js';
+import { show, ZtlpError } from '../base/errors.js';
 import {
   checkOption,
+  formatValue,
   type OptionInput,
   type OptionName,
   parseOption,
@@ -19,12 +20,20 @@ const UNITS: Readonly<Record<string, number>> = {
   gib: 2 ** 30,
 };
 
-/** A number of bytes: `4096`, `0x1000`, `4k`, `4KiB`, `1M`. */
-export function parseBytes(text: string): number {
+/** A number of bytes up to `most`: `4096`, `0x1000`, `4k`, `4KiB`, `1M`. */
+export function bytesUpTo(most: number): (text: string) => number {
+  return (text) => {
+    const value = parseBytes(text);
+    if (value <= most) return value;
+    throw new InvalidArgumentError(`Allowed: at most ${most}.`);
+  };
+}
+
+function parseBytes(text: string): number {
   const match = /^(0x[0-9a-f]+|\d+)\s*(k|m|g|kib|mib|gib)?b?$/i.exec(text.trim());
   const value =
     match === null ? Number.NaN : Number(match[1]) * (UNITS[(match[2] ?? '').toLowerCase()] as number);
-  if (Number.isSafeInteger(value)) return value;
+  if (!Number.isNaN(value)) return value;
   throw new InvalidArgumentError('Expected: bytes such as 4096, 0x1000, 4k or 1M.');
 }
 
@@ -42,16 +51,35 @@ export function oneOf<T extends string>(...values: readonly T[]): (text: string)
   };
 }
 
+/**
+ * The parser of an option that may be given once: the same value again changes nothing, another one is a contradiction.
+ * To be made anew for each command.
+ */
+export function once<T>(parse: (text: string) => T): (text: string) => T {
+  let before: { readonly text: string; readonly value: T } | undefined;
+  return (text) => {
+    const value = parse(text);
+    if (before !== undefined && before.value !== value)
+      throw new InvalidArgumentError(`It was given as ${before.text} before.`);
+    before = { text, value };
+    return value;
+  };
+}
+
 /** Runs a check of the library and turns its error into a usage error. */
 export function asUsage<T>(check: () => T): T {
   try {
     return check();
   } catch (error) {
     if (error instanceof ZtlpError) {
-      // The flag and its value are named already; a wrong name needs the whole message.
+      // The flag and its value are named already; a wrong name needs the rest of the message.
       const isValue =
         (error.code === 'invalid-value' || error.code === 'malformed') && error.allowed !== undefined;
-      throw new InvalidArgumentError(isValue ? `Allowed: ${error.allowed}.` : error.message);
+      const named = `${error.field}: ${show(error.value)} is `;
+      const text = error.message.startsWith(named)
+        ? `It is ${error.message.slice(named.length)}`
+        : error.message;
+      throw new InvalidArgumentError(isValue ? `Allowed: ${error.allowed}.` : text);
     }
     throw error;
   }
@@ -61,6 +89,9 @@ export function asUsage<T>(check: () => T): T {
 export function collectOption(text: string, before: OptionInput = {}): OptionInput {
   return asUsage(() => {
     const [name, value] = parseOption(text);
+    const earlier = before[name];
+    if (earlier !== undefined && earlier !== value)
+      throw new InvalidArgumentError(`${name} was given as ${formatValue(name, earlier)} before.`);
     return { ...before, ...refuseUnbuilt({ [name]: value }) };
   });
 }
@@ -70,9 +101,9 @@ export function namedOption(name: OptionName): (text: string) => number {
   return (text) => asUsage(() => checkOption(name, Number(text)) as number);
 }
 
-/** Collects repeated flags into a list. */
+/** Collects repeated flags into a list without repetitions. */
 export function collect<T>(
   parse: (text: string) => T,
 ): (text: string, before?: readonly T[]) => readonly T[] {
-  return (text, before = []) => [...before, parse(text)];
+  return (text, before = []) => [...new Set([...before, parse(text)])];
 }

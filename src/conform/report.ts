@@ -30,6 +30,12 @@ interface Deviation {
   readonly rule: string;
 }
 
+/** A part of a file that this version cannot run. */
+interface UnsupportedPart {
+  readonly name: string;
+  readonly cases: number;
+}
+
 export interface FileReport {
   readonly file: string;
   /** Name of the format that was recognised. */
@@ -39,6 +45,8 @@ export interface FileReport {
   /** In file order. Cases of the group `unsupported` are counted, not listed. */
   readonly disagreements: readonly Disagreement[];
   readonly deviations: readonly Deviation[];
+  /** The parts of the file that make up the group `unsupported`, by their names in it. Left out when there are none. */
+  readonly unsupported?: readonly UnsupportedPart[];
 }
 
 export interface ConformReport {
@@ -64,6 +72,7 @@ export class Tally {
   private readonly groups = new Map<string, { -readonly [F in keyof GroupReport]: GroupReport[F] }>();
   private readonly disagreements: Disagreement[] = [];
   private readonly deviations: Deviation[] = [];
+  private readonly unsupported: UnsupportedPart[] = [];
 
   add(group: string, id: string, verdict: Verdict): void {
     const counts = this.group(group);
@@ -82,8 +91,9 @@ export class Tally {
     }
   }
 
-  /** Counts cases that cannot be run. */
-  addUnsupported(cases: number): void {
+  /** Counts the cases of part `name` that cannot be run. */
+  addUnsupported(name: string, cases: number): void {
+    this.unsupported.push({ name, cases });
     const counts = this.group(UNSUPPORTED);
     counts.cases += cases;
     counts.disagree += cases;
@@ -98,8 +108,9 @@ export class Tally {
   }
 
   report(file: string, format: string): FileReport {
-    const { disagreements, deviations } = this;
-    return { file, format, groups: [...this.groups.values()], disagreements, deviations };
+    const { disagreements, deviations, unsupported } = this;
+    const report = { file, format, groups: [...this.groups.values()], disagreements, deviations };
+    return unsupported.length === 0 ? report : { ...report, unsupported };
   }
 
   private group(name: string) {

@@ -48,8 +48,11 @@ function fileText(file: FileReport, style: Style, options: ConformTextOptions): 
       ),
     );
   }
-  if (file.groups.some(({ name }) => name === 'unsupported')) {
-    parts.push(style.dim('unsupported: not built in this version; not run, and counted as disagreeing'));
+  if (file.unsupported !== undefined) {
+    const list = file.unsupported
+      .map(({ name, cases }) => `${printable(clip(name, 80))} ${group(cases)}`)
+      .join(', ');
+    parts.push(style.dim(`unsupported: ${list}: not built in this version; not run, counted as disagreeing`));
   }
   return parts.join('\n\n');
 }

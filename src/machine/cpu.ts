@@ -88,8 +88,8 @@ function isU32(value: unknown): value is number {
 export class Cpu {
   private readonly core: Core;
   private readonly parts: CpuParts;
-  /** Handle whose function's port options stand in the parameter block; -1: nobody's. */
-  private preparedHandle = -1;
+  /** Handle whose function's port options stand in the parameter block. */
+  private preparedHandle: number | undefined;
   private readonly pathOptions = new Map<PciFunction, Map<AccessPath, Options>>();
   private readonly hasPcistb: boolean;
   private readonly trace: TlpTrace;
@@ -165,7 +165,7 @@ export class Cpu {
     const plan = planOf(path, access, options);
     // Every other access of an x86 CPU closes the write-combining buffers first, so that stores keep their order.
     if (this.parts.platform === 'x86-64') this.wcFence(fn);
-    this.preparedHandle = -1;
+    this.preparedHandle = undefined;
     const mode = this.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE;
     setParams(this.core, { access, plan, options, mode, sourceAddress });
     const alwaysBlock = (plan.check & L.CHECK_KIND) === L.CHECK_ZPCI_BLOCK;
@@ -225,6 +225,7 @@ export class Cpu {
     // Most calls: operands of 32 bits for the function of the call before, and nobody watching. A store of 128 bytes
     // costs little more than the call itself, so this way has as few checks as will do; all others go the long way.
     if (
+      fh !== undefined &&
       fh === this.preparedHandle &&
       isU32(as) &&
       as < 16 &&
@@ -327,12 +328,12 @@ export class Cpu {
     this.core.setParam(L.PARAM_DESCENDING, fn.options.wcChunkOrder === 'descending' ? 1 : 0);
     this.core.setParam(L.PARAM_MODE, this.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE);
     // Only where PCI instructions exist may the short way of `pcistb` find its function prepared.
-    this.preparedHandle = this.hasPcistb ? fn.handle : -1;
+    this.preparedHandle = this.hasPcistb ? fn.handle : undefined;
   }
 
   /** The parameter block has to be written again before the next PCI instruction. */
   forgetPort(): void {
-    this.preparedHandle = -1;
+    this.preparedHandle = undefined;
   }
 
   /**

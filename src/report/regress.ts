@@ -66,6 +66,9 @@ const WAYS: readonly { readonly way: string; readonly path: PathId; readonly ope
 /** TLPs of one 4096-byte PCISTB by MPS (zpci.md 8.4, row C). */
 const BLOCK_TLPS: Readonly<Record<number, number>> = { 128: 32, 256: 16, 512: 8, 4096: 1 };
 
+/** Every MPS that there are counts for. */
+export const REGRESS_MPS: readonly number[] = Object.keys(BLOCK_TLPS).map(Number);
+
 /** Stores that strict rules refuse (zpci.md 2.7 steps 5 to 8), maxstbl 128. */
 const REFUSED: readonly { what: string; offset: number; length: number; source: number }[] = [
   { what: 'offset 4', offset: 4, length: 16, source: 0 },
@@ -155,7 +158,7 @@ function rowPassed(row: RegressRow): boolean {
 /** Runs the regression. Throws ZtlpError for an MPS the sheets give no counts for, or a wrong count. */
 export async function runRegression(input: RegressInput = {}): Promise<RegressReport> {
   const { mps = 256, cases = 200, seed = 1 } = input;
-  if (BLOCK_TLPS[mps] === undefined) throw invalid('mps', mps, Object.keys(BLOCK_TLPS).join(', '));
+  if (BLOCK_TLPS[mps] === undefined) throw invalid('mps', mps, REGRESS_MPS.join(', '));
   if (!Number.isInteger(cases) || cases < 0 || cases > 1_000_000)
     throw invalid('cases', cases, '0 to 1000000', 'out-of-range');
   const next = seeded(seed);

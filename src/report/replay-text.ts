@@ -12,15 +12,18 @@ const MAX_ROWS = 200;
 /** Characters of a mark or a device in a table. */
 const MAX_CELL = 48;
 
-type Align = NonNullable<TableOptions['align']>;
-
 /** The summary as text of several lines, without a last line end; tables wider than `width` columns are folded. */
 export function formatReplay(summary: ReplaySummary, style: Style, width = Number.POSITIVE_INFINITY): string {
-  const section = (title: string, head: string[], rows: (string | number)[][], align: Align = []): string => {
+  const section = (
+    title: string,
+    head: string[],
+    rows: (string | number)[][],
+    { align = [], keys = 1 }: Pick<TableOptions, 'align' | 'keys'> = {},
+  ): string => {
     if (rows.length === 0) return '';
     const left = rows.length - MAX_ROWS;
     const more = left > 0 ? `\n${style.dim(`and ${group(left)} more`)}` : '';
-    return `${style.bold(title)}\n${table(head, rows.slice(0, MAX_ROWS), { style, align, width })}${more}`;
+    return `${style.bold(title)}\n${table(head, rows.slice(0, MAX_ROWS), { style, align, width, keys })}${more}`;
   };
   const { reads, writes } = summary;
   const answers = summary.tlps
@@ -44,6 +47,7 @@ export function formatReplay(summary: ReplaySummary, style: Style, width = Numbe
         row.bytesRead,
         row.bytesWritten,
       ]),
+      { keys: 2 },
     ),
     section(
       'Accesses by kind',
@@ -85,12 +89,13 @@ export function formatReplay(summary: ReplaySummary, style: Style, width = Numbe
         row.wireBytesDown,
         row.wireBytesUp,
       ]),
-      ['left', 'right'],
+      { align: ['left', 'right'], keys: 2 },
     ),
     section(
       'TLPs by type',
       ['type', 'header DWs', 'length in DWs', 'TLPs'],
       summary.tlps.map((row) => [row.type, row.headerDw, row.lengthDw, row.count]),
+      { keys: 3 },
     ),
     reads + writes === 0
       ? ''

@@ -8,10 +8,12 @@ export interface TableOptions {
   /** Marks up the head. Default: PLAIN. */
   readonly style?: Style;
   /**
-   * Columns of the terminal. A wider table is folded: the columns that do not fit follow below, behind the first one
+   * Columns of the terminal. A wider table is folded: the columns that do not fit follow below, behind the key columns
    * again. Default: any number.
    */
   readonly width?: number;
+  /** Columns from the left that say what a row is about. Default 1. */
+  readonly keys?: number;
 }
 
 /** Nothing around the table, two spaces between columns, one rule under the head. */
@@ -48,7 +50,7 @@ export function group(value: number): string {
  * in a title makes a head of two lines.
  */
 export function table(head: string[], rows: (string | number)[][], options: TableOptions = {}): string {
-  const { style = PLAIN, width = Number.POSITIVE_INFINITY } = options;
+  const { style = PLAIN, width = Number.POSITIVE_INFINITY, keys = 1 } = options;
   const lines = Math.max(...head.map((title) => title.split('\n').length));
   const isNumeric = (column: number): boolean =>
     rows.length > 0 && rows.every((row) => typeof row[column] === 'number');
@@ -70,7 +72,7 @@ export function table(head: string[], rows: (string | number)[][], options: Tabl
   const rule = text.split('\n')[lines];
   if (rule === undefined || rule.length <= width) return text;
   const widths = rule.split('  ').map((part) => part.length);
-  const parts = fold(widths, width);
+  const parts = fold(widths, width, keys);
   if (parts.length < 2) return text;
   return parts
     .map((columns) => {
@@ -85,15 +87,17 @@ function ontoRule(title: string, lines: number): string {
   return `${'\n'.repeat(lines - title.split('\n').length)}${title}`;
 }
 
-/** Columns by the part of a folded table they stand in; each part begins with column 0 and has at least one other. */
-function fold(widths: readonly number[], width: number): number[][] {
+/** Columns by the part of a folded table they stand in; each part begins with the keys and has at least one other. */
+function fold(widths: readonly number[], width: number, keys: number): number[][] {
   const parts: number[][] = [];
+  const key = [...widths.keys()].slice(0, keys);
+  const keyWidth = key.reduce((sum, column) => sum + (widths[column] as number), 2 * (keys - 1));
   let used = Number.POSITIVE_INFINITY;
-  for (let column = 1; column < widths.length; column++) {
+  for (let column = keys; column < widths.length; column++) {
     const more = 2 + (widths[column] as number);
     if (used + more > width) {
-      parts.push([0]);
-      used = widths[0] as number;
+      parts.push([...key]);
+      used = keyWidth;
     }
     parts.at(-1)?.push(column);
     used += more;

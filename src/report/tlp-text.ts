@@ -1,14 +1,14 @@
 /** One TLP or DLLP as a table of its fields, with what is wrong with it. */
 import * as L from '../../assembly/layout.js';
 import { hex64 } from '../core/u64.js';
-import { type DecodedTlp, encodeTlp } from '../tlp/codec.js';
+import { type DecodedTlp, decodeTlp, encodeTlp } from '../tlp/codec.js';
 import { ecrc, lcrc } from '../tlp/crc.js';
 import { type DecodedDllp, DLLP_WIRE_BYTES } from '../tlp/dllp.js';
 import { hasData, shapeOf } from '../tlp/kinds.js';
 import { messageOf } from '../tlp/messages.js';
 import { formatHex, formatId, STATUS_NAMES } from '../tlp/text.js';
+import { fieldTable } from './field-table.js';
 import type { Style } from './style.js';
-import { table } from './table.js';
 import { type FieldRow, hex, rangeText, tlpRows } from './tlp-rows.js';
 
 export interface TlpTextOptions {
@@ -16,16 +16,12 @@ export interface TlpTextOptions {
   readonly sequence?: number | undefined;
 }
 
-const HEAD = ['byte', 'bits', 'field', 'raw', 'meaning'];
-const ALIGN = ['right', 'right', 'left', 'left', 'left'] as const;
-
 /** What is wrong with a TLP, one line each; empty when nothing is. */
 export function tlpProblems(tlp: DecodedTlp, bytes: Uint8Array): string[] {
   const problems: string[] = [];
   const { malformed } = tlp;
   if (malformed !== undefined) {
-    const where = `PCIe base specification ${malformed.section}; sheet tlp.md 12.1`;
-    problems.push(`Malformed TLP: ${malformed.rule} (${where})`);
+    problems.push(`Malformed TLP: ${malformed.rule} (PCIe base specification ${malformed.section})`);
   }
   if (tlp.digestOk === false) {
     const right = formatHex(ecrc(bytes.subarray(0, bytes.length - 4)));
@@ -42,6 +38,12 @@ function tlpNotes(tlp: DecodedTlp, bytes: Uint8Array): string[] {
   const reserved = Array.from({ length: start }, (_, n) => n).filter((n) => again[n] !== bytes[n]);
   if (reserved.length > 0) {
     notes.push(`reserved bits are set in byte ${reserved.join(', ')}: a receiver ignores them`);
+  }
+  if (tlp.malformed === undefined && shapeOf(tlp.type) === 'memory') {
+    // A digest that was stripped is not missing.
+    const again = decodeTlp(bytes, { beCheck: true, digest: tlp.digest !== undefined || !tlp.td });
+    if (again.malformed?.code === 'byte-enables')
+      notes.push('byte enables break 2.2.5: malformed for a receiver that checks them (--be-check)');
   }
   const message = shapeOf(tlp.type) === 'message' ? messageOf(tlp.messageCode) : undefined;
   if (message !== undefined) {
@@ -94,11 +96,6 @@ function cost(tlp: DecodedTlp): string {
   return `${FLOW_TEXTS[tlp.flow]}: 1 header credit, ${data}; ${tlp.wireBytes} bytes on the wire (${sum.join(', ')})`;
 }
 
-function draw(rows: readonly FieldRow[], style: Style): string {
-  const cells = rows.map(({ byte, bits, field, raw, meaning }) => [byte, bits, field, raw, meaning]);
-  return table(HEAD, cells, { align: ALIGN, style });
-}
-
 /** A TLP as text; `bytes` are what it was decoded from. */
 export function formatTlp(
   tlp: DecodedTlp,
@@ -110,7 +107,7 @@ export function formatTlp(
   if (options.sequence !== undefined) rows.push(lcrcRow(bytes, options.sequence));
   const problems = tlpProblems(tlp, bytes).map((text) => style.warn(text));
   const notes = [...tlpNotes(tlp, bytes), cost(tlp)].map((text) => style.dim(text));
-  return [style.bold(headline(tlp)), '', draw(rows, style), '', ...problems, ...notes].join('\n');
+  return [style.bold(headline(tlp)), '', fieldTable(rows, style), '', ...problems, ...notes].join('\n');
 }
 
 function lcrcRow(bytes: Uint8Array, sequence: number): FieldRow {
@@ -161,12 +158,12 @@ export function formatDllp(dllp: DecodedDllp, bytes: Uint8Array, style: Style): 
   add('4-5', '15:0', 'CRC', formatHex(dllp.crc), dllp.crcOk ? 'ok' : 'wrong');
   const problems = dllp.crcOk ? [] : [style.warn(DLLP_CRC_ERROR)];
   const note = style.dim(`${DLLP_WIRE_BYTES} bytes on the wire`);
-  return [style.bold(title), '', draw(rows, style), '', ...problems, note].join('\n');
+  return [style.bold(title), '', fieldTable(rows, style), '', ...problems, note].join('\n');
 }
 
 /** What is wrong with a DLLP whose CRC does not fit. */
 export const DLLP_CRC_ERROR =
-  'Bad DLLP: the CRC-16 does not fit, a receiver drops it (PCIe base specification 3.5.2; sheet tlp.md 7)';
+  'Bad DLLP: the CRC-16 does not fit, a receiver drops it (PCIe base specification 3.5.2)';
 
 const SCALES = ['not scaled', 'in units of 1', 'in units of 4', 'in units of 16'];
 

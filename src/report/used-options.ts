@@ -1,7 +1,15 @@
 /** Which named options an access path, and so a comparison or a replay, acts on: another one is refused, not ignored. */
 import { ZtlpError } from '../base/errors.js';
-import { type OptionInput, type OptionName, refuseUnbuilt, resolveOptions } from '../base/options.js';
+import {
+  BUILT_OPTIONS,
+  type OptionInput,
+  type OptionName,
+  refuseUnbuilt,
+  resolveOptions,
+} from '../base/options.js';
+import { pathOptions } from '../path/prepare.js';
 import type { AccessPath, PathId } from '../path/table.js';
+import { modeFacts } from '../zpci/mode.js';
 import type { RecordedPath } from './replay-patterns.js';
 
 /** How requests and completions are cut: every path that makes TLPs. */
@@ -43,10 +51,38 @@ const OWN: Readonly<Record<PathId, readonly OptionName[]>> = {
   'zpci-mio': COPY,
 };
 
-/** Options that change what blocks and single accesses of up to 8 bytes along `path` become. */
-export function pathUses(path: AccessPath): readonly OptionName[] {
+/** Options that only one direction has a use for. */
+const ONLY: Readonly<Record<'read' | 'write', ReadonlySet<OptionName>>> = {
+  read: new Set(['mrrs', 'rcb', 'readSplit', 'completionPolicy']),
+  write: new Set([
+    'writeSplit',
+    'wcChunkOrder',
+    'coalescedMmio',
+    'interceptStrict',
+    'maxstbl',
+    'relaxed',
+    'relaxedMaximum',
+  ]),
+};
+
+/** Options that change what blocks and single accesses of up to 8 bytes along `path` become, in one direction or both. */
+export function pathUses(path: AccessPath, op?: 'read' | 'write'): readonly OptionName[] {
   const own = ownUses(path.id as PathId);
-  return path.id === 'zpci-emulated' ? own : [...TLPS, ...own];
+  const all = path.id === 'zpci-emulated' ? own : [...TLPS, ...own];
+  const others = op === undefined ? undefined : ONLY[op === 'read' ? 'write' : 'read'];
+  return others === undefined ? all : all.filter((name) => !others.has(name));
+}
+
+/**
+ * Whether `path` with these options looks at the memory address of what it moves: Linux's s390 copy does, but for reads of
+ * the new helper, and so do the strict rules of a PCISTB.
+ */
+export function usesSource(path: AccessPath, op: 'read' | 'write', options: OptionInput): boolean {
+  const own = ownUses(path.id as PathId);
+  const { chunking, boundary, relaxed, interceptStrict, zpciMode } = pathOptions(path, options);
+  if (own.includes('chunking')) return op === 'write' || chunking === 'old' || boundary === 'literal';
+  if (op === 'read' || !own.includes('relaxed')) return false;
+  return !relaxed || (interceptStrict && modeFacts(zpciMode).intercepted);
 }
 
 /** The same without those of the TLPs. */
@@ -68,6 +104,11 @@ export function refuseUnused(options: OptionInput, used: Iterable<OptionName>, w
   const known = new Set<string>(used);
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || known.has(name)) continue;
+    if (!BUILT_OPTIONS.has(name as OptionName))
+      throw new ZtlpError('invalid-value', `${name}: is planned and has no effect in this version`, {
+        field: name,
+        value,
+      });
     throw new ZtlpError('invalid-value', `${name}: ${what} does not use this option`, {
       field: name,
       value,

@@ -1,4 +1,5 @@
 /** The access-width comparison as a table for a terminal. */
+import { PATHS } from '../path/table.js';
 import type { Style } from './style.js';
 import { group, table } from './table.js';
 import type { WidthsReport, WidthsRow } from './widths.js';
@@ -36,17 +37,15 @@ function count(value: number | undefined): string {
   return value === undefined ? '-' : group(value);
 }
 
-/** Decimal places of a column of times: from 1 ms on, tenths of a nanosecond say nothing and only take room. */
+/**
+ * Decimal places of the times: from 0.1 ms on, tenths of a nanosecond say nothing and only take room. The same for both
+ * columns, which then leave room for ratios of three digits.
+ */
 function places(times: readonly (number | undefined)[]): 0 | 1 {
-  return times.some((time) => time !== undefined && time >= 1e6) ? 0 : 1;
+  return times.some((time) => time !== undefined && time >= 1e5) ? 0 : 1;
 }
 
-interface Places {
-  readonly wire: 0 | 1;
-  readonly total: 0 | 1;
-}
-
-function cells(row: WidthsRow, style: Style, digits: Places): string[] {
+function cells(row: WidthsRow, style: Style, digits: 0 | 1): string[] {
   if (row.notApplicable !== undefined) return [row.path, ...HEAD.slice(1).map(() => 'n/a')];
   const { guestInstructions, exits, systemCalls, hostOperations } = row;
   const counts = [guestInstructions, exits, systemCalls, hostOperations].map(count);
@@ -60,17 +59,24 @@ function cells(row: WidthsRow, style: Style, digits: Places): string[] {
     count(row.tlps),
     count(row.payloadBytes),
     count(row.wireBytes),
-    fixed(row.wireNs, digits.wire),
+    fixed(row.wireNs, digits),
     fixed(efficiency, 1),
-    fixed(row.totalNs, digits.total),
-    row.ratio === undefined ? '-' : `${row.ratio.toFixed(2)}x`,
+    fixed(row.totalNs, digits),
+    row.ratio === undefined ? '-' : `${ratioText(row.ratio)}x`,
   ];
 }
 
+/** Two decimal places, or as many as it takes for three digits. */
+function ratioText(ratio: number): string {
+  const zeros = ratio > 0 ? Math.ceil(-Math.log10(ratio)) : 0;
+  return ratio.toFixed(Math.min(100, ratio < 0.1 ? 2 + zeros : 2));
+}
+
 function headline(report: WidthsReport): string {
-  const { size, op, offset, link } = report;
+  const { size, op, offset, link, sourceAddress } = report;
   const at = offset === 0 ? 'offset 0' : `offset 0x${offset.toString(16)}`;
-  return `${op === 'write' ? 'Writing' : 'Reading'} ${group(size)} bytes at BAR ${at}, ${link}, BAR above 4 GiB`;
+  const memory = sourceAddress === undefined ? '' : `, memory at 0x${sourceAddress.toString(16)}`;
+  return `${op === 'write' ? 'Writing' : 'Reading'} ${group(size)} bytes at BAR ${at}, ${link}, BAR above 4 GiB${memory}`;
 }
 
 function notes(report: WidthsReport): string[] {
@@ -87,8 +93,7 @@ function notes(report: WidthsReport): string[] {
     'eff: bytes asked for / wire bytes; total: the larger of the wire time of all TLPs and of',
     `operations x cost + wire time of the last operation; ratio: total / total of ${report.baseline}`,
   ];
-  if (report.op === 'read')
-    lines.push('a load that waits for its completion adds its round trip to the total');
+  lines.push(...waits(report));
   if (report.rows.some((row) => row.tlps === undefined && row.deviceCalls > 0)) {
     const calls = report.rows
       .filter((row) => row.deviceCalls > 0)
@@ -102,12 +107,30 @@ function notes(report: WidthsReport): string[] {
   return lines;
 }
 
+/** What the totals say about waiting: loads are charged for it, stores are not. */
+function waits({ op, costs, rows }: WidthsReport): string[] {
+  const done = rows.filter((row) => row.tlps !== undefined).map((row) => PATHS[row.path]);
+  if (op === 'write') {
+    return done.some(({ stores }) => stores === 'synchronous')
+      ? [
+          'synchronous stores (PCISTG, PCISTB, ENQCMD) are not charged their wait: a store adds no latency here',
+        ]
+      : [];
+  }
+  const { linkLatencyNs = 0, mmioServiceNs = 0 } = costs;
+  const roundTrip = `2 x linkLatencyNs + mmioServiceNs, ${group(2 * linkLatencyNs + mmioServiceNs)} ns`;
+  const wait = done.some(({ loads }) => loads === 'wait');
+  const pipelined = done.some(({ loads }) => loads === 'pipelined');
+  return [
+    ...(done.length > 0 ? [`linkLatencyNs ${linkLatencyNs}, mmioServiceNs ${mmioServiceNs}`] : []),
+    ...(wait ? [`each load that waits adds ${roundTrip}, to the total`] : []),
+    ...(pipelined ? [`pipelined loads add ${wait ? 'that' : roundTrip} once`] : []),
+  ];
+}
+
 /** The whole report as text; a table wider than `width` columns is folded. */
 export function formatWidths(report: WidthsReport, style: Style, width = Number.POSITIVE_INFINITY): string {
-  const digits: Places = {
-    wire: places(report.rows.map((row) => row.wireNs)),
-    total: places(report.rows.map((row) => row.totalNs)),
-  };
+  const digits = places(report.rows.flatMap((row) => [row.wireNs, row.totalNs]));
   const rows = report.rows.map((row) => cells(row, style, digits));
   const parts = [table(HEAD, rows, { align: ALIGN, style, width })];
   const faults = report.rows.filter((row) => row.fault !== undefined);

@@ -2,14 +2,23 @@
 import { invalid, needObject, ZtlpError } from '../base/errors.js';
 import { type Link, parseLink, wireNs } from '../base/link.js';
 import { checkKeys, keysOf } from '../base/names.js';
-import { COST_PRESETS, type OptionInput } from '../base/options.js';
+import { COST_PRESETS, OPTIONS, type OptionInput } from '../base/options.js';
 import type { AccessTotals } from '../core/core.js';
 import { ready } from '../core/shared.js';
 import type { U64 } from '../core/u64.js';
 import { pathOf, pathOptions, planOf } from '../path/prepare.js';
 import { COUNT_LIMIT, countAccess } from '../path/split.js';
-import { type AccessPath, BASELINE, isDirect, PATH_IDS, type PathId, type Plan } from '../path/table.js';
-import { pathUses, refuseUnused } from './used-options.js';
+import {
+  type AccessPath,
+  BASELINE,
+  isDirect,
+  PATH_IDS,
+  PATHS,
+  type PathId,
+  type Plan,
+} from '../path/table.js';
+import { brokenRule } from './broken-rule.js';
+import { pathUses, refuseUnused, usesSource } from './used-options.js';
 
 export interface WidthsInput {
   readonly op?: 'read' | 'write';
@@ -69,7 +78,12 @@ export interface WidthsReport {
     readonly exitNs: number;
     readonly syscallNs: number;
     readonly hostOpNs: number;
+    /** What a load that waits is charged beside: undefined when no path was. */
+    readonly linkLatencyNs: number | undefined;
+    readonly mmioServiceNs: number | undefined;
   };
+  /** Memory address of the first byte, where one was given. */
+  readonly sourceAddress: U64 | undefined;
   /** Options given, apart from the costs; they go over what a path's name implies. */
   readonly options: OptionInput;
   readonly baseline: PathId;
@@ -79,7 +93,7 @@ export interface WidthsReport {
 /** A BAR here makes every header 4 DW, as for a 64-bit BAR of a real machine. */
 const BAR_BASE = 2 ** 40;
 
-type Costs = Omit<WidthsReport['costs'], 'preset'>;
+type Costs = { readonly [N in (typeof TIMES)[number]]: number };
 
 /** Time of everything that is not the wire, in ns (sheet README 2.2). */
 function operationNs(direct: boolean, totals: AccessTotals, costs: Costs): number {
@@ -161,14 +175,14 @@ function measure(path: AccessPath, setting: Setting): Row {
   const counts = { ...row, guestInstructions, exits, systemCalls, hostOperations, deviceCalls };
   if (fault !== undefined) {
     const where = fault.offset === offset ? '' : ` at offset 0x${fault.offset.toString(16)}`;
-    return { ...counts, fault: `${fault.text}${where}` };
+    const rule = brokenRule({ path, fault, bytes: totals.faultBytes, options, start: offset, sourceAddress });
+    return { ...counts, fault: `${fault.text}${where}${rule === undefined ? '' : `: ${rule}`}` };
   }
-  const resolved = pathOptions(path, options);
-  const roundTripNs = 2 * resolved.linkLatencyNs + resolved.mmioServiceNs;
-  const plan = planOf(path, { op, bytes: size, block: true }, resolved);
+  const roundTripNs = 2 * costs.linkLatencyNs + costs.mmioServiceNs;
+  const plan = planOf(path, { op, bytes: size, block: true }, pathOptions(path, options));
   const time = totalNs(path, plan, op, totals, costs, link, roundTripNs);
-  // An emulator's device calls cross no link.
-  if (totals.tlps === 0) return { ...counts, totalNs: time };
+  // An emulator's device calls cross no link; without costs there is no time at all.
+  if (totals.tlps === 0) return { ...counts, totalNs: time === 0 ? undefined : time };
   const wireBytes = totals.wireBytesDown + totals.wireBytesUp;
   return {
     ...counts,
@@ -206,8 +220,33 @@ function checkInput(input: WidthsInput): Omit<Setting, 'costs' | 'options' | 'li
   return { op, size, offset, sourceAddress };
 }
 
-/** Options that belong to the comparison itself, whatever the paths. */
-const TIMES = ['instructionNs', 'exitNs', 'syscallNs', 'hostOpNs', 'linkLatencyNs', 'mmioServiceNs'] as const;
+/** Options that belong to the comparison itself, whatever the paths: costs of software, and of loads that wait. */
+const SOFTWARE = ['instructionNs', 'exitNs', 'syscallNs', 'hostOpNs'] as const;
+const LOADS = ['linkLatencyNs', 'mmioServiceNs'] as const;
+const TIMES = [...SOFTWARE, ...LOADS] as const;
+
+/** Throws for what is given and used by none of the paths. */
+function checkUses({
+  op,
+  paths,
+  input,
+}: {
+  op: 'read' | 'write';
+  paths: readonly AccessPath[];
+  input: WidthsInput;
+}): void {
+  const times = op === 'read' ? TIMES : SOFTWARE;
+  const used = [...times, ...paths.flatMap((path) => pathUses(path, op))];
+  refuseUnused(input.options ?? {}, used, `this comparison of ${op}s`);
+  const { sourceAddress, options = {} } = input;
+  if (sourceAddress === undefined || paths.some((path) => usesSource(path, op, options))) return;
+  const able = PATH_IDS.filter((id) => PATHS[id][op] !== null && usesSource(PATHS[id], op, options));
+  throw new ZtlpError('invalid-value', `source address: no path of this comparison of ${op}s looks at it`, {
+    field: 'sourceAddress',
+    value: sourceAddress,
+    allowed: `with these options ${able.join(', ') || 'nowhere'}`,
+  });
+}
 
 /**
  * Runs one block along every path and compares. Throws ZtlpError for input outside its values, and for an option that
@@ -225,13 +264,16 @@ export async function compareWidths(input: WidthsInput = {}): Promise<WidthsRepo
   if (ids.length === 0)
     throw new ZtlpError('invalid-value', 'no path to compare', { field: 'paths', value: ids });
   const { options: given = {} } = input;
-  refuseUnused(given, [...TIMES, ...ids.flatMap((id) => pathUses(pathOf(id)))], 'this comparison');
-  const { instructionNs, exitNs, syscallNs, hostOpNs, ...options } = given;
+  needObject('options', given);
+  checkUses({ op: checked.op, paths: ids.map(pathOf), input });
+  const { instructionNs, exitNs, syscallNs, hostOpNs, linkLatencyNs, mmioServiceNs, ...options } = given;
   const costs: Costs = {
     instructionNs: instructionNs ?? base.instructionNs,
     exitNs: exitNs ?? base.exitNs,
     syscallNs: syscallNs ?? base.syscallNs,
     hostOpNs: hostOpNs ?? base.hostOpNs,
+    linkLatencyNs: linkLatencyNs ?? OPTIONS.linkLatencyNs.default,
+    mmioServiceNs: mmioServiceNs ?? OPTIONS.mmioServiceNs.default,
   };
   await ready();
   const setting: Setting = { ...checked, link, costs, options };
@@ -243,7 +285,12 @@ export async function compareWidths(input: WidthsInput = {}): Promise<WidthsRepo
     size: checked.size,
     offset: checked.offset,
     link: link.name,
-    costs: { preset, ...costs },
+    costs: {
+      preset,
+      ...costs,
+      ...(isCharged(checked.op, rows) ? {} : { linkLatencyNs: undefined, mmioServiceNs: undefined }),
+    },
+    sourceAddress: input.sourceAddress,
     options,
     baseline: BASELINE,
     rows: rows.map((row) => ({
@@ -252,6 +299,11 @@ export async function compareWidths(input: WidthsInput = {}): Promise<WidthsRepo
       ratio: row.totalNs === undefined || row.totalNs === 0 || !per ? undefined : row.totalNs / per,
     })),
   };
+}
+
+/** A load of `rows` crossed the link, so its round trip is in the totals. */
+function isCharged(op: 'read' | 'write', rows: readonly Row[]): boolean {
+  return op === 'read' && rows.some((row) => row.tlps !== undefined);
 }
 
 /**

@@ -24,7 +24,7 @@ const FIELDS: Readonly<Record<DllpType, Fields>> = {
   UpdateFC: CREDITS,
 };
 
-/** Short keys of the words. */
+/** Fields by the short keys of the words. */
 const SHORT: Readonly<Record<string, string>> = {
   seq: 'sequence',
   hs: 'headerScale',
@@ -32,6 +32,11 @@ const SHORT: Readonly<Record<string, string>> = {
   ds: 'dataScale',
   dc: 'dataCredits',
 };
+
+/** The short key of a field that has one. */
+export const DLLP_SHORT_KEYS: ReadonlyMap<string, string> = new Map(
+  Object.entries(SHORT).map(([short, field]) => [field, short] as const),
+);
 
 /** What follows from the others, and what the command adds: read over. */
 const DERIVED: ReadonlySet<string> = new Set(['type', 'crc', 'crcOk', 'hex']);

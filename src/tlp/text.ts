@@ -162,45 +162,50 @@ const data: Word = (draft, text) => {
   draft.data = parseHex(text);
 };
 
-/** The words of `ztlp encode`; several keys may mean the same field. */
+/** The words of `ztlp encode`; several keys may mean the same field: a short one, then the field's own name. */
+const KEYED: readonly (readonly [keys: readonly [string, string?], word: Word])[] = [
+  [['addr', 'address'], wide('address')],
+  [['len', 'length'], number('length')],
+  [['dw', 'headerDw'], number('headerDw')],
+  [['req', 'requester'], id('requester')],
+  [['cpl', 'completer'], id('completer')],
+  [['dst', 'destination'], id('destination')],
+  [['reg', 'register'], number('register')],
+  [['tag'], number('tag')],
+  [['fbe', 'firstBe'], number('firstBe')],
+  [['lbe', 'lastBe'], number('lastBe')],
+  [['tc'], number('tc')],
+  [['ns'], attribute('ns')],
+  [['ro'], attribute('ro')],
+  [['ido'], attribute('ido')],
+  [['at'], number('at')],
+  [['th'], flag('th')],
+  [['ph'], number('ph')],
+  [['st', 'steeringTag'], number('steeringTag')],
+  [['ln'], flag('ln')],
+  [['td'], flag('td')],
+  [['ep'], flag('ep')],
+  [['status'], choice('status', STATUSES)],
+  [['bcm'], flag('bcm')],
+  [['bc', 'byteCount'], number('byteCount')],
+  [['la', 'lowerAddress'], number('lowerAddress')],
+  [['routing'], choice('routing', ROUTING_NAMES)],
+  [['code', 'messageCode'], choice('messageCode', MESSAGE_NAMES)],
+  [['msg', 'message'], wide('message')],
+  [['pasid'], pasid('pasid')],
+  [['priv'], pasid('privileged')],
+  [['exec'], pasid('execute')],
+  [['prefix'], prefix],
+  [['data'], data],
+];
+
 const WORDS: ReadonlyMap<string, Word> = new Map(
-  (
-    [
-      [['addr', 'address'], wide('address')],
-      [['len', 'length'], number('length')],
-      [['dw', 'headerDw'], number('headerDw')],
-      [['req', 'requester'], id('requester')],
-      [['cpl', 'completer'], id('completer')],
-      [['dst', 'destination'], id('destination')],
-      [['reg', 'register'], number('register')],
-      [['tag'], number('tag')],
-      [['fbe', 'firstBe'], number('firstBe')],
-      [['lbe', 'lastBe'], number('lastBe')],
-      [['tc'], number('tc')],
-      [['ns'], attribute('ns')],
-      [['ro'], attribute('ro')],
-      [['ido'], attribute('ido')],
-      [['at'], number('at')],
-      [['th'], flag('th')],
-      [['ph'], number('ph')],
-      [['st', 'steeringTag'], number('steeringTag')],
-      [['ln'], flag('ln')],
-      [['td'], flag('td')],
-      [['ep'], flag('ep')],
-      [['status'], choice('status', STATUSES)],
-      [['bcm'], flag('bcm')],
-      [['bc', 'byteCount'], number('byteCount')],
-      [['la', 'lowerAddress'], number('lowerAddress')],
-      [['routing'], choice('routing', ROUTING_NAMES)],
-      [['code', 'messageCode'], choice('messageCode', MESSAGE_NAMES)],
-      [['msg', 'message'], wide('message')],
-      [['pasid'], pasid('pasid')],
-      [['priv'], pasid('privileged')],
-      [['exec'], pasid('execute')],
-      [['prefix'], prefix],
-      [['data'], data],
-    ] as const
-  ).flatMap(([keys, word]) => keys.map((key) => [key.toLowerCase(), word] as const)),
+  KEYED.flatMap(([keys, word]) => keys.flatMap((key = '') => [[key.toLowerCase(), word] as const])),
+);
+
+/** The short key of a field that has one. */
+export const SHORT_KEYS: ReadonlyMap<string, string> = new Map(
+  KEYED.flatMap(([[short, field]]) => (field === undefined ? [] : [[field, short] as const])),
 );
 
 /** A type as people write it, in any case; MRd64 is MRd with a 4 DW header. Types with one form have no number. */

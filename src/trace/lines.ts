@@ -1,5 +1,5 @@
 /** Opens trace files and cuts them into lines, in constant memory however large the file or the line is. */
-import { constants, createReadStream } from 'node:fs';
+import { constants, createReadStream, fstatSync } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { show, ZtlpError } from '../base/errors.js';
 
@@ -71,7 +71,12 @@ export async function* readLines(
  * `io` when it cannot be read, here or later while the stream is read.
  */
 export async function openTrace(path: string): Promise<OpenedTrace> {
-  if (path === '-') return { stream: guarded(() => process.stdin, 'standard input'), size: undefined };
+  if (path === '-') {
+    // Node takes a directory there for an empty file.
+    if (isDirectory(0))
+      throw new ZtlpError('io', 'standard input is a directory', { field: 'file', value: path });
+    return { stream: guarded(() => process.stdin, 'standard input'), size: undefined };
+  }
   try {
     const info = await stat(path);
     if (info.isDirectory()) throw Object.assign(new Error('is a directory'), { code: 'EISDIR' });
@@ -80,6 +85,14 @@ export async function openTrace(path: string): Promise<OpenedTrace> {
     return { stream: guarded(open, path), size: info.isFile() ? info.size : undefined };
   } catch (error) {
     throw readError(path, error);
+  }
+}
+
+function isDirectory(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isDirectory();
+  } catch {
+    return false; // closed: reading says so
   }
 }
 

@@ -41,6 +41,11 @@ const LOOKALIKES: readonly (readonly [RegExp, string])[] = [
 /** Text that is searched, in characters: a trace may begin with as much output of other programs. */
 const WINDOW = 1 << 22;
 
+/** Text has no NUL, and no bytes that are not UTF-8. */
+function isBinary(text: string): boolean {
+  return text.includes('\0') || text.includes('\ufffd');
+}
+
 /** Takes lines until one of them tells the format. `label` is the source's name in messages. */
 export class Recogniser {
   private first: string | undefined;
@@ -68,6 +73,13 @@ export class Recogniser {
   failure(): ZtlpError {
     const { first, label } = this;
     if (first === undefined) return new ZtlpError('malformed', `${label} is empty`, { field: 'file' });
+    if (isBinary(first)) {
+      const what = `${label} is binary, and not an mmiotrace log nor another known trace or dump`;
+      return new ZtlpError('unsupported', what, {
+        field: 'file',
+        allowed: Object.values(FORMAT_NAMES).join(', '),
+      });
+    }
     const like = LOOKALIKES.find(([pattern]) => pattern.test(first))?.[1];
     const why = like === undefined ? `it begins with ${show(first)}` : `it looks like ${like}`;
     const what = `${label} is not an mmiotrace log nor another known trace or dump: ${why}`;

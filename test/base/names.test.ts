@@ -35,10 +35,13 @@ describe('the nearest name', () => {
     ['blok', 'block'],
     ['sourceAddress', undefined],
     ['', undefined],
+    ['ba', undefined],
+    ['bas', 'base'],
+    ['bsa', undefined],
   ])('to %s is %s', (wrong, right) => expect(nearest(wrong, names)).toBe(right));
 
   it('is the first of several that are equally near', () => {
-    expect(nearest('ab', ['axx', 'ac', 'ad'])).toBe('ac');
+    expect(nearest('abc', ['axx', 'acc', 'adc'])).toBe('acc');
   });
 
   it('is a question in a message, and nothing when none is near', () => {
@@ -94,7 +97,7 @@ describe('every plain function refuses a field that it does not have', () => {
     ['splitAccess', () => splitAccess('x86-uc', any({ ...access, blok: true })), 'input.blok', 'block'],
     ['countAccess', () => countAccess('x86-uc', any({ ...access, bas: 0 })), 'input.bas', 'base'],
     ['splitRequest', () => splitRequest(any({ op: 'read', adress: 0 })), 'input.adress', 'address'],
-    ['splitRequest attr', () => splitRequest(any({ op: 'read', attr: { n: true } })), 'attr.n', 'ns'],
+    ['splitRequest attr', () => splitRequest(any({ op: 'read', attr: { n: true } })), 'attr.n', undefined],
     ['splitCompletion', () => splitCompletion(any({ request, complter: 1 })), 'input.complter', 'completer'],
     ['its request', () => splitCompletion(any({ request: { ...request, taag: 1 } })), 'request.taag', 'tag'],
     ['encodeTlp', () => encodeTlp(any({ type: 'MRd', lenght: 2 })), 'input.lenght', 'length'],

@@ -17,6 +17,12 @@ mkdirSync(EMPTY);
 const bench = (args: readonly string[], env: Record<string, string> = {}) => runNode(MAIN, args, { env });
 const out = (name: string): string => join(folder, name);
 
+/** What a quick run says on stderr, so that the JSON of --json stands alone. */
+function wrote(to: string): string {
+  const quick = '--quick: it shows that the benchmark runs; do not compare its numbers\n';
+  return `results: ${join(to, 'bench.json')} and ${join(to, 'bench.svg')}\n${quick}`;
+}
+
 async function refuses(args: readonly string[], code: number, pattern: RegExp): Promise<void> {
   const outcome = await bench(['--out', out('refused'), ...args]);
   expect(outcome).toMatchObject({ code, stdout: '' });
@@ -52,7 +58,7 @@ describe('the benchmark command', () => {
     const first = await bench([...args, '--json'], { PATH: EMPTY });
     expect(first).toMatchObject({
       code: 0,
-      stderr: 'C loops left out: no C compiler (cc, gcc, clang) on PATH\n',
+      stderr: `C loops left out: no C compiler (cc, gcc, clang) on PATH\n${wrote(to)}`,
     });
     const written = readFileSync(join(to, 'bench.json'), 'utf8');
     expect(JSON.parse(first.stdout)).toEqual(JSON.parse(written));
@@ -72,7 +78,8 @@ describe('the benchmark command', () => {
     chmodSync(join(fake, 'cc'), 0o755);
     const args = ['--quick', '--filter', 'decode', '--markdown', '--out', out('markdown')];
     const { code, stdout, stderr } = await bench(args, { PATH: fake });
-    expect({ code, stderr }).toEqual({ code: 0, stderr: 'C loops left out: cc failed: no header\n' });
+    const left = 'C loops left out: cc failed: no header\n';
+    expect({ code, stderr }).toEqual({ code: 0, stderr: `${left}${wrote(out('markdown'))}` });
     expect(stdout).toMatch(
       /^Measured on .*no C loops\.\n\n\| group \| row \| ratio \| speed of C \| goal \|\n/,
     );

@@ -44,6 +44,8 @@ describe('ztlp widths', () => {
       exitNs: 2000,
       syscallNs: 300,
       hostOpNs: 100,
+      linkLatencyNs: null,
+      mmioServiceNs: null,
     });
     expect(report.rows.map((row: { path: string }) => row.path)).toEqual([...PATH_IDS]);
     const keys = Object.keys(report.rows[0]);
@@ -59,6 +61,57 @@ describe('ztlp widths', () => {
     expect(read.stdout).toMatch(/^zpci-pcistb +n\/a/m);
   });
 
+  it('shows the latencies that waiting loads are charged, and that stores are not charged any', async () => {
+    const read = ['widths', '--op', 'read', '--path', 'x86-uc', '--option', 'mmioServiceNs=40'];
+    const { stdout } = await ztlp(read);
+    expect(stdout).toMatch(/^linkLatencyNs 75, mmioServiceNs 40$/m);
+    expect(stdout).toContain('each load that waits adds 2 x linkLatencyNs + mmioServiceNs, 190 ns');
+    expect(JSON.parse((await ztlp([...read, '--json'])).stdout).costs).toMatchObject({
+      linkLatencyNs: 75,
+      mmioServiceNs: 40,
+    });
+    const wait = 'synchronous stores (PCISTG, PCISTB, ENQCMD) are not charged their wait';
+    const paths = ['widths', '--path', 'x86-movdir64b'];
+    expect((await ztlp([...paths, '--path', 'x86-enqcmd'])).stdout).toContain(wait);
+    expect((await ztlp(paths)).stdout).not.toContain('synchronous');
+  });
+
+  it('echoes a source address that acts', async () => {
+    const args = ['widths', '--path', 'zpci-mio', '--source-address', '4'];
+    expect((await ztlp(args)).stdout).toMatch(/, memory at 0x4\n/);
+    expect(JSON.parse((await ztlp([...args, '--json'])).stdout).sourceAddress).toBe(4);
+  });
+
+  it.each([
+    ['--size 8k', 'length 8192 above maxstbl 4096'],
+    ['--offset 1 --option relaxed=false', 'offset 1 is not a multiple of 8'],
+    ['--size 8 --option relaxed=false', 'length 8, not above 8'],
+    ['--size 12 --option relaxed=false', 'length 12 is not a multiple of 8'],
+    ['--size 64 --source-address 4 --option relaxed=false', 'source address 0x4 is not a multiple of 8'],
+    ['--size 16 --offset 4088', 'bytes 0xff8 to 0x1007 cross a 4 KiB boundary'],
+    ['--size 8k --option relaxedMaximum=page', 'length 8192 above a page of 4096'],
+  ])('says by the numbers why a PCISTB with %s is refused', async (flags, rule) => {
+    const { code, stdout } = await ztlp(['widths', '--path', 'zpci-pcistb', ...flags.split(' ')]);
+    expect(code).toBe(1);
+    expect(stdout).toContain(`zpci-pcistb: specification exception: ${rule}\n`);
+  });
+
+  it('gives ratios below 0.1 three digits, takes a link in any case, and has no total without a time', async () => {
+    const read = await ztlp(['widths', '--op', 'read', '--path', 'arm64-memcpy-io', '--link', 'GEN3X8']);
+    expect(read.stdout).toMatch(/gen3x8/);
+    expect(read.stdout).toMatch(/^arm64-memcpy-io .* 0\.0187x$/m);
+    const emulated = await ztlp(['widths', '--path', 'zpci-emulated']);
+    expect(emulated.stdout).toMatch(/^zpci-emulated( +\d+){4}( +-){7}$/m);
+  });
+
+  it('drops what is given twice alike', async () => {
+    const twice =
+      'widths --json --path x86-uc --path x86-uc --mps 128 --option mps=128 --op write --op write';
+    const { code, stdout } = await ztlp(twice.split(' '));
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).rows).toHaveLength(1);
+  });
+
   it('names options that are not at their default', async () => {
     const { stdout } = await ztlp(['widths', '--mps', '128', '--option', 'chunking=old']);
     expect(stdout).toMatch(/options given: .*chunking=old/);
@@ -69,6 +122,8 @@ describe('ztlp widths', () => {
   it.each([
     [['widths'], 100],
     [['widths', '--op', 'read', '--costs', 'example'], 100],
+    [['widths', '--costs', 'example'], 100],
+    [['widths', '--op', 'read'], 100],
   ])('%j fits 100 columns', async (args, width) => {
     const { stdout } = await ztlp(args);
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(width);
@@ -231,7 +286,7 @@ describe('ztlp replay', () => {
     [
       'a binary file',
       () => file('binary', new Uint8Array([0x7f, 0x45, 0x4c, 0x46, 0, 1, 2, 27])),
-      /not an mmiotrace/,
+      /is binary.*not an mmiotrace/,
     ],
     [
       'a compressed file',
@@ -256,6 +311,12 @@ describe('ztlp conform', () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/^standard input {2}\(access-path-vectors\/1\)\n/);
     expect((await ztlp(['conform', '--help'])).stdout).toContain('standard input');
+  });
+
+  it('has an example in its help that agrees', async () => {
+    const help = (await ztlp(['conform', '--help'])).stdout;
+    const [, example = ''] = /^ {2}\$ ztlp (conform test\S+)/m.exec(help) ?? [];
+    expect(await ztlp([...example.split(' '), '--quiet'])).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 
   it('gives the agreed JSON shape', async () => {
@@ -368,6 +429,22 @@ describe('every command', () => {
     [['encode', 'MWr', 'adr=0x10'], /did you mean addr\?/],
     [['encode', 'MRdx'], /did you mean MRd\?/],
     [['widths', '--path', 'x86-movdir64'], /did you mean x86-movdir64b\?/],
+    [['widths', '--path', 'x86-uq'], /'x86-uq' is invalid\. It is not an access path, did you mean x86-uc\?/],
+    [['widths', '--option', 'fidelty=off'], /fidelity is planned/],
+    [['widths', '--option', 'skp=off'], /skp: is planned and has no effect/],
+    [['widths', '--option', 'xy=1'], /"xy" is not an option; allowed/],
+    [['widths', '--size', '99999999999999999999'], /at most 1073741824/],
+    [['widths', '--op', 'read', '--op', 'write'], /'write' is invalid\. It was given as read before/],
+    [['widths', '--option', 'mps=128', '--mps', '256'], /mps: given as 128 and as 256/],
+    [['widths', '--option', 'mps=128', '--option', 'mps=256'], /mps was given as 128 before/],
+    [['widths', '--mrrs', '128'], /mrrs: this comparison of writes does not use/],
+    [['widths', '--option', 'linkLatencyNs=1'], /does not use/],
+    [['widths', '--op', 'read', '--option', 'writeSplit=greedy'], /comparison of reads does not use/],
+    [
+      ['widths', '--path', 'x86-uc', '--source-address', '4'],
+      /no path of this comparison.*allowed: with these options zpci-/,
+    ],
+    [['regress', '--mps', '1024'], /choices are 128, 256, 512, 4096\.\n/],
     [['widths', 'extra'], /too many arguments/],
     [['replay'], /missing required argument 'file'/],
     [['conform'], /missing required argument 'file'/],

@@ -1,7 +1,9 @@
 /** `ztlp decode` and `ztlp encode` as people and pipes use them. */
-import { readFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { ztlp } from '../support/cli.js';
+import { MAIN, ROOT, ztlp } from '../support/cli.js';
 
 const MWR = '400000010100000ffe00000012345678';
 /** A read with PASID, a poisoned write that lacks its digest, and a write that lacks two DW of data. */
@@ -125,7 +127,7 @@ describe('ztlp decode', () => {
   it('says what is wrong: rule and section, ECRC, reserved bits', async () => {
     const malformed = await output(['decode', LINES[2] ?? '']);
     expect(malformed).toContain(
-      'Malformed TLP: data bytes differ from the Length field (PCIe base specification 2.2.2; sheet tlp.md 12.1)',
+      'Malformed TLP: data bytes differ from the Length field (PCIe base specification 2.2.2)',
     );
     const good = (await output(['encode', 'MWr', 'td', 'data=12345678'])).trim();
     expect(await output(['decode', good])).toMatch(row('16-19', 'Digest', '[0-9a-f]{8}', 'ECRC ok'));
@@ -144,11 +146,23 @@ describe('ztlp decode', () => {
     expect(await output(['decode', write])).not.toContain('Malformed');
     expect(await output(['decode', '--mps', '128', write])).toContain('longer than Max_Payload_Size');
     const gap = (await output(['encode', 'MWr', 'addr=4', 'fbe=9', `data=${'00'.repeat(8)}`])).trim();
-    expect(await output(['decode', gap])).not.toContain('Malformed');
+    const unchecked = await output(['decode', gap]);
+    expect(unchecked).not.toContain('Malformed');
+    expect(unchecked).toContain('byte enables break 2.2.5: malformed for a receiver that checks them');
+    expect(unchecked).not.toContain('sheet');
     expect(await output(['decode', '--be-check', gap])).toContain('byte enables break the rules');
     const stripped = (await output(['encode', '--no-digest', 'MRd', 'td'])).trim();
     expect(await output(['decode', stripped])).toContain('digest DW disagree');
     expect(await output(['decode', '--no-digest', stripped])).not.toContain('Malformed');
+  });
+
+  it('has examples of its help that are well-formed', async () => {
+    const help = await output(['decode', '--help']);
+    const examples = [...help.matchAll(/^ {2}\$ ztlp (decode(?: --\S+| [0-9a-f]+)+)(?: {2}|$)/gm)].map(
+      ([, call = '']) => call.trim().split(' '),
+    );
+    expect(examples.length).toBeGreaterThan(2);
+    for (const call of examples) expect(await output([...call, '--be-check'])).not.toMatch(/Malformed|break/);
   });
 
   it('shows the LCRC of a sequence number', async () => {
@@ -204,6 +218,27 @@ describe('ztlp decode', () => {
     expect(stdout).toBe(`${one}\n${one}`);
   });
 
+  it('shows a TLP before the next line is there, and ends as soon as nobody reads on', async () => {
+    const child = spawn(process.execPath, [MAIN, 'decode'], { stdio: 'pipe' });
+    child.stdin.on('error', () => undefined);
+    child.stdin.write(`${MWR}\n`);
+    const [shown] = (await once(child.stdout, 'data')) as [Buffer];
+    expect(shown.toString()).toMatch(/^MWr32: /);
+    child.stdout.destroy();
+    child.stdin.write(`${MWR}\n`.repeat(100));
+    const [code] = (await once(child, 'close')) as [number];
+    expect(code).toBe(0);
+  });
+
+  it('takes no time worth mentioning for a table', async () => {
+    const stdin = `${MWR}\n`.repeat(3000);
+    const began = performance.now();
+    const text = await output(['decode'], stdin);
+    // 5 ms per TLP would be 15 s; a busy machine is far below a third of that.
+    expect(performance.now() - began).toBeLessThan(5000);
+    expect(text.match(/^MWr32: /gm)).toHaveLength(3000);
+  });
+
   it('--strict ends at the first bad line, and at the first malformed TLP', async () => {
     const bad = await ztlp(['decode', '--strict', '--json'], { stdin: `${MWR}\nzz\n${MWR}\n` });
     expect(bad).toMatchObject({ code: 1, stderr: expect.stringMatching(/^ztlp: line 2: [^\n]*\n$/) });
@@ -235,6 +270,7 @@ describe('ztlp decode', () => {
     [['decode', '40000001'], 1, /too short/],
     [['decode', `1b${'00'.repeat(15)}`], 1, /byte 0 is 0x1b/],
     [['decode', '00'.repeat(5000)], 1, /at most 4160 bytes/],
+    [['decode', 'README.md'], 2, /"README\.md" is a file: for what is in it, ztlp decode < README\.md\n/],
     [['decode', '--dllp', '00'], 1, /a DLLP has 6 bytes, not 1/],
     [['decode', '--sequence', '4096', MWR], 2, /0 to 4095/],
     [['decode', '--mps', '100', MWR], 2, /128, 256/],
@@ -364,25 +400,45 @@ describe('ztlp encode', () => {
     [['encode', 'MRd', 'ns=2'], 2, /ns: "2".*0, 1/],
     [['encode', 'Cpl', 'status=OK'], 2, /SC, UR, RRS, CA/],
     [['encode', 'MRd', 'prefix=far:1:2'], 2, /local:TYPE:VALUE/],
-    [['encode', 'MWr', 'len=2', 'data=00'], 1, /8 bytes for Length 2/],
+    [['encode', 'MWr', 'len=2', 'data=00000000'], 2, /8 bytes for Length 2/],
+    [['encode', 'MWr', 'data=0011'], 2, /data is 2 bytes, not a multiple of 4\n/],
+    [['encode', 'MWr', 'len=1', 'data=00'], 2, /data is 1 byte, not a multiple of 4\n/],
+    [['encode', 'MWr'], 2, /MWr needs data=\.\.\., 4 bytes per DW\n/],
+    [['encode', 'CplD', 'len=2'], 2, /CplD needs data=\.\.\., 8 bytes for len=2\n/],
+    [['encode', 'MRd', 'len=1025'], 2, /^ztlp: len: 1025/],
+    [['encode', 'MRd', 'length=1025'], 2, /^ztlp: length: 1025/],
+    [['encode', 'MRd', 'FBE=16'], 2, /^ztlp: fbe: 16/],
+    [['encode', 'MRd', 'req=65536'], 2, /^ztlp: req: 65536/],
+    [['encode', 'CfgRd0', 'reg=3'], 2, /^ztlp: reg: 3/],
+    [['encode', '--dllp', 'NOP', 'value=0x1000000'], 2, /^ztlp: value: 16777216/],
+    [['encode', '{}'], 2, /^ztlp: no field type\n/],
+    [['encode', '--dllp', '{}'], 2, /^ztlp: no field type\n/],
+    [['encode', 'README.md'], 2, /"README\.md" is a file: for what is in it, ztlp encode < README\.md\n/],
     [['encode', 'MRd', 'data=00'], 2, /MRd carries none/],
-    [['encode', '{"type":"MRd","adress":1}'], 1, /field "adress" is not known/],
-    [['encode', '{"type":"MRd","tag":"1"}'], 1, /tag: "1".*an integer/],
+    [['encode', '{"type":"MRd","adress":1}'], 2, /field "adress" is not known/],
+    [['encode', '{"type":"MRd","tag":"1"}'], 2, /tag: "1".*an integer/],
     [['encode', '{"type":"constructor"}'], 2, /type: "constructor"/],
-    [['encode', '{"type":"MRd","prefixes":[{"scope":"local","size":1}]}'], 1, /prefixes\[0\]\.size/],
-    [['encode', '{"type":'], 1, /not JSON/],
+    [['encode', '{"type":"MRd","prefixes":[{"scope":"local","size":1}]}'], 2, /prefixes\[0\]\.size/],
+    [['encode', '{"type":'], 2, /not JSON/],
     [['encode', '--dllp', 'Ack', 'vc=1'], 2, /Ack has no field "vc"/],
-    [['encode', '--dllp', 'Ack', 'seq=4096'], 2, /0 to 4095/],
-    [['encode', '--dllp', '{"type":"Ack","sequence":"1"}'], 1, /a number/],
+    [['encode', '--dllp', 'Ack', 'seq=4096'], 2, /^ztlp: seq: 4096.*0 to 4095/],
+    [['encode', '--dllp', '{"type":"Ack","sequence":"1"}'], 2, /a number/],
   ])('refuses %j', async (args, code, pattern) => {
     await refuses(args, code, pattern);
   });
 
   it('reports bad lines of a pipe and goes on', async () => {
-    const { code, stdout, stderr } = await ztlp(['encode'], { stdin: 'MRd\nMRx\n{"type":"MRd"}\n' });
+    const stdin = 'MRd\nMRx\n{"type":"MRd"}\n{}\nMRd tag=1024\n';
+    const { code, stdout, stderr } = await ztlp(['encode'], { stdin });
     expect(code).toBe(1);
     expect(stdout).toBe('000000010000000f00000000\n'.repeat(2));
-    expect(stderr).toMatch(/^ztlp: line 2: type: "MRx"[^\n]*\nztlp: 1 of 3 lines could not be used\n$/);
+    expect(stderr.split('\n')).toEqual([
+      expect.stringMatching(/^ztlp: line 2: type: "MRx"/),
+      'ztlp: line 4: no field type',
+      expect.stringMatching(/^ztlp: line 5: tag: 1024/),
+      'ztlp: 3 of 5 lines could not be used',
+      '',
+    ]);
   });
 });
 
@@ -393,9 +449,28 @@ describe.each(['decode', 'encode'])('%s', (command) => {
       expect(text).toContain(word);
   });
 
-  it('ends silently with 0 when the reader of its output goes away, and says nothing about nothing', async () => {
+  it('says that there was nothing in standard input: no error but with --strict', async () => {
+    const nothing = 'ztlp: no TLP in standard input\n';
+    for (const stdin of ['', '\n# only a comment\n'])
+      expect(await ztlp([command], { stdin })).toEqual({ code: 0, stdout: '', stderr: nothing });
+    expect(await ztlp([command, '--quiet'])).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await ztlp([command, '--strict', '--quiet'])).toEqual({ code: 1, stdout: '', stderr: nothing });
+    expect((await ztlp([command, '--dllp'])).stderr).toBe('ztlp: no DLLP in standard input\n');
+  });
+
+  it('refuses a directory as standard input', () => {
+    const descriptor = openSync(ROOT, 'r');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, command], {
+      stdio: [descriptor, 'pipe', 'pipe'],
+      encoding: 'utf8',
+    });
+    closeSync(descriptor);
+    const message = 'ztlp: standard input is a directory\n';
+    expect({ status, stdout, stderr }).toEqual({ status: 1, stdout: '', stderr: message });
+  });
+
+  it('ends silently with 0 when the reader of its output goes away', async () => {
     const stdin = `${command === 'decode' ? MWR : 'MRd'}\n`.repeat(20000);
     expect(await ztlp([command, '--json'], { stdin, closeAfter: 1 })).toMatchObject({ code: 0, stderr: '' });
-    expect(await ztlp([command], { stdin: '' })).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 });

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it, test } from 'vitest';
 import { conformFile, conformVectors, type FileReport, hasDisagreement } from '../../src/conform/index.js';
+import { formatConform } from '../../src/conform/text.js';
+import { PLAIN } from '../../src/report/style.js';
 import { errorOf, useCore, vectorPath, withFile } from './support.js';
 
 beforeAll(() => useCore('release'));
@@ -251,7 +253,10 @@ describe('JSON formats that are recognised but not built', () => {
 
   test.each(formats)('%s with %i cases', (format, cases, content) => {
     const report = conformVectors('file.json', { format, ...content });
-    expect(report).toEqual({
+    const { unsupported: parts = [], ...counts } = report;
+    expect(parts.reduce((sum, part) => sum + part.cases, 0)).toBe(cases);
+    expect(parts.length).toBeGreaterThan(0);
+    expect(counts).toEqual({
       file: 'file.json',
       format,
       groups: unsupported(cases),
@@ -259,6 +264,18 @@ describe('JSON formats that are recognised but not built', () => {
       deviations: [],
     });
   });
+});
+
+test('the parts that are not built are named with their cases', () => {
+  const json = { format: 'tlp-vectors/1', linkTrace: [{}], messages: [{}, {}], crc: [] };
+  const report = conformVectors('file.json', json);
+  expect(report.unsupported).toEqual([
+    { name: 'linkTrace', cases: 1 },
+    { name: 'messages', cases: 2 },
+  ]);
+  expect(formatConform({ files: [report] }, PLAIN, { most: 10 })).toMatch(
+    /^unsupported: linkTrace 1, messages 2: not built in this version; not run, counted as disagreeing$/m,
+  );
 });
 
 describe('what is refused', () => {

@@ -148,7 +148,14 @@ test.each([
 test('a report is JSON as it is', async () => {
   const report = await conformFile(vectorPath(TLP));
   expect(JSON.parse(JSON.stringify(report))).toEqual(report);
-  expect(Object.keys(report)).toEqual(['file', 'format', 'groups', 'disagreements', 'deviations']);
+  expect(Object.keys(report)).toEqual([
+    'file',
+    'format',
+    'groups',
+    'disagreements',
+    'deviations',
+    'unsupported',
+  ]);
 });
 
 test('one disagreement among several files is one of the whole report', async () => {

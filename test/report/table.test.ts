@@ -1,6 +1,7 @@
 // Tables and styles: alignment, grouping, widths that colour does not change, and text that is safe to print.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fieldTable } from '../../src/report/field-table.js';
 import { ansi, clip, PLAIN, printable } from '../../src/report/style.js';
 import { group, table } from '../../src/report/table.js';
 
@@ -80,6 +81,22 @@ describe('a table', () => {
     for (const part of parts) expect(part).toMatch(/^name {2}[xy]\n/);
   });
 
+  it('repeats every key column', () => {
+    const head = ['device', 'BAR', 'reads', 'writes'];
+    const rows = [
+      ['00:02.0', 'BAR0', 1, 2],
+      ['00:02.0', 'BAR3', 3, 4],
+    ];
+    const parts = table(head, rows, { width: 24, keys: 2 }).split('\n\n');
+    expect(parts.map((part) => part.split('\n').at(-1))).toEqual([
+      '00:02.0  BAR3      3',
+      '00:02.0  BAR3       4',
+    ]);
+    // Keys that fill the terminal alone still have a number beside them; a table of keys does not fold.
+    expect(table(head, rows, { width: 5, keys: 2 }).split('\n\n')).toHaveLength(2);
+    expect(table(head.slice(0, 2), rows, { width: 5, keys: 2 })).not.toContain('\n\n');
+  });
+
   it('is as wide with colour as without', () => {
     const style = ansi();
     const coloured = table(
@@ -111,6 +128,29 @@ describe('a table', () => {
     ]);
     expect([PLAIN.bold('x'), PLAIN.dim('x'), PLAIN.warn('x')]).toEqual(['x', 'x', 'x']);
   });
+});
+
+describe('a table of fields', () => {
+  const row = (byte: string, bits: string, field: string, raw: string, meaning: string) => {
+    return { byte, bits, field, raw, meaning };
+  };
+  const rows = [
+    row('0', '7:5', 'Fmt', '2', '3 DW header, with data'),
+    row('2-3', '9:0', 'Length', '0x001', '1 DW, 4 bytes'),
+    row('12-15', '', 'Data', '4 bytes', ''),
+  ];
+
+  it.each([[rows], [[]], [rows.slice(0, 1)]])(
+    'looks as every other table, with colour as without',
+    (list) => {
+      const head = ['byte', 'bits', 'field', 'raw', 'meaning'];
+      const cells = list.map(({ byte, bits, field, raw, meaning }) => [byte, bits, field, raw, meaning]);
+      const align = ['right', 'right', 'left', 'left', 'left'] as const;
+      const rule = list.length === 0 ? '\n────  ────  ─────  ───  ───────' : '';
+      for (const style of [PLAIN, ansi()])
+        expect(fieldTable(list, style)).toBe(`${table(head, cells, { align, style })}${rule}`);
+    },
+  );
 });
 
 describe('a number', () => {

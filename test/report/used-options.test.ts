@@ -6,7 +6,7 @@ import { seeded } from '../../src/base/random.js';
 import { ready } from '../../src/core/shared.js';
 import { countAccess } from '../../src/path/split.js';
 import { PATH_IDS, PATHS, type PathId } from '../../src/path/table.js';
-import { ownUses, pathUses, recordedUses, refuseUnused } from '../../src/report/used-options.js';
+import { ownUses, pathUses, recordedUses, refuseUnused, usesSource } from '../../src/report/used-options.js';
 
 const NAMES = [...BUILT_OPTIONS] as OptionName[];
 const TRIES = 1500;
@@ -19,12 +19,17 @@ function valuesOf(name: OptionName): readonly unknown[] {
 }
 
 /** Options that changed an access along `id`: blocks, or single accesses of up to 8 bytes. */
-function effective(id: PathId, block: boolean, seed: number): Set<OptionName> {
+function effective(
+  id: PathId,
+  block: boolean,
+  seed: number,
+  ops: readonly ('read' | 'write')[] = ['read', 'write'],
+): Set<OptionName> {
   const next = seeded(seed);
   const pick = <T>(list: readonly T[]): T => list[next() % list.length] as T;
   const found = new Set<OptionName>();
   for (let n = 0; n < TRIES; n++) {
-    const op = PATHS[id].read === null ? 'write' : pick(['read', 'write'] as const);
+    const op = PATHS[id].read === null ? 'write' : pick(ops);
     const bytes = block ? pick([1, 7, 13, 64, 128, 256, 300, 1000, 2048, 4096]) : 1 + (next() % 8);
     const offset = pick([0, 0, 1, 4, 8, 60, 63, 124, 126, 252, 254, 4090, 4094, next() % 4096]);
     const base = pick([0, 2 ** 40]);
@@ -52,12 +57,44 @@ beforeAll(() => ready());
 describe('options of a path', () => {
   const seen = new Set<OptionName>();
 
-  it.each(PATH_IDS)('that change an access along %s are all among those it uses', (id) => {
-    const used = new Set(pathUses(PATHS[id]));
-    for (const block of [true, false]) {
-      for (const name of effective(id, block, 7)) {
-        expect(used).toContain(name);
-        seen.add(name);
+  it.each(PATH_IDS)('that change an access along %s are all among those it uses in that direction', (id) => {
+    for (const op of ['read', 'write'] as const) {
+      if (PATHS[id][op] === null) continue;
+      const used = new Set(pathUses(PATHS[id], op));
+      for (const name of used) expect(pathUses(PATHS[id])).toContain(name);
+      for (const block of [true, false]) {
+        for (const name of effective(id, block, 7, [op])) {
+          expect(used, op).toContain(name);
+          seen.add(name);
+        }
+      }
+    }
+  });
+
+  it.each(PATH_IDS)('%s looks at the memory address or not, as its entry says', (id) => {
+    for (const op of ['read', 'write'] as const) {
+      if (PATHS[id][op] === null) continue;
+      const sets: OptionInput[] = [{}, { relaxed: true }, { relaxed: false }];
+      sets.push(
+        { chunking: 'old' },
+        { chunking: 'new', boundary: 'literal' },
+        { interceptStrict: true, zpciMode: 'vfio' },
+      );
+      for (const options of sets) {
+        let differs = false;
+        for (const [offset, bytes] of [
+          [0, 64],
+          [8, 24],
+          [3, 61],
+          [4090, 14],
+        ] as const) {
+          const outcome = (sourceAddress: number): string => {
+            const input = { op, bytes, offset, block: true, base: 2 ** 40, sourceAddress, options };
+            return JSON.stringify(countAccess(id, input));
+          };
+          for (const at of [1, 4, 4092]) differs ||= outcome(0) !== outcome(at);
+        }
+        expect(differs, `${op} ${JSON.stringify(options)}`).toBe(usesSource(PATHS[id], op, options));
       }
     }
   });
@@ -98,6 +135,7 @@ describe('an option that nothing uses', () => {
   it('is named as unknown, wrong or unbuilt when it is that', () => {
     expect(() => refuseUnused({ mpss: 1 } as never, [], 'this')).toThrow(/did you mean mps/);
     expect(() => refuseUnused({ mps: 100 as never }, [], 'this')).toThrow(/128, 256/);
-    expect(() => refuseUnused({ vtdModel: 'qemu72' }, [], 'this')).toThrow(/no effect in this version/);
+    for (const vtdModel of ['qemu72', 'spec'] as const)
+      expect(() => refuseUnused({ vtdModel }, [], 'this')).toThrow(/no effect in this version/);
   });
 });

@@ -12,7 +12,7 @@ import {
   styleFor,
   withCommonFlags,
 } from '../output.js';
-import { parseCount } from '../values.js';
+import { once, parseCount } from '../values.js';
 
 interface Flags extends CommonFlags {
   readonly most: number;
@@ -20,7 +20,7 @@ interface Flags extends CommonFlags {
 
 const EXAMPLES = `
 Examples:
-  $ ztlp conform test/vectors/*.json         agreement, then what disagrees
+  $ ztlp conform test/vectors/access-paths.json  agreement, or what disagrees
   $ ztlp conform --json vectors.json         everything, for a script
   $ ztlp conform --most 0 vectors.json       all disagreements
   $ zcat v.json.gz | ztlp conform -          from a pipe
@@ -61,7 +61,7 @@ export function conformCommand(): Command {
       '<file...>',
       'vector files, recognised by their format field, or traces and dumps, by content; "-": standard input',
     )
-    .option('--most <n>', 'disagreements to list per file, 0 for all', parseCount, 10)
+    .option('--most <n>', 'disagreements to list per file, 0 for all', once(parseCount), 10)
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -1,9 +1,9 @@
 /** `ztlp regress`: the 4 KiB PCISTB against its splits. */
 import { Command } from 'commander';
-import { runRegression } from '../../report/regress.js';
+import { REGRESS_MPS, runRegression } from '../../report/regress.js';
 import { formatRegress } from '../../report/regress-text.js';
 import { type CommonFlags, complain, EXIT_DATA, printFound, styleFor, withCommonFlags } from '../output.js';
-import { namedOption, parseCount } from '../values.js';
+import { once, oneOf, parseCount } from '../values.js';
 
 interface Flags extends CommonFlags {
   readonly mps: number;
@@ -18,7 +18,9 @@ Examples:
   $ ztlp regress --cases 10000 --seed 7
 
 Exit codes: 0 passed; 1 a count, the final memory or a refusal differs from what
-the sheets (docs/sources.md) say; 2 wrong call.`;
+its sources (docs/sources.md) say; 2 wrong call.`;
+
+const mpsOption = (text: string): number => Number(oneOf(...REGRESS_MPS.map(String))(text));
 
 async function run(flags: Flags): Promise<void> {
   const { mps, cases, seed } = flags;
@@ -33,9 +35,9 @@ export function regressCommand(): Command {
   return withCommonFlags(new Command('regress'))
     .summary('the 4 KiB block store against its splits')
     .description('Stores 4 KiB by one PCISTB, 32 of 128 bytes, 512 x 8 and 1024 x 4 bytes, and compares.')
-    .option('--mps <bytes>', 'Max Payload Size: 128, 256, 512, 4096', namedOption('mps'), 256)
-    .option('--cases <n>', 'random offsets and lengths to try on every way', parseCount, 200)
-    .option('--seed <n>', 'seed of the random cases', parseCount, 1)
+    .option('--mps <bytes>', `Max Payload Size: ${REGRESS_MPS.join(', ')}`, once(mpsOption), 256)
+    .option('--cases <n>', 'random offsets and lengths to try on every way', once(parseCount), 200)
+    .option('--seed <n>', 'seed of the random cases', once(parseCount), 1)
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

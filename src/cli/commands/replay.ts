@@ -18,7 +18,7 @@ import {
   withCommonFlags,
 } from '../output.js';
 import { progress } from '../progress.js';
-import { asUsage, collectOption, oneOf } from '../values.js';
+import { asUsage, collectOption, once, oneOf } from '../values.js';
 
 interface Flags extends CommonFlags {
   readonly strict?: boolean;
@@ -84,14 +84,14 @@ export function replayCommand(): Command {
     .description('Replays the accesses of driver traces as TLPs.')
     .argument('<file...>', 'trace files; "-": standard input')
     .option('--strict', 'a bad line, or a fault on --path, is an error; default: both are counted')
-    .option('--path <id>', 'the same accesses through this path too, side by side', path)
+    .option('--path <id>', 'the same accesses through this path too, side by side', once(path))
     .addOption(
       new Option(
         '--merge <how>',
         'with --path: stores to adjacent addresses become blocks of up to 4 KiB (default: on)',
       )
         .choices(['on', 'off'])
-        .argParser(oneOf('on', 'off')),
+        .argParser(once(oneOf('on', 'off'))),
     )
     .option('--option <name=value>', 'a named option (docs/options.md); repeat for more', collectOption)
     .addHelpText('after', EXAMPLES)

@@ -1,13 +1,15 @@
 /** `ztlp widths`: the access-width comparison. */
 import { Command, Option } from 'commander';
+import { ZtlpError } from '../../base/errors.js';
 import { parseLink } from '../../base/link.js';
 import { COST_PRESETS, type OptionInput } from '../../base/options.js';
 import { pathOf } from '../../path/prepare.js';
+import { COUNT_LIMIT } from '../../path/split.js';
 import type { PathId } from '../../path/table.js';
 import { compareWidths, widthsProblem } from '../../report/widths.js';
 import { formatWidths } from '../../report/widths-text.js';
 import { type CommonFlags, columns, complain, printFound, styleFor, withCommonFlags } from '../output.js';
-import { asUsage, collect, collectOption, namedOption, oneOf, parseBytes } from '../values.js';
+import { asUsage, bytesUpTo, collect, collectOption, namedOption, once, oneOf } from '../values.js';
 
 interface Flags extends CommonFlags {
   readonly size: number;
@@ -15,7 +17,7 @@ interface Flags extends CommonFlags {
   readonly op: 'read' | 'write';
   readonly link: string;
   readonly path?: readonly PathId[];
-  readonly sourceAddress: number;
+  readonly sourceAddress?: number;
   readonly costs: keyof typeof COST_PRESETS;
   readonly mps?: number;
   readonly mrrs?: number;
@@ -39,13 +41,19 @@ faulted); 2 wrong call, or an option that no compared path uses.`;
 
 async function run(flags: Flags): Promise<void> {
   const { mps, mrrs } = flags;
-  const options = {
-    ...flags.option,
-    ...(mps === undefined ? {} : { mps }),
-    ...(mrrs === undefined ? {} : { mrrs }),
-  } as OptionInput;
+  const own = { ...(mps === undefined ? {} : { mps }), ...(mrrs === undefined ? {} : { mrrs }) };
+  for (const [name, value] of Object.entries(own)) {
+    const other = flags.option?.[name as keyof typeof own];
+    if (other === undefined || other === value) continue;
+    throw new ZtlpError('invalid-value', `${name}: given as ${other} and as ${value}`, {
+      field: name,
+      value,
+    });
+  }
+  const options = { ...flags.option, ...own } as OptionInput;
   const { size, offset, op, link, sourceAddress, costs, path } = flags;
-  const input = { size, offset, op, link, sourceAddress, costs, options };
+  const source = sourceAddress === undefined ? {} : { sourceAddress };
+  const input = { size, offset, op, link, costs, options, ...source };
   const report = await compareWidths(path === undefined ? input : { ...input, paths: path });
   await printFound(flags, report, () => formatWidths(report, styleFor(), columns()));
   const problem = widthsProblem(report, flags.strict);
@@ -60,29 +68,33 @@ export function widthsCommand(): Command {
     .description(
       'Compares what a block write or read costs along every access path: operations, TLPs, wire, time.',
     )
-    .option('--size <bytes>', 'length of the block', parseBytes, 4096)
-    .option('--offset <bytes>', 'offset in the BAR', parseBytes, 0)
+    .option('--size <bytes>', 'length of the block', once(bytesUpTo(COUNT_LIMIT)), 4096)
+    .option('--offset <bytes>', 'offset in the BAR', once(bytesUpTo(COUNT_LIMIT)), 0)
     .addOption(
       new Option('--op <op>', 'direction')
         .choices(['write', 'read'])
         .default('write')
-        .argParser(oneOf('write', 'read')),
+        .argParser(once(oneOf('write', 'read'))),
     )
-    .option('--mps <bytes>', 'Max Payload Size (default: 256)', namedOption('mps'))
-    .option('--mrrs <bytes>', 'Max Read Request Size (default: 512)', namedOption('mrrs'))
+    .option('--mps <bytes>', 'Max Payload Size (default: 256)', once(namedOption('mps')))
+    .option('--mrrs <bytes>', 'Max Read Request Size (default: 512)', once(namedOption('mrrs')))
     .option(
       '--link <link>',
       'generation 1 to 5 and x1 to x16',
-      (text) => asUsage(() => parseLink(text).name),
+      once((text) => asUsage(() => parseLink(text).name)),
       'gen3x8',
     )
     .option('--path <id>', 'only this path (docs/paths.md); repeat for more', collect(path))
-    .option('--source-address <bytes>', 'memory address of the first byte', parseBytes, 0)
+    .option(
+      '--source-address <bytes>',
+      'memory address of the first byte (default: 0)',
+      once(bytesUpTo(Number.MAX_SAFE_INTEGER)),
+    )
     .addOption(
       new Option('--costs <set>', 'assumed costs of software')
         .choices(presets)
         .default('zero')
-        .argParser(oneOf(...presets)),
+        .argParser(once(oneOf(...presets))),
     )
     .option('--option <name=value>', 'a named option (docs/options.md); repeat for more', collectOption)
     .option('--strict', 'exit code 1 as soon as one path faults')

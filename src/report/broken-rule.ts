@@ -1,0 +1,73 @@
+/** Says by the numbers which rule a refused PCI instruction broke: its answer alone is the same for most of them. */
+import type { OptionInput } from '../base/options.js';
+import type { U64 } from '../core/u64.js';
+import type { Fault } from '../path/fault.js';
+import { pathOptions } from '../path/prepare.js';
+import type { AccessPath } from '../path/table.js';
+import { modeFacts } from '../zpci/mode.js';
+
+const PAGE = 4096;
+
+export interface RefusedInput {
+  readonly path: AccessPath;
+  readonly fault: Fault;
+  /** Operand length of the refused instruction. */
+  readonly bytes: number;
+  readonly options: OptionInput;
+  /** Offset of the first byte of the access, and the memory address that belongs to it. */
+  readonly start: number;
+  readonly sourceAddress: U64;
+}
+
+/** The rule in a few words; undefined when the answer does not come from the form of a PCI instruction. */
+export function brokenRule(input: RefusedInput): string | undefined {
+  const { fault, bytes } = input;
+  switch (fault.answer?.programInterruption?.name) {
+    case 'specification':
+      return blockRule(input);
+    case 'operand':
+      return bytes > 8 ? undefined : wordRule(input);
+    default:
+      return undefined;
+  }
+}
+
+function crossesPage(offset: number, bytes: number): string | undefined {
+  const end = offset + bytes;
+  return (offset % PAGE) + bytes > PAGE
+    ? `bytes 0x${offset.toString(16)} to 0x${(end - 1).toString(16)} cross a 4 KiB boundary`
+    : undefined;
+}
+
+/** PCISTB, in the order of its checks. A VMM that intercepts may apply the strict rules to a relaxed group too. */
+function blockRule({ path, fault, bytes, options, start, sourceAddress }: RefusedInput): string | undefined {
+  const { offset } = fault;
+  const { relaxed, interceptStrict, zpciMode, relaxedMaximum, maxstbl } = pathOptions(path, options);
+  const tooLong = `length ${bytes} above maxstbl ${maxstbl}`;
+  if (relaxed && !(modeFacts(zpciMode).intercepted && interceptStrict)) {
+    if (relaxedMaximum === 'maxstbl' && bytes > maxstbl) return tooLong;
+    if (relaxedMaximum === 'page' && bytes > PAGE) return `length ${bytes} above a page of ${PAGE}`;
+    return crossesPage(offset, bytes);
+  }
+  if (offset % 8 !== 0) return `offset ${offset} is not a multiple of 8`;
+  if (bytes <= 8) return `length ${bytes}, not above 8`;
+  if (bytes % 8 !== 0) return `length ${bytes} is not a multiple of 8`;
+  if (bytes > maxstbl) return tooLong;
+  const source = BigInt(sourceAddress) + BigInt(offset - start);
+  return (
+    crossesPage(offset, bytes) ??
+    (source % 8n === 0n ? undefined : `source address 0x${source.toString(16)} is not a multiple of 8`)
+  );
+}
+
+/** PCILG and PCISTG. */
+function wordRule({ path, fault: { offset }, bytes, options }: RefusedInput): string | undefined {
+  const { dwordRule } = pathOptions(path, options);
+  if (dwordRule === 'page') {
+    const crossing = crossesPage(offset, bytes);
+    if (crossing !== undefined) return crossing;
+  } else if (bytes > 8 - (offset % 8)) {
+    return `${bytes} bytes at offset ${offset} cross a doubleword (dwordRule ${dwordRule})`;
+  }
+  return [1, 2, 4, 8].includes(bytes) ? undefined : `length ${bytes} is not 1, 2, 4 or 8`;
+}
