@@ -106,7 +106,9 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
   let data: usize;
   if (spaceAndFlags & STORE_FROM_MEMORY) {
     // Also catches a source that wraps around: both sums stay below 2^64 only for addresses inside the memory.
-    if (source >= hostBytes || length > hostBytes - <u32>source) return interruption(PE_ADDRESSING);
+    // A store of nothing looks at no byte of it.
+    if (length != 0 && (source >= hostBytes || length > hostBytes - <u32>source))
+      return interruption(PE_ADDRESSING);
     data = hostMemory + <usize>source;
     if (load<u32>(PARAMS, PARAM_MODE) != MODE_LIVE) {
       // TLPs may point at the source itself only while nobody keeps them.

@@ -31,6 +31,12 @@ function kindOf(input: TlpInput, address: U64): number {
   return dw === 4 ? wide : kinds[0];
 }
 
+/** A bit of the header: a truthy word such as 'no' would set it unseen. */
+function flag(field: string, value: boolean | undefined): number {
+  if (value !== undefined && typeof value !== 'boolean') throw invalid(field, value, 'true, false');
+  return value === true ? 1 : 0;
+}
+
 /** Length in DW of the TLP to encode. */
 function lengthOf(input: TlpInput, data: Uint8Array | undefined, anyData: boolean): number {
   if (data !== undefined && !(data instanceof Uint8Array)) throw invalid('data', data, 'a Uint8Array');
@@ -95,6 +101,7 @@ function messageBytes(input: TlpInput, routing: number): { lo: number; hi: numbe
 /** The prefixes to send: those listed, and those that `pasid` and a long steering tag ask for. */
 function fillPrefixes(core: Core, input: TlpInput): void {
   const { prefixes = [], pasid, steeringTag } = input;
+  if (!Array.isArray(prefixes)) throw invalid('prefixes', prefixes, 'a list of TLP prefixes');
   const all = withSteeringTag(withPasid(prefixes, pasid ?? undefined), steeringTag ?? undefined);
   if (all.length > L.PREFIX_SLOTS)
     throw invalid('prefixes', all, `at most ${L.PREFIX_SLOTS}`, 'out-of-range');
@@ -127,10 +134,10 @@ function fillFields(core: Core, input: TlpInput, data: Uint8Array | undefined, m
   set(L.FIELD_TC, inRange('tc', input.tc ?? 0, 0, 7));
   set(L.FIELD_ATTR, (ns ? 1 : 0) | (ro ? 2 : 0) | (ido ? 4 : 0));
   set(L.FIELD_AT, inRange('at', input.at ?? 0, 0, 3));
-  set(L.FIELD_TH, input.th ? 1 : 0);
-  set(L.FIELD_LN, input.ln ? 1 : 0);
-  set(L.FIELD_TD, input.td ? 1 : 0);
-  set(L.FIELD_EP, input.ep ? 1 : 0);
+  set(L.FIELD_TH, flag('th', input.th));
+  set(L.FIELD_LN, flag('ln', input.ln));
+  set(L.FIELD_TD, flag('td', input.td));
+  set(L.FIELD_EP, flag('ep', input.ep));
   set(L.FIELD_LENGTH, length);
   set(L.FIELD_REQUESTER, inRange('requester', input.requester ?? 0, 0, 0xffff));
   set(L.FIELD_TAG, tag);
@@ -153,7 +160,7 @@ function fillFields(core: Core, input: TlpInput, data: Uint8Array | undefined, m
   }
   if (shape !== 'completion') return;
   set(L.FIELD_STATUS, inRange('status', input.status ?? 0, 0, 7));
-  set(L.FIELD_BCM, input.bcm ? 1 : 0);
+  set(L.FIELD_BCM, flag('bcm', input.bcm));
   set(L.FIELD_BYTE_COUNT, inRange('byteCount', input.byteCount ?? 4, 1, 4096));
   set(L.FIELD_LOWER_ADDRESS, inRange('lowerAddress', input.lowerAddress ?? 0, 0, 0x7f));
 }

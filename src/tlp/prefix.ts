@@ -1,6 +1,6 @@
 /** TLP prefixes and what two of them mean: PASID and the upper steering tag (PCIe base specification 2.2.7.1, 2.2.10, 6.20). */
 import * as L from '../../assembly/layout.js';
-import { inRange, invalid, show } from '../base/errors.js';
+import { inRange, invalid, needObject, show } from '../base/errors.js';
 import type { Pasid, TlpPrefix } from './types.js';
 
 const VALUE_BITS = 0xff_ffff;
@@ -12,6 +12,7 @@ const STEERING_SHIFT = 16;
 
 /** A prefix as one word, byte 0 in bits 31:24. */
 export function prefixWord(prefix: TlpPrefix, field: string): number {
+  needObject(field, prefix);
   if (prefix.scope !== 'local' && prefix.scope !== 'endToEnd') {
     throw invalid(`${field}.scope`, prefix.scope, 'local, endToEnd');
   }

@@ -79,6 +79,107 @@ describe.each(BUILDS)('PCISTB, short and long way on the %s build', (build) => {
     );
   });
 
+  const relaxed = { zpciMode: 'native', maxstbl: 4096, relaxed: true } as const;
+  const SIXTEEN = BYTES.subarray(0, 16);
+
+  it.each([
+    ['fh', -1],
+    ['fh', undefined],
+    ['fh', 2 ** 32],
+    ['fh', Number.NaN],
+    ['as', -1],
+    ['as', 1.5],
+    ['as', '0'],
+    ['as', 16],
+    ['as', 256],
+    ['length', -16],
+    ['length', 1.5],
+    ['length', '16'],
+    ['offset', -8],
+    ['offset', 0.5],
+    ['offset', '0'],
+    ['source', -1],
+    ['source', 0.5],
+    ['source', null],
+    ['source', [1, 2, 3]],
+    ['source', new Uint16Array(16)],
+  ] as const)(
+    'refuses %s %o before and behind a first store, from bytes and from memory',
+    async (field, value) => {
+      const fresh = await createMachine({
+        core,
+        platform: 's390x',
+        slots: [{ device: memoryDevice(), options: relaxed }],
+      });
+      const [made, fn] = await machine(relaxed);
+      fn.barMemory(0).fill(0);
+      const before = made.stats(fn);
+      for (const source of [SIXTEEN, 0]) {
+        for (const [cpu, fh] of [
+          [fresh.cpu, fresh.functions[0]?.handle],
+          [made.cpu, fn.handle],
+        ] as const) {
+          const input = {
+            fh,
+            as: 0,
+            offset: 0,
+            length: 16,
+            source,
+            [field]: value,
+          } as unknown as PcistbInput;
+          expect(() => cpu.pcistb(input)).toThrow(expect.objectContaining({ name: 'ZtlpError', field }));
+        }
+      }
+      expect(made.stats(fn)).toEqual(before);
+      expect(fn.barMemory(0).every((byte) => byte === 0)).toBe(true);
+    },
+  );
+
+  it.each(['bytes', 'memory'] as const)('answers by every operand, source in %s', async (where) => {
+    const [made, fn] = await machine({ zpciMode: 'native' });
+    const source = where === 'bytes' ? SIXTEEN : 0;
+    const store = (change: Partial<PcistbInput>): unknown => {
+      const { cc, programInterruption } = made.cpu.pcistb({
+        fh: fn.handle,
+        as: 0,
+        offset: 0,
+        length: 16,
+        source,
+        ...change,
+      });
+      return programInterruption?.name ?? cc;
+    };
+    expect(store({})).toBe(0);
+    expect(store({ offset: 2 ** 32 })).toBe('operand');
+    expect(store({ offset: 2n ** 32n })).toBe('operand');
+    expect(store({ problemState: true })).toBe('privileged operation');
+    expect(store({ problemState: false })).toBe(0);
+    expect(store({ as: 15 })).toBe(1);
+    if (where === 'bytes') {
+      expect(store({ sourceAddress: 4 })).toBe('specification');
+      expect(store({ sourceAddress: 8 })).toBe(0);
+    } else {
+      expect(store({ source: 4 })).toBe('specification');
+      expect(store({ source: 2 ** 31 })).toBe('addressing');
+    }
+  });
+
+  it('Z-PCISTB-29: a relaxed store of nothing does nothing, wherever its source is said to be', async () => {
+    const [made, fn] = await machine(relaxed);
+    const before = made.stats(fn).tlps;
+    for (const source of [0, 2 ** 24 - 1, 2 ** 24, 2 ** 31, 2n ** 63n, new Uint8Array(0)])
+      expect(made.cpu.pcistb({ fh: fn.handle, as: 0, offset: 3, length: 0, source }).cc).toBe(0);
+    expect(made.stats(fn).tlps).toBe(before);
+  });
+
+  it('traces every store, the ones behind the first too', async () => {
+    const [made, fn] = await machine(relaxed);
+    made.trace.start();
+    for (const source of [0, 0, SIXTEEN, SIXTEEN])
+      made.cpu.pcistb({ fh: fn.handle, as: 0, offset: 0, length: 16, source });
+    expect(made.trace.take().length).toBe(4);
+  });
+
   it('writes only the operand length when the length field has bits above it', async () => {
     const [made, fn] = await machine({ zpciMode: 'native', maxstbl: 4096, relaxed: true });
     fn.barMemory(0).fill(0);
