@@ -41,7 +41,7 @@ function program(): Command {
     .option('--quick', 'fewer and shorter samples: not for comparisons')
     .option('--compare <file>', 'ratios to an earlier bench.json')
     .addOption(new Option('--json', 'print bench.json instead of tables').conflicts(['markdown', 'compare']))
-    .addOption(new Option('--markdown', 'print the table of docs/benchmarks.md').conflicts('compare'))
+    .addOption(new Option('--markdown', 'print the table of the README').conflicts('compare'))
     .addOption(
       new Option('--out <folder>', 'where results go').default(join(packageRoot(), 'build'), '"build"'),
     )

@@ -107,7 +107,7 @@ export function formatComparison({ changes, added, missing }: Comparison, style:
   ].join('\n');
 }
 
-/** The table of docs/benchmarks.md: ratios with their spread, and no time that would be true of one machine only. */
+/** The table of the README: ratios with their spread, and no time that would be true of one machine only. */
 export function formatMarkdown(groups: readonly GroupRows[], machine: readonly string[]): string {
   const line = (row: readonly string[]): string => `| ${row.join(' | ')} |`;
   const head = ['group', 'row', 'ratio', 'speed of C', 'goal'];

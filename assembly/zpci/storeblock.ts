@@ -179,13 +179,12 @@ function sendRouted(address: u64, length: u32, data: usize): void {
   const kind: u32 = isWide ? KIND_MWR64 : KIND_MWR32;
   const fn = functionAt(routedSlot);
   if (Single.fits(low, length)) {
-    Single.push(address, length, data, 0);
-    countWrites(kind, fn, 1, length + overheadOf(isWide), length);
-  } else {
-    const count = pushWrites(address, length, data, 0);
-    const payload = payloadBytes(low, length);
-    countWrites(kind, fn, count, payload + count * overheadOf(isWide), payload);
+    countWrites(kind, fn, 1, Single.form(address, length, data, 0), length);
+    return;
   }
+  const count = pushWrites(address, length, data, 0);
+  const payload = payloadBytes(low, length);
+  countWrites(kind, fn, count, payload + count * overheadOf(isWide), payload);
   rewindRing();
 }
 
