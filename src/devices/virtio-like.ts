@@ -27,8 +27,9 @@ import type { DeviceContext } from '../device/types.js';
 const NO_VECTOR = 0xffff;
 const COMPLETED = 1;
 const FAILED = 2;
-const CONFIG_BYTES = 256; // of conventional configuration space
+const CONFIG_BYTES = 256; // without extended configuration space
 const MSIX = 0x98;
+const PCIE = 0xa4;
 
 export interface VirtioLikeOptions {
   /** As `defineDevice` takes it. Default `virtio-like`. */
@@ -186,7 +187,21 @@ const STRUCTURES = [
   { at: 0x84, type: 5, length: 20, quarter: undefined },
 ] as const;
 
-/** Configuration space as it is after power-on: a conventional function with MSI-X first, then virtio's structures. */
+/**
+ * PCI Express Capability (PCIe base specification 7.5.3) behind identifier and pointer, as words of 16 bits: version 2,
+ * endpoint; 512-byte payloads, extended tags, role-based errors, FLR; a link of 8 GT/s x8.
+ */
+const PCIE_WORDS = [
+  [0x02, 0x0002], // Capabilities Register
+  [0x04, 0x8022], // Device Capabilities
+  [0x06, 0x1000],
+  [0x08, 0x2810], // Device Control: as after a reset
+  [0x0c, 0x0083], // Link Capabilities
+  [0x12, 0x0083], // Link Status
+  [0x2c, 0x000e], // Link Capabilities 2: 2.5, 5 and 8 GT/s
+] as const;
+
+/** Configuration space as it is after power-on: MSI-X first, then virtio's structures, then PCI Express. */
 function configSpace(parts: ConfigParts): Uint8Array {
   const bytes = new Uint8Array(CONFIG_BYTES);
   const view = new DataView(bytes.buffer);
@@ -199,7 +214,9 @@ function configSpace(parts: ConfigParts): Uint8Array {
   view.setUint16(0x2e, 0x1100, true); // Subsystem ID
   bytes[0x34] = MSIX; // Capabilities Pointer
   bytes[0x3d] = 1; // Interrupt Pin: INTA
-  let next = 0;
+  bytes[PCIE] = 0x10;
+  for (const [at, word] of PCIE_WORDS) view.setUint16(PCIE + at, word, true);
+  let next = PCIE;
   for (const { at, type, length, quarter } of STRUCTURES) {
     const isMapped = quarter !== undefined;
     bytes.set([0x09, next, length, type, isMapped ? parts.registerBar : 0], at);
