@@ -16,8 +16,7 @@ describe('a new package', () => {
   const inFolder = (...args: string[]): Promise<Outcome> =>
     runNode('-e', [
       `const { spawnSync } = require('node:child_process');
-       const { NODE_TEST_CONTEXT, ...env } = process.env;
-       const done = spawnSync(process.execPath, ${JSON.stringify(args)}, { cwd: ${JSON.stringify(folder)}, env, stdio: 'inherit' });
+       const done = spawnSync(process.execPath, ${JSON.stringify(args)}, { cwd: ${JSON.stringify(folder)}, stdio: 'inherit' });
        process.exitCode = done.status ?? 1;`,
     ]);
 
@@ -46,14 +45,14 @@ describe('a new package', () => {
   });
 
   it('passes its own test, which can fail', async () => {
-    const { code, stdout } = await inFolder('--test');
+    const { code, stdout } = await inFolder('--test', '--test-reporter=tap');
     expect(stdout).toMatch(/^# pass 1$/m);
     expect(code).toBe(0);
     const right = files.get('index.mjs') ?? '';
     const wrong = right.replace("status === 'ok' ? DONE", "status === 'ok' ? FAILED");
     expect(wrong).not.toBe(right);
     writeFileSync(join(folder, 'index.mjs'), wrong);
-    const broken = await inFolder('--test');
+    const broken = await inFolder('--test', '--test-reporter=tap');
     writeFileSync(join(folder, 'index.mjs'), right);
     expect(broken.code).toBe(1);
   });
