@@ -13,10 +13,10 @@ const write32 = (offset, value) =>
 const write64 = (offset, value) =>
   machine.cpu.write({ ...at, offset, data: new Uint8Array(BigUint64Array.of(value).buffer) });
 
-write64(0x800, 0xfee0_1000n); // MSI-X vector 0: message address
-write32(0x808, 0x4041); // message data
-write32(0x80c, 0); // unmasked
-
+machine.enableMsix(fn, [
+  { address: 0xfee0_1000, data: 0x40 }, // done
+  { address: 0xfee0_1000, data: 0x41 }, // error
+]);
 machine.memory.write(
   0x1f80,
   Uint8Array.from({ length: 600 }, (_, n) => n),

@@ -11,9 +11,7 @@ test('a counter interrupts when it has reached its limit', async () => {
   const write = (offset, value) => {
     machine.cpu.write({ ...at, offset, data: new Uint8Array(Uint32Array.of(value).buffer) });
   };
-  write(0x800, 0xfee0_0000); // MSI-X entry 0: message address,
-  write(0x808, 0x41); // message data,
-  write(0x80c, 0); // not masked
+  machine.enableMsix(fn, [{ address: 0xfee0_0000, data: 0x41 }]);
 
   write(0x0, 60);
   assert.deepEqual(machine.takeInterrupts(), []);

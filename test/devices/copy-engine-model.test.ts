@@ -172,7 +172,7 @@ describe.each(BUILDS)('a random program on the %s core', (build) => {
     fc.assert(
       fc.property(programs, (program) => {
         machine.reset();
-        driver.arm(0, 0x800, 2);
+        driver.arm(2);
         const model = new Model(latencyNs, nsPerByte);
         model.memory.set(fresh());
         machine.memory.write(0, fresh());

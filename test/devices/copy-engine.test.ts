@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { type CopyEngineOptions, copyEngine } from '../../src/devices/index.js';
 import { ZtlpError } from '../../src/index.js';
+import { CAP } from '../../src/pci/registers.js';
 import { BUILDS, useBuild } from '../support/builds.js';
 import { type Driver, drive, MESSAGE_ADDRESS, MESSAGE_DATA } from './support.js';
 
@@ -34,7 +35,7 @@ describe.each(BUILDS)('a copy engine on the %s core', (build) => {
   const core = useBuild(build);
   const make = async (options: CopyEngineOptions = {}, memory = 0x10000): Promise<Driver> => {
     const driver = await drive(copyEngine(options), { core: core(), hostMemoryBytes: memory });
-    driver.arm(0, 0x800, 2);
+    driver.arm(2);
     return driver;
   };
 
@@ -159,15 +160,40 @@ describe.each(BUILDS)('a copy engine on the %s core', (build) => {
     expect(driver.read64(0, 0xc00)).toBe(0n);
   });
 
-  it('ends a copy that waits with a reset', async () => {
-    const driver = await make({ latencyNs: 10 });
-    driver.machine.memory.write(0, DATA.subarray(0, 8));
-    start(driver, 0, 0x100, 8);
-    driver.fn.instance?.reset('flr');
-    driver.machine.run(100);
-    expect(driver.machine.memory.read(0x100, 8)).toEqual(new Uint8Array(8));
-    expect(driver.read32(0, R.STATUS)).toBe(0);
-    expect(driver.read64(0, R.SRC)).toBe(0n);
+  it.each(['Initiate FLR', 'flr', 'hot', 'warm', 'cold'] as const)(
+    'ends a copy that waits with %s',
+    async (how) => {
+      const driver = await make({ latencyNs: 10 });
+      const { machine, fn } = driver;
+      machine.memory.write(0, DATA.subarray(0, 8));
+      start(driver, 0, 0x100, 8);
+      const control = (fn.config.capability(CAP.PCIE) as number) + 8;
+      if (how === 'Initiate FLR') machine.config.write(fn.id, control, 0x8000, 2);
+      else machine.resetFunction(fn, how);
+      machine.run(100);
+      expect(machine.memory.read(0x100, 8)).toEqual(new Uint8Array(8));
+      machine.enumerate();
+      expect(driver.read32(0, R.STATUS)).toBe(0);
+      expect(driver.read64(0, R.SRC)).toBe(0n);
+      driver.arm(2);
+      expect(driver.vectors()).toEqual([]);
+      start(driver, 0, 0x100, 8);
+      machine.run(10);
+      expect(machine.memory.read(0x100, 8)).toEqual(DATA.subarray(0, 8));
+      expect(driver.vectors()).toEqual([0]);
+    },
+  );
+
+  it('fails with Bus Master Enable off, without a TLP and without a message', async () => {
+    const driver = await make();
+    const { machine, fn } = driver;
+    machine.config.write(fn.id, 4, 0x0002, 2);
+    const before = machine.stats(fn).tlpsUp;
+    driver.write32(0, R.LEN, 8);
+    driver.write32(0, R.CONTROL, 1);
+    expect(machine.stats(fn).tlpsUp).toBe(before);
+    expect(driver.read32(0, R.STATUS)).toBe(ERROR);
+    expect(driver.read32(0, R.ERROR_CODE)).toBe(3);
     expect(driver.vectors()).toEqual([]);
   });
 });

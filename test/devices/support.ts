@@ -49,16 +49,13 @@ export class Driver {
     return new DataView(this.read(bar, offset, 8).buffer).getBigUint64(0, true);
   }
 
-  /** Programs and unmasks the vectors, and turns MSI-X on where the machine does not have it on from the start. */
-  arm(bar: number, table: number, vectors: number): void {
-    const machine = this.machine as Machine & { enableMsix?: (fn: PciFunction) => void };
-    machine.enableMsix?.(this.fn);
-    for (let vector = 0; vector < vectors; vector++) {
-      const entry = table + 16 * vector;
-      this.write64(bar, entry, MESSAGE_ADDRESS);
-      this.write32(bar, entry + 8, MESSAGE_DATA + vector);
-      this.write32(bar, entry + 12, 0);
-    }
+  /** Programs and unmasks the first `vectors` vectors, and turns MSI-X on. */
+  arm(vectors: number): void {
+    const messages = Array.from({ length: vectors }, (_, n) => ({
+      address: MESSAGE_ADDRESS,
+      data: MESSAGE_DATA + n,
+    }));
+    this.machine.enableMsix(this.fn, messages);
   }
 
   /** Vectors whose messages arrived since the last call. */

@@ -275,7 +275,7 @@ describe.each(BUILDS)('in a machine on the %s core', (build) => {
 
   it('writes by TLPs and interrupts behind the data', async () => {
     const driver = await drive(virtioLike(RNG0), { core: core() });
-    driver.arm(1, 0, 4);
+    driver.arm(4);
     driver.write64(4, W.ADDRESS, 0x1fc0);
     driver.write32(4, W.LENGTH, 128);
     driver.write(4, W.VECTOR, le(3, 2));
@@ -284,6 +284,25 @@ describe.each(BUILDS)('in a machine on the %s core', (build) => {
     expect(driver.machine.memory.read(0x1fc0, 128)).toEqual(expected);
     expect(driver.read32(4, W.STATUS)).toBe(1);
     expect(driver.vectors()).toEqual([3]);
+  });
+
+  it('is found by firmware with both BARs, and has the configuration of the vectors on the bus', async () => {
+    const { machine, fn } = await drive(virtioLike(NET0), { core: core() });
+    const [found] = machine.enumerate();
+    expect([found?.vendorId, found?.deviceId]).toEqual([0x1af4, 0x1041]);
+    expect(fn.bars.map((bar) => bar?.size)).toEqual([
+      undefined,
+      0x8000,
+      undefined,
+      undefined,
+      0x4000,
+      undefined,
+    ]);
+    expect(machine.config.read(fn.id, 0x34, 4)).toBe(0x98);
+    expect(machine.config.read(fn.id, 0x98, 4)).toBe(0x03ff_8411);
+    machine.enableMsix(fn, [{ address: 0xfee0_0000, data: 0 }]);
+    expect(machine.config.read(fn.id, 0x9a, 2)).toBe(0x83ff);
+    expect(machine.config.read(fn.id, 0x100, 4)).toBe(0xffff_ffff);
   });
 });
 
