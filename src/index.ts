@@ -52,6 +52,7 @@ export type { MachineConfig, SlotConfig } from './machine/config.js';
 export type {
   AccessInput,
   AccessResult,
+  CompletionStatus,
   Cpu,
   PcistbInput,
   ReadInput,
