@@ -2,7 +2,6 @@
 import { inRange, needObject } from '../base/errors.js';
 import { checkKeys, keysOf } from '../base/names.js';
 import { type Device, defineDevice } from '../device/define.js';
-import type { RegisterBank } from '../device/register-bank.js';
 import type { DeviceContext } from '../device/types.js';
 
 // BAR 0, 4 KiB, little-endian. Names in capitals are the registers; everything behind 0x38 up to the tables is reserved.
@@ -51,12 +50,14 @@ export interface CopyEngineOptions {
 }
 
 /**
- * What one instance remembers beside its registers: when the copy that waits will begin. Addresses and length stay in the
- * registers, which are locked while BUSY, so there is no second copy of them to save.
+ * What one instance remembers beside its registers: the copy that waits. Addresses and length stay in the registers, which
+ * are locked while BUSY, so there is no second copy of them to save.
  */
 export interface CopyEngineState {
-  /** Simulated time in nanoseconds; undefined: no copy waits. */
-  beginsAtNs: number | undefined;
+  /** The copy begins at `atNs` of simulated time. */
+  timer?: { readonly atNs: number; readonly cancel: () => void } | undefined;
+  /** Nanoseconds that a copy had left to wait when the engine was quiesced. */
+  heldNs?: number | undefined;
 }
 
 type Context = DeviceContext<CopyEngineState>;
@@ -75,7 +76,7 @@ export function copyEngine(options: CopyEngineOptions = {}): Device<CopyEngineSt
   function start(ctx: Context): void {
     const bank = ctx.registers(0);
     const length = bank.get('LEN');
-    if (isBusy(bank)) fail(ctx, STARTED_WHILE_BUSY);
+    if ((bank.get('STATUS') & BUSY) !== 0) fail(ctx, STARTED_WHILE_BUSY);
     else if (length === 0 || length > maxBytes) fail(ctx, LENGTH_REFUSED);
     else {
       bank.set('STATUS', bank.get('STATUS') | BUSY);
@@ -102,14 +103,14 @@ export function copyEngine(options: CopyEngineOptions = {}): Device<CopyEngineSt
             width: 4,
             access: 'wo',
             write(value, ctx) {
-              // A `wo` register keeps what was written, so that two narrow writes can fill it. A doorbell must not: the
-              // next write of another byte would ring it again.
+              // A `wo` register keeps what was written: a later write of another byte would ring again.
               ctx.registers(0).set('CONTROL', 0);
+              resume(ctx);
               if ((value & START) !== 0) start(ctx);
             },
           },
           // Software may clear DONE and ERROR. The mask keeps it from clearing BUSY, which only the engine does.
-          STATUS: { offset: 0x20, width: 4, access: 'rw1c', writeMask: DONE | ERROR },
+          STATUS: { offset: 0x20, width: 4, access: 'rw1c', writeMask: DONE | ERROR, read: resume },
           ERROR_CODE: { offset: 0x24, width: 4, access: 'ro' },
           COUNT: { offset: 0x28, width: 4, access: 'rc' },
           MAX_LEN: { offset: 0x2c, width: 4, access: 'ro', reset: maxBytes },
@@ -123,11 +124,18 @@ export function copyEngine(options: CopyEngineOptions = {}): Device<CopyEngineSt
       msix: { vectors: 2, bar: 0, tableOffset: 0x800, pbaOffset: 0xc00 },
     },
     // A reset asks for fresh state and forgets timers and DMA: no `reset` callback is needed for a copy to end there.
-    state: () => ({ beginsAtNs: undefined }),
+    state: () => ({}),
+    // The engine is going to be stopped: nothing may leave it until software looks at it again.
+    quiesce({ state, time }) {
+      if (state.timer === undefined) return;
+      state.timer.cancel();
+      state.heldNs = state.timer.atNs - time.ns;
+      state.timer = undefined;
+    },
     // Registers, MSI-X tables and counters are saved without us. What is left is the timer, which cannot be copied: we
     // save how long it still had to run, since the time of the machine that loads it may be another.
-    save: ({ state, time }) => ({
-      waitNs: state.beginsAtNs === undefined ? null : state.beginsAtNs - time.ns,
+    save: ({ state: { timer, heldNs }, time }) => ({
+      waitNs: timer === undefined ? (heldNs ?? null) : timer.atNs - time.ns,
     }),
     load(saved, ctx) {
       const { waitNs } = saved as { readonly waitNs: number | null };
@@ -136,13 +144,11 @@ export function copyEngine(options: CopyEngineOptions = {}): Device<CopyEngineSt
   });
 }
 
-const isBusy = (bank: RegisterBank): boolean => (bank.get('STATUS') & BUSY) !== 0;
-
 /** The write hook of a register that must not change under a copy: it puts back what was there. */
 function locked<V extends number | bigint>(name: string) {
   return (_value: V, ctx: Context, old: V): void => {
     const bank = ctx.registers(0);
-    if (!isBusy(bank)) return;
+    if ((bank.get('STATUS') & BUSY) === 0) return;
     if (typeof old === 'bigint') bank.set(name, old);
     else bank.set(name, old);
   };
@@ -150,15 +156,19 @@ function locked<V extends number | bigint>(name: string) {
 
 /** Lets `ns` pass, then copies. An engine that costs no time copies at once, so that software need not run the clock. */
 function wait(ctx: Context, ns: number): void {
-  if (ns === 0) {
+  const begin = (): void => {
+    ctx.state.timer = undefined;
     copy(ctx);
-    return;
-  }
-  ctx.state.beginsAtNs = ctx.time.ns + ns;
-  ctx.after(ns, () => {
-    ctx.state.beginsAtNs = undefined;
-    copy(ctx);
-  });
+  };
+  if (ns === 0) begin();
+  else ctx.state.timer = { atNs: ctx.time.ns + ns, cancel: ctx.after(ns, begin) };
+}
+
+/** Goes on after a quiesce that was not followed by a reset or a load. */
+function resume(ctx: Context): void {
+  const { heldNs } = ctx.state;
+  ctx.state.heldNs = undefined;
+  if (heldNs !== undefined) wait(ctx, heldNs);
 }
 
 /** Reads, then writes: each is split into TLPs, and crosses pages, on its way and not here. */

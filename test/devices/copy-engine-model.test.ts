@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { HostReadResult, HostWriteResult } from '../../src/device/host.js';
 import { DeviceInstance } from '../../src/device/instance.js';
-import { copyEngine } from '../../src/devices/index.js';
+import { type CopyEngineState, copyEngine } from '../../src/devices/index.js';
 import { plug, TestHost } from '../device/host.js';
 import { BUILDS, useBuild } from '../support/builds.js';
 import { drive, le } from './support.js';
@@ -229,7 +229,7 @@ class Host extends TestHost {
   }
 }
 
-type Engine = DeviceInstance<{ beginsAtNs: number | undefined }>;
+type Engine = DeviceInstance<CopyEngineState>;
 
 function arm(instance: Engine): void {
   instance.setMsixControl(true, false);
@@ -244,8 +244,9 @@ describe('a copy engine that is saved and loaded', () => {
         programs,
         fc.nat(60),
         fc.nat(10_000),
+        fc.boolean(),
         fc.constantFrom(...COSTS),
-        (program, at, clock, [latencyNs, nsPerByte]) => {
+        (program, at, clock, isQuiesced, [latencyNs, nsPerByte]) => {
           const device = copyEngine({ maxBytes: MAX_BYTES, latencyNs, nsPerByte });
           let host = new Host();
           host.ram.set(fresh());
@@ -256,8 +257,13 @@ describe('a copy engine that is saved and loaded', () => {
           const sent: string[] = [];
           program.forEach((step, n) => {
             if (n === at) {
+              if (isQuiesced) {
+                instance.quiesce();
+                host.run(1e6);
+                expect(instance.idle).toBe(true);
+              }
               const saved = JSON.parse(JSON.stringify(instance.save()));
-              if (!instance.idle) waited++;
+              if ((model.status & BUSY) !== 0) waited++;
               sent.push(...host.sent);
               const other = new Host();
               other.ns = clock;
@@ -288,6 +294,29 @@ describe('a copy engine that is saved and loaded', () => {
       { numRuns: 300, seed: 11 },
     );
     expect(waited, 'saves in the midst of a copy').toBeGreaterThan(10);
+  });
+
+  it.each([
+    ['the next look at STATUS', 0],
+    ['the next write of CONTROL', 1],
+  ])('sends nothing after quiesce, and goes on with %s', (_, isWrite) => {
+    const host = new Host();
+    host.ram.fill(9, 0, 8);
+    const instance: Engine = new DeviceInstance(copyEngine({ latencyNs: 100 }), host);
+    instance.write(0, 0x10, le(0x100, 8));
+    instance.write(0, 0x18, le(8, 4));
+    instance.write(0, 0x1c, le(1, 4));
+    host.run(30);
+    instance.quiesce();
+    host.run(1000);
+    expect(host.sent).toEqual([]);
+    if (isWrite === 1) instance.write(0, 0x1c, le(0, 4));
+    else expect(instance.read(0, 0x20, 4)).toEqual(le(BUSY, 4));
+    host.run(69);
+    expect(host.sent).toEqual([]);
+    host.run(1);
+    expect(host.ram.subarray(0x100, 0x108)).toEqual(host.ram.subarray(0, 8));
+    expect(instance.read(0, 0x20, 4)).toEqual(le(DONE, 4));
   });
 
   it('is not saved while DMA is outstanding', () => {
