@@ -5,6 +5,8 @@ import { deliverAll, finishServed, readStatus, resetReads } from './fabric/deliv
 import { buildWindows } from './fabric/functions';
 import { regionAccepts, regionCall } from './fabric/region';
 import { pushOperation, setNextTag } from './fabric/request';
+import { clearTranslations, dropRange } from './iommu/iotlb';
+import { DMA } from './iommu/zpci';
 import {
   ACCESS,
   barMemory,
@@ -34,6 +36,7 @@ import {
   PLACE_ACCESS,
   PLACE_BAR_MEMORY,
   PLACE_COUNTERS,
+  PLACE_DMA,
   PLACE_FIELDS,
   PLACE_FUNCTIONS,
   PLACE_HOST_MEMORY,
@@ -57,6 +60,7 @@ import { crc16 } from './tlp/dllp';
 import { decodeHeader, encodeHeader } from './tlp/header';
 import { decodePrefixes, encodePrefixes, prefixBytes } from './tlp/prefix';
 import { dropLoadStore, loadStore, loadStoreWaits, resumeLoadStore } from './zpci/loadstore';
+import { refresh } from './zpci/rpcit';
 import { dropStore, resumeStore, storeBlock } from './zpci/storeblock';
 
 function pair(lo: u32, hi: u32): u64 {
@@ -76,6 +80,7 @@ export function machineReset(): void {
   dropRecords();
   dropStore();
   dropLoadStore();
+  clearTranslations();
   setNextTag(0);
 }
 
@@ -106,6 +111,8 @@ export function place(block: u32): u32 {
       return <u32>barMemory;
     case PLACE_RECORDS:
       return <u32>RECORDS;
+    case PLACE_DMA:
+      return <u32>DMA;
     default:
       return 0;
   }
@@ -182,6 +189,23 @@ export function pcilgOrStg(
   offsetHi: u32,
 ): u32 {
   return loadStore(isRead != 0, handle, spaceAndFlags, length, pair(offsetLo, offsetHi));
+}
+
+/** REFRESH PCI TRANSLATIONS; see `refresh` in zpci/rpcit.ts. Records may wait afterwards. */
+export function rpcit(
+  handle: u32,
+  flags: u32,
+  startLo: u32,
+  startHi: u32,
+  lengthLo: u32,
+  lengthHi: u32,
+): u32 {
+  return refresh(handle, flags, pair(startLo, startHi), pair(lengthLo, lengthHi));
+}
+
+/** Forgets all translations of a function: its tables were deregistered. */
+export function dropTranslations(slot: u32): void {
+  dropRange(slot, 0, ~0);
 }
 
 /** The host has served what a PCI instruction waited for: its answer, or one with ANSWER_HOST again. */

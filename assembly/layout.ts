@@ -230,6 +230,10 @@ export const RECORD_INSTRUCTION = 7;
 export const RECORD_OFFSET_HI = RECORD_ENABLES;
 export const RECORD_INSTRUCTION_KIND = RECORD_DATA;
 
+/** A function went into error: space 1 for a read; offset and RECORD_OFFSET_HI the failing address. */
+export const RECORD_EVENT = 8;
+export const RECORD_EVENT_CODE = RECORD_BYTES; // EVENT_*
+
 export const INSTRUCTION_PCILG = 0;
 export const INSTRUCTION_PCISTG = 1;
 export const INSTRUCTION_PCISTB = 2;
@@ -375,8 +379,9 @@ export const FUNCTION_TLPS_UP = 56;
 export const FUNCTION_WIRE_DOWN = 64;
 export const FUNCTION_WIRE_UP = 72;
 export const FUNCTION_DEVICE_CALLS = 80;
-export const FUNCTION_COMMAND = 88; // COMMAND_* of the command register
-export const FUNCTION_BARS = 96;
+export const FUNCTION_REFRESHES = 88; // f64, measurement block: successful RPCIT
+export const FUNCTION_COMMAND = 96; // COMMAND_* of the command register
+export const FUNCTION_BARS = 104;
 /** Memory Space Enable: without it no BAR claims an address (PCI local bus specification 3.0, 6.2.2). */
 export const COMMAND_MEMORY = 2;
 export const BAR_BASE = 0; // u64 bus address
@@ -392,6 +397,37 @@ export const SERVED_BY_CORE = 0;
 export const SERVED_BY_HOST = 1;
 export const BAR_COUNT = 6;
 export const FUNCTION_STRIDE = FUNCTION_BARS + BAR_COUNT * BAR_STRIDE;
+
+// ------------------------------------------------------------------------------------- DMA table: one entry per function
+//
+//   0      4       8     16    24     32
+//   | mode | flags | PBA | PAL | IOTA | MSIA |
+export const DMA_MODE = 0; // DMA_DIRECT and so on
+export const DMA_FLAGS = 4;
+export const DMA_PBA = 8; // u64: first and last I/O address of the registered range
+export const DMA_PAL = 16;
+export const DMA_IOTA = 24; // u64: translation anchor
+export const DMA_MSIA = 32; // u64: a write to this page is an interrupt message
+export const DMA_STRIDE = 40;
+
+/** Entries of the I/O translation buffer, and bytes of each. */
+export const IOTLB_LG2 = 16;
+export const IOTLB_ENTRY_LG2 = 4;
+
+export const DMA_DIRECT = 0; // requests reach the bus as they are
+export const DMA_UNREGISTERED = 1; // nothing is translated
+export const DMA_REGISTERED = 2;
+
+export const DMA_IN_ERROR = 1; // flag: also in state ERROR_LS_OPEN (option dmaInErrorLsOpen)
+export const DMA_QUIRKS = 2; // flag: as QEMU 7.2: writes above PAL are lost, frame 0 cannot be mapped
+
+// PCI event codes of errors (zpci.md 5.6).
+export const EVENT_INVALID_SPACE = 0x1;
+export const EVENT_OUT_OF_RANGE = 0x2;
+export const EVENT_TRANSLATION = 0x4;
+export const EVENT_INVALID_ENTRY = 0x7;
+export const EVENT_TABLE_LENGTH = 0x8;
+export const EVENT_TABLE_TYPE = 0x9;
 
 // zPCI function states (QEMU's seven; Linux: standby, configured, reserved).
 export const STATE_RESERVED = 0;
@@ -426,8 +462,11 @@ export const CC_DONE = 0;
 export const CC_ERROR = 1; // see the status
 export const CC_BUSY = 2;
 export const CC_NO_FUNCTION = 3; // invalid handle or function not available
+export const STATUS_IN_ERROR = 8; // function in error state
 export const STATUS_BLOCKED = 12; // function blocked
+export const STATUS_RESOURCES = 16; // insufficient resources
 export const STATUS_ADDRESS_SPACE = 20; // invalid address space
+export const STATUS_ERROR_RECOVERY = 40; // function not available: QEMU in error recovery
 export const PE_PRIVILEGED = 2; // privileged-operation exception
 export const PE_ADDRESSING = 5; // addressing exception
 export const PE_SPECIFICATION = 6; // specification exception
@@ -465,7 +504,8 @@ export const PLACE_PAYLOAD = 8;
 export const PLACE_HOST_MEMORY = 9;
 export const PLACE_BAR_MEMORY = 10;
 export const PLACE_RECORDS = 11;
-export const PLACE_COUNT = 12;
+export const PLACE_DMA = 12;
+export const PLACE_COUNT = 13;
 
 /** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
 export const WIRE_LEAD = 16;

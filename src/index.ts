@@ -60,12 +60,18 @@ export type {
   WriteInput,
 } from './machine/cpu.js';
 export type { MsixMessage } from './machine/driver.js';
-export type { FunctionBar, FunctionState, FunctionStats, PciFunction } from './machine/function.js';
+export type {
+  DmaRegistration,
+  FunctionBar,
+  FunctionState,
+  FunctionStats,
+  PciFunction,
+} from './machine/function.js';
 export { createMachine, type Machine, type MachineStats } from './machine/machine.js';
 export type { HostMemory } from './machine/memory.js';
-export type { InterruptMessage } from './machine/models.js';
+export type { InterruptMessage, PciErrorEvent } from './machine/models.js';
 export type { TlpTrace, TracedTlp } from './machine/trace.js';
-export type { PciLoadAnswer, PciLoadInput, PciStoreInput } from './machine/zpci.js';
+export type { PciLoadAnswer, PciLoadInput, PciStoreInput, RpcitInput } from './machine/zpci.js';
 export type { Fault } from './path/fault.js';
 export {
   type IoRegionCall,

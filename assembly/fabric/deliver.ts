@@ -1,5 +1,6 @@
 // Floor 5: functional delivery. Requests reach the BAR memory behind their address, completions reach the requester.
 
+import { dmaEvent, isDirect, LOST, MESSAGE, REFUSED, translate } from '../iommu/zpci';
 import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
 import { isWaiting, lastStatus, pushRecord, recordCount, roomForRecord, takeServed } from '../kernel/records';
 import { delivered, head, popDescriptor, reservePayload, slotAt, tail } from '../kernel/rings';
@@ -18,6 +19,7 @@ import {
   DESCRIPTOR_WIRE,
   FLAG_UPSTREAM,
   FUNCTION_ID,
+  FUNCTION_STATE,
   KIND_CFGRD0,
   KIND_CFGWR0,
   KIND_CPL,
@@ -38,6 +40,7 @@ import {
   RECORD_CONFIG_READ,
   RECORD_CONFIG_WRITE,
   RECORD_DATA,
+  RECORD_EVENT,
   RECORD_KIND,
   RECORD_MESSAGE,
   RECORD_READ,
@@ -46,6 +49,8 @@ import {
   RECORD_WRITE,
   SLOT_NONE,
   SPACE_CONFIG,
+  STATE_ENABLED,
+  STATE_ERROR,
 } from '../layout';
 import { addressOf, pushCompletion, requestLength } from '../tlp/build';
 import { enabledBytes, firstOffset } from '../tlp/bytes';
@@ -64,6 +69,8 @@ import { countCompletion, countDelivered, countUnclaimed, countWrites } from './
 
 /** Everybody but a root complex cuts completions at 128 bytes (base specification 2.3.1.1). */
 const ENDPOINT_RCB: u32 = 128;
+/** What a read of the MSI page gives. */
+const ONES: usize = memory.data(4096, 16);
 /** Bus 0, device 0, function 0. */
 const ROOT_COMPLEX_ID: u32 = 0;
 
@@ -214,21 +221,13 @@ function toRootComplex(at: usize, kind: u32): void {
     refuseRequest(at, kind);
     return;
   }
+  if (!isDirect(load<u16>(at, DESCRIPTOR_SLOT))) {
+    toTranslation(at, kind, isRead, address, bytes);
+    return;
+  }
   if (!isRead && isMessage(address)) {
     countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
-    const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
-    const data = load<u32>(at, DESCRIPTOR_PAYLOAD);
-    pushRecord(
-      RECORD_MESSAGE,
-      load<u16>(at, DESCRIPTOR_SLOT),
-      0,
-      <u32>address,
-      bytes,
-      enables,
-      data,
-      0,
-      false,
-    );
+    recordMessage(at, address, bytes);
     return;
   }
   if (address < hostBytes && bytes <= hostBytes - <u32>address) {
@@ -242,6 +241,48 @@ function toRootComplex(at: usize, kind: u32): void {
   countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
   store<u8>(at, 0, DESCRIPTOR_FLAGS);
   toFunction(at);
+}
+
+function recordMessage(at: usize, address: u64, bytes: u32): void {
+  const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
+  const data = load<u32>(at, DESCRIPTOR_PAYLOAD);
+  const slot = load<u16>(at, DESCRIPTOR_SLOT);
+  pushRecord(RECORD_MESSAGE, slot, 0, <u32>address, bytes, enables, data, 0, false);
+}
+
+/** A request of a zPCI function (zpci.md 5.6, 6.4): translated, an interrupt message, or refused with or without an event. */
+function toTranslation(at: usize, kind: u32, isRead: bool, address: u64, bytes: u32): void {
+  const slot = load<u16>(at, DESCRIPTOR_SLOT);
+  const fn = functionAt(slot);
+  const state = load<u32>(fn, FUNCTION_STATE);
+  // Only the bytes that are enabled have to lie in the range.
+  const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
+  const skip = firstOffset(enables & 0xf);
+  const count = enabledBytes(bytes >> 2, enables & 0xf, enables >> 4);
+  const found = translate(slot, state, address + skip, max(count, 1), isRead);
+  countDelivered(at, fn);
+  if (found == LOST) return;
+  if (found == MESSAGE) {
+    if (isRead) {
+      memory.fill(ONES, 0xff, 4096);
+      answerRead(at, ONES, bytes >> 2, ROOT_COMPLEX_ID, false);
+    } else if (state == STATE_ENABLED) recordMessage(at, address, bytes);
+    return;
+  }
+  if (found == REFUSED && dmaEvent != 0) {
+    store<u32>(fn, STATE_ERROR, FUNCTION_STATE);
+    const high = <u32>(address >> 32);
+    pushRecord(RECORD_EVENT, slot, isRead ? 1 : 0, <u32>address, dmaEvent, high, 0, 0, false);
+  }
+  // A frame outside host memory, like a request that is not translated, reaches nobody.
+  const from = found - skip;
+  if (found == REFUSED || from >= hostBytes || bytes > hostBytes - <u32>from) {
+    answerUnsupported(at, kind);
+    return;
+  }
+  const place = hostMemory + <usize>from;
+  if (isRead) answerRead(at, place, bytes >> 2, ROOT_COMPLEX_ID, false);
+  else writeEnabled(place, load<u32>(at, DESCRIPTOR_PAYLOAD), bytes >> 2, enables);
 }
 
 /** Memory writes here are interrupts (MSI, MSI-X): the range of the platform. */

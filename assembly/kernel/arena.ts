@@ -1,6 +1,6 @@
 // Floor 1: where things stand in memory. Small blocks are static; the large ones are reserved by one growth at create.
 //
-//   static blocks | descriptor ring | operation records | payload ring | host memory | BAR memory
+//   static blocks | descriptor ring | operation records | payload ring | IOTLB | host memory | BAR memory
 import {
   ACCESS_BLOCK_BYTES,
   COUNTERS_BYTES,
@@ -12,6 +12,8 @@ import {
   FIELDS_BYTES,
   FUNCTION_SLOTS,
   FUNCTION_STRIDE,
+  IOTLB_ENTRY_LG2,
+  IOTLB_LG2,
   OPERATION_SLOTS,
   OPERATION_STRIDE,
   PARAM_BYTES,
@@ -30,6 +32,7 @@ export const COUNTERS: usize = memory.data(COUNTERS_BYTES, 16);
 export let ring: usize = 0;
 export let operations: usize = 0;
 export let payload: usize = 0;
+export let iotlb: usize = 0;
 export let hostMemory: usize = 0;
 export let hostBytes: u32 = 0;
 export let barMemory: usize = 0;
@@ -48,7 +51,8 @@ export function createArena(hostSize: u32, barSize: u32): u32 {
   const ringAt: u64 = align(<u64>__heap_base);
   const operationsAt = align(ringAt + RING_SLOTS * DESCRIPTOR_STRIDE);
   const payloadAt = align(operationsAt + OPERATION_SLOTS * OPERATION_STRIDE);
-  const hostAt = align(payloadAt + PAYLOAD_BYTES);
+  const iotlbAt = align(payloadAt + PAYLOAD_BYTES);
+  const hostAt = align(iotlbAt + (1 << (IOTLB_LG2 + IOTLB_ENTRY_LG2)));
   const barAt = align(hostAt + hostSize);
   // One page more than used: vector copies may read up to 15 bytes past a region.
   const end = align(barAt + barSize) + ALIGN;
@@ -59,6 +63,7 @@ export function createArena(hostSize: u32, barSize: u32): u32 {
   ring = <usize>ringAt;
   operations = <usize>operationsAt;
   payload = <usize>payloadAt;
+  iotlb = <usize>iotlbAt;
   hostMemory = <usize>hostAt;
   hostBytes = hostSize;
   barMemory = <usize>barAt;

@@ -386,6 +386,7 @@ export const BUILT_OPTIONS: ReadonlySet<keyof typeof OPTIONS> = new Set([
   'chunking',
   'coalescedMmio',
   'completionPolicy',
+  'dmaInErrorLsOpen',
   'dwordRule',
   'exitNs',
   'hostOpNs',

@@ -39,6 +39,15 @@ export type CoreExports = {
     offsetLo: number,
     offsetHi: number,
   ): number;
+  rpcit(
+    handle: number,
+    flags: number,
+    startLo: number,
+    startHi: number,
+    lengthLo: number,
+    lengthHi: number,
+  ): number;
+  dropTranslations(slot: number): void;
   zpciResume(): number;
   records(): number;
   served(): void;
@@ -87,6 +96,8 @@ export const EXPORT_NAMES = [
   'drained',
   'pcistb',
   'pcilgOrStg',
+  'rpcit',
+  'dropTranslations',
   'zpciResume',
   'records',
   'served',

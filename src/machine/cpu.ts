@@ -14,7 +14,13 @@ import { ANSWER_DONE, ILC_PCISTB, unpackAnswer, type ZpciAnswer } from '../zpci/
 import type { PciFunction } from './function.js';
 import type { Models } from './models.js';
 import type { TlpTrace } from './trace.js';
-import { type PciLoadAnswer, type PciLoadInput, type PciStoreInput, ZpciUnit } from './zpci.js';
+import {
+  type PciLoadAnswer,
+  type PciLoadInput,
+  type PciStoreInput,
+  type RpcitInput,
+  ZpciUnit,
+} from './zpci.js';
 
 export interface AccessInput {
   readonly path: PathId;
@@ -283,6 +289,11 @@ export class Cpu {
   /** PCI STORE: the checks of sheet zpci.md 2.6 in their order. */
   pcistg(input: PciStoreInput): ZpciAnswer {
     return this.zpci.pcistg(input);
+  }
+
+  /** REFRESH PCI TRANSLATIONS: the checks of sheet zpci.md 5.4 in their order. */
+  rpcit(input: RpcitInput): ZpciAnswer {
+    return this.zpci.rpcit(input);
   }
 
   /** PCISTB with every check, whatever the operands are. */

@@ -43,6 +43,8 @@ export interface FunctionStats {
   readonly loads: number;
   readonly stores: number;
   readonly storeBlocks: number;
+  /** RPCIT instructions that were done. */
+  readonly refreshes: number;
   /** TLPs to and from the function. */
   readonly tlps: number;
   readonly tlpsDown: number;
@@ -54,12 +56,24 @@ export interface FunctionStats {
   readonly deviceCalls: number;
 }
 
+/** Address of the interrupt messages of all groups that QEMU makes (zpci.md 4.5). */
+const MSI_ADDRESS = 0xfe00_0000_0000_0000n;
+
 /** One BAR of a function. */
 export interface FunctionBar {
   readonly address: U64;
   /** Bytes. */
   readonly size: number;
   readonly space: 'memory' | 'io';
+}
+
+/** The I/O addresses that a zPCI function may use, and the tables that translate them (zpci.md 5.1, 5.4). */
+export interface DmaRegistration {
+  /** First and last I/O address. */
+  readonly pba: U64;
+  readonly pal: U64;
+  /** I/O translation anchor. */
+  readonly iota: U64;
 }
 
 export class PciFunction {
@@ -76,6 +90,7 @@ export class PciFunction {
   /** Configuration space as firmware left it. */
   private readonly firstConfig: Uint8Array;
   private current: FunctionState = 'enabled';
+  private registered: DmaRegistration | undefined;
   /** Enable bit of the handle. A permanent error leaves it as it was (zpci.md 1.2). */
   private hasEnableBit = true;
 
@@ -189,6 +204,7 @@ export class PciFunction {
       loads: get(L.FUNCTION_LOADS),
       stores: get(L.FUNCTION_STORES),
       storeBlocks: get(L.FUNCTION_STORE_BLOCKS),
+      refreshes: get(L.FUNCTION_REFRESHES),
       tlps: tlpsDown + tlpsUp,
       tlpsDown,
       tlpsUp,
@@ -204,6 +220,33 @@ export class PciFunction {
     const config = this.checkedBar(bar);
     const at = this.core.at(L.PLACE_BAR_MEMORY) + config.memoryOffset;
     return this.core.u8.subarray(at, at + config.size);
+  }
+
+  /**
+   * Lets DMA go through I/O translation tables, as MPCIFC registers them; `undefined` deregisters. Before the first call
+   * requests reach the bus as they are: a machine that no zPCI software has touched.
+   */
+  set translation(registration: DmaRegistration | undefined) {
+    const at = this.slot * L.DMA_STRIDE;
+    const put = (offset: number, value: U64): void => {
+      this.core.setWord(L.PLACE_DMA, at + offset, low32(value));
+      this.core.setWord(L.PLACE_DMA, at + offset + 4, high32(value));
+    };
+    const { dmaInErrorLsOpen, qemuQuirks } = this.options;
+    const flags = (dmaInErrorLsOpen === 'allowed' ? L.DMA_IN_ERROR : 0) | (qemuQuirks ? L.DMA_QUIRKS : 0);
+    this.core.setWord(L.PLACE_DMA, at + L.DMA_FLAGS, flags);
+    put(L.DMA_MSIA, MSI_ADDRESS);
+    put(L.DMA_PBA, registration?.pba ?? 0);
+    put(L.DMA_PAL, registration?.pal ?? 0);
+    put(L.DMA_IOTA, registration?.iota ?? 0);
+    const mode = registration === undefined ? L.DMA_UNREGISTERED : L.DMA_REGISTERED;
+    this.core.setWord(L.PLACE_DMA, at + L.DMA_MODE, mode);
+    this.core.x.dropTranslations(this.slot);
+    this.registered = registration;
+  }
+
+  get translation(): DmaRegistration | undefined {
+    return this.registered;
   }
 
   /** Zeros in all BAR memory: what a reset leaves of a function that is memory and nothing else. */
@@ -260,6 +303,8 @@ export class PciFunction {
 
   /** Counters from 0, state and configuration space from the start: what `machine.reset` does to a function. */
   reset(): void {
+    this.registered = undefined;
+    this.core.setWord(L.PLACE_DMA, this.slot * L.DMA_STRIDE + L.DMA_MODE, L.DMA_DIRECT);
     this.config.load(this.firstConfig);
     for (let offset = L.FUNCTION_LOADS; offset < L.FUNCTION_COMMAND; offset += 4) this.set(offset, 0);
     this.state = 'enabled';

@@ -16,7 +16,7 @@ import { Cpu } from './cpu.js';
 import { enableMsix, type MsixMessage } from './driver.js';
 import { type FunctionStats, PciFunction } from './function.js';
 import { HostMemory } from './memory.js';
-import { type InterruptMessage, Models } from './models.js';
+import { type InterruptMessage, Models, type PciErrorEvent } from './models.js';
 import { TlpTrace } from './trace.js';
 
 /** Traffic of the whole machine since create or reset. `down` is towards the functions. */
@@ -151,6 +151,11 @@ export class Machine {
   /** The interrupt messages (MSI, MSI-X) since the last call, in the order of arrival. */
   takeInterrupts(): InterruptMessage[] {
     return this.models.interrupts.splice(0);
+  }
+
+  /** The error events of zPCI functions since the last call, in their order. */
+  takeEvents(): PciErrorEvent[] {
+    return this.models.events.splice(0);
   }
 
   /** What device models logged since the last call, each line with the name of its function. */

@@ -22,6 +22,19 @@ export interface InterruptMessage {
   readonly ns: number;
 }
 
+/** An error event of a zPCI function (zpci.md 5.6). */
+export interface PciErrorEvent {
+  readonly slot: number;
+  /** Function handle then. */
+  readonly fh: number;
+  /** PCI event code: 1 invalid address space, 2 out of range, 4 translation, 7 to 9 malformed tables. */
+  readonly code: number;
+  /** Failing I/O address. */
+  readonly address: U64;
+  /** The device was reading; false for a write and for RPCIT. */
+  readonly isRead: boolean;
+}
+
 export interface ModelParts {
   readonly core: Core;
   readonly clock: Clock;
@@ -61,6 +74,7 @@ const INSTRUCTIONS = ['pcilg', 'pcistg', 'pcistb'] as const;
 export class Models {
   readonly interrupts: InterruptMessage[] = [];
   readonly log: string[] = [];
+  readonly events: PciErrorEvent[] = [];
   private readonly dma: DmaQueue;
   private functions: readonly PciFunction[] = [];
   private block: Block | undefined;
@@ -189,6 +203,7 @@ export class Models {
     this.dma.clear();
     this.block = undefined;
     this.interrupts.length = 0;
+    this.events.length = 0;
     this.log.length = 0;
     for (const fn of this.functions) this.resetInstance(fn, 'cold');
   }
@@ -217,6 +232,17 @@ export class Models {
     if (kind === L.RECORD_MESSAGE) {
       const message = core.u32[data >>> 2] as number;
       this.interrupts.push({ slot, address: offset, data: message, ns: this.parts.clock.ns });
+      return L.CPL_SC;
+    }
+    if (kind === L.RECORD_EVENT) {
+      fn.state = 'error';
+      this.events.push({
+        slot,
+        fh: fn.handle,
+        code: bytes,
+        address: join64(offset, word(L.RECORD_OFFSET_HI)),
+        isRead: bar === 1,
+      });
       return L.CPL_SC;
     }
     if (kind === L.RECORD_INSTRUCTION) {

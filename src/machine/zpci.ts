@@ -35,6 +35,19 @@ export interface PciLoadAnswer extends ZpciAnswer {
   readonly data: U64 | undefined;
 }
 
+/** Operands of RPCIT (sheet zpci.md 5.4). */
+export interface RpcitInput {
+  /** Function handle, 32 bits. */
+  readonly fh: number;
+  /** I/O addresses [start, start + length), 64 bits each. Whole pages are refreshed. */
+  readonly start: U64;
+  readonly length: U64;
+  /** Number of the first register of the pair: an odd one is refused. Default 2. */
+  readonly r2?: number;
+  /** Executed in problem state: a privileged-operation exception. */
+  readonly problemState?: boolean;
+}
+
 export interface ZpciParts {
   readonly core: Core;
   readonly platform: Platform;
@@ -76,15 +89,27 @@ export class ZpciUnit {
     return unpackAnswer(this.execute(false, input), ILC_PCISTG);
   }
 
+  /** Makes the translation buffer agree with the tables in guest memory. */
+  rpcit(input: RpcitInput): ZpciAnswer {
+    const { fh, start, length } = input;
+    const flags = checkCommon('RPCIT', input, this.parts.platform);
+    checkU64('start', start);
+    checkU64('length', length);
+    const { core, models } = this.parts;
+    const packed = core.x.rpcit(fh, flags, low32(start), high32(start), low32(length), high32(length));
+    models.finishPosted();
+    return unpackAnswer(packed >>> 0, ILC_PCISTG);
+  }
+
   private execute(isRead: boolean, input: PciLoadInput): number {
     const { core, functions, models, trace } = this.parts;
-    const { fh, as, offset, length, r2 = 2, problemState } = input;
+    const { fh, as, offset, length } = input;
     const fn = functions.find((candidate) => candidate.handle === fh);
     if (fn !== undefined) this.parts.preparePort(fn);
     core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);
     core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
     core.setParam(L.PARAM_UNCUT, UNCUT);
-    const flags = (problemState === true ? L.STORE_PROBLEM_STATE : 0) | ((r2 & 1) === 1 ? L.OPERAND_ODD : 0);
+    const flags = flagsOf(input);
     const begun = core.x.pcilgOrStg(isRead ? 1 : 0, fh, as | flags, length, low32(offset), high32(offset));
     const packed = (begun & L.ANSWER_HOST) === 0 ? begun : models.finishInstruction();
     // The bytes read are taken before a request of a model can overwrite them.
@@ -110,7 +135,22 @@ export class ZpciUnit {
   }
 }
 
+type Common = Pick<PciLoadInput, 'fh' | 'r2' | 'problemState'>;
+
+/** What the core is told of the operands that every instruction has. */
+function flagsOf({ r2 = 2, problemState }: Common): number {
+  return (problemState === true ? L.STORE_PROBLEM_STATE : 0) | ((r2 & 1) === 1 ? L.OPERAND_ODD : 0);
+}
+
 function check(name: string, input: PciLoadInput, platform: Platform): PciLoadInput {
+  checkCommon(name, input, platform);
+  inRange('as', input.as, 0, 15);
+  checkU64('offset', input.offset);
+  inRange('length', input.length, 0, 0xffff_ffff);
+  return input;
+}
+
+function checkCommon(name: string, input: Common, platform: Platform): number {
   needObject('input', input);
   if (platform !== 's390x')
     throw new ZtlpError('invalid-value', `${name} is an s390x instruction, this machine is ${platform}`, {
@@ -119,13 +159,10 @@ function check(name: string, input: PciLoadInput, platform: Platform): PciLoadIn
       allowed: 's390x',
     });
   inRange('fh', input.fh, 0, 0xffff_ffff);
-  inRange('as', input.as, 0, 15);
-  checkU64('offset', input.offset);
-  inRange('length', input.length, 0, 0xffff_ffff);
   if (input.r2 !== undefined) inRange('r2', input.r2, 0, 15);
   if (input.problemState !== undefined && typeof input.problemState !== 'boolean')
     throw invalid('problemState', input.problemState, 'true, false');
-  return input;
+  return flagsOf(input);
 }
 
 /** Bytes in ascending PCI address order as the right end of a register. */

@@ -1,0 +1,90 @@
+// Floor 6: REFRESH PCI TRANSLATIONS: makes the translation buffer agree with the tables, in the order of zpci.md 5.4.
+
+import { slotOf } from '../fabric/functions';
+import { dropRange, setTranslation } from '../iommu/iotlb';
+import { walkEnd, walkFrame, walkMapped, walkTables, walkWritable } from '../iommu/s390-tables';
+import { dmaOf } from '../iommu/zpci';
+import { pushRecord } from '../kernel/records';
+import {
+  DMA_FLAGS,
+  DMA_IOTA,
+  DMA_MODE,
+  DMA_PAL,
+  DMA_PBA,
+  DMA_QUIRKS,
+  DMA_REGISTERED,
+  EVENT_INVALID_SPACE,
+  EVENT_OUT_OF_RANGE,
+  FUNCTION_REFRESHES,
+  FUNCTION_STATE,
+  OPERAND_ODD,
+  PE_PRIVILEGED,
+  PE_SPECIFICATION,
+  RECORD_EVENT,
+  STATE_ERROR,
+  STATE_PERMANENT_ERROR,
+  STATUS_ERROR_RECOVERY,
+  STATUS_IN_ERROR,
+  STATUS_RESOURCES,
+  STORE_PROBLEM_STATE,
+} from '../layout';
+import { findFunction } from './live';
+import { DONE, interruption, NO_FUNCTION, withStatus } from './rules';
+
+/** Entries that one instruction looks at. Tables can map 2^52 pages; a guest that means it refreshes in parts. */
+const MOST_STEPS: u32 = 1 << 22;
+
+/** A function goes into error; the host is told with a record and makes the event of it. */
+export function raiseEvent(fn: usize, event: u32, address: u64, isRead: bool): void {
+  store<u32>(fn, STATE_ERROR, FUNCTION_STATE);
+  const high = <u32>(address >> 32);
+  pushRecord(RECORD_EVENT, slotOf(fn), isRead ? 1 : 0, <u32>address, event, high, 0, 0, false);
+}
+
+/** `flags`: STORE_PROBLEM_STATE, OPERAND_ODD. Refreshes [start, start + length), whole pages. */
+export function refresh(handle: u32, flags: u32, start: u64, length: u64): u32 {
+  if (flags & STORE_PROBLEM_STATE) return interruption(PE_PRIVILEGED);
+  if (flags & OPERAND_ODD) return interruption(PE_SPECIFICATION);
+  const fn = findFunction(handle);
+  if (fn == 0 || handle >>> 31 == 0) return NO_FUNCTION;
+  const state = load<u32>(fn, FUNCTION_STATE);
+  if (state == STATE_ERROR) return withStatus(STATUS_ERROR_RECOVERY);
+  if (state == STATE_PERMANENT_ERROR) return NO_FUNCTION;
+  const dma = dmaOf(slotOf(fn));
+  if (load<u32>(dma, DMA_MODE) != DMA_REGISTERED) return fail(fn, EVENT_INVALID_SPACE, start);
+  // An end behind 2^64 is one behind every limit.
+  const end = start + length < start ? <u64>0 - 0x1000 : start + length;
+  if (end < load<u64>(dma, DMA_PBA) || start > load<u64>(dma, DMA_PAL))
+    return fail(fn, EVENT_OUT_OF_RANGE, start);
+  const answer = walkRange(fn, dma, start & ~0xfff, end);
+  if (answer == DONE || answer == withStatus(STATUS_RESOURCES))
+    store<f64>(fn, load<f64>(fn, FUNCTION_REFRESHES) + 1, FUNCTION_REFRESHES);
+  return answer;
+}
+
+function walkRange(fn: usize, dma: usize, from: u64, end: u64): u32 {
+  const slot = slotOf(fn);
+  const iota = load<u64>(dma, DMA_IOTA);
+  const zeroOrigin = (load<u32>(dma, DMA_FLAGS) & DMA_QUIRKS) == 0;
+  let steps: u32 = 0;
+  for (let at = from; at < end; ) {
+    if (steps++ == MOST_STEPS) return withStatus(STATUS_RESOURCES);
+    const event = walkTables(iota, at, zeroOrigin);
+    if (event != 0) return fail(fn, event, at);
+    if (walkMapped) {
+      if (!setTranslation(slot, at, walkFrame, walkWritable)) return withStatus(STATUS_RESOURCES);
+      at += 0x1000;
+    } else {
+      const covered = walkEnd == 0 || walkEnd > end ? end : walkEnd;
+      dropRange(slot, at, covered - 1);
+      at = covered;
+    }
+    if (at == 0) break; // behind 2^64
+  }
+  return DONE;
+}
+
+function fail(fn: usize, event: u32, address: u64): u32 {
+  raiseEvent(fn, event, address, false);
+  return withStatus(STATUS_IN_ERROR);
+}
