@@ -28,8 +28,9 @@ export function assign(results: readonly CheckResult[], errors: readonly KitErro
   });
 }
 
+/** The same mistake with other numbers is the same mistake. */
 function keyOf({ error }: KitError): string {
-  return `${error.callback} ${error.message}`;
+  return `${error.callback} ${error.message}`.replaceAll(/0x[0-9a-f]+|\d+/g, '#');
 }
 
 function ownerOf({ check, error }: KitError, isUsual: boolean): string {

@@ -9,10 +9,10 @@ import { type Access, accessesOf } from './generator.js';
 import { type MachineBench, machineBench } from './machine-bench.js';
 import type { Monitor } from './monitor.js';
 
-/** Ends a check: `line` says what is wrong. */
+/** Ends a check: what is wrong. */
 export class Failed extends Error {}
 
-/** Ends a check: `line` says why it has nothing to look at. */
+/** Ends a check: why it has nothing to look at. */
 export class NotApplicable extends Error {}
 
 /** One check of the list. */
@@ -86,6 +86,17 @@ export class Kit {
       if (error instanceof NotApplicable) return this.direct();
       throw error;
     }
+  }
+
+  /** A model was stopped in this check, or called more often than a check may. */
+  get stopped(): boolean {
+    const { check, exhausted } = this.monitor;
+    return exhausted || this.benches.some((one) => one.check === check && one.bench.stopped);
+  }
+
+  /** Ends the check when the model was stopped on `bench`: what it does not do then is no mistake of its own. */
+  needRunning(bench: Bench): void {
+    if (bench.stopped || this.monitor.exhausted) throw new NotApplicable('the model was stopped');
   }
 
   /** Everything that was contained so far. */

@@ -44,7 +44,6 @@ export class MachineBench implements Bench {
   ) {
     this.fn = machine.functions[0] as PciFunction;
     this.instance = this.fn.instance as DeviceInstance;
-    machine.trace.start();
   }
 
   read(bar: number, offset: number, length: number): Answer {
@@ -79,7 +78,9 @@ export class MachineBench implements Bench {
     this.fn.busMaster = on;
   }
 
+  /** Recording begins with the first call. */
   takeEvents(): string[] {
+    if (!this.machine.trace.enabled) this.machine.trace.start();
     const interrupts = this.machine
       .takeInterrupts()
       .map(({ address, data }) => `message to 0x${address.toString(16)} data 0x${data.toString(16)}`);

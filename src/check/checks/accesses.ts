@@ -30,7 +30,7 @@ export const widths: Check = {
             accesses += 2;
             if (region.kind === 'memory') memory(bench, bar, offset, length, next);
             else touch(kit, bench, bar, offset, length, next);
-            if (bench.stopped) throw new Failed(`${where(bar, offset)}: ${stopped(kit, bench)}`);
+            kit.needRunning(bench);
           }
         }
       }
@@ -38,10 +38,6 @@ export const widths: Check = {
     return places.length === 0 ? 'no region that software reaches' : plural(accesses, 'access');
   },
 };
-
-function stopped(kit: Kit, bench: Bench): string {
-  return `the model was stopped (${bench.way})${kit.reason(bench)}`;
-}
 
 /** Ascending, without repetition. */
 function offsetsOf(first: number, size: number, most: number, named: readonly number[]): number[] {
@@ -63,6 +59,7 @@ function touch(
 ): void {
   const answer = bench.read(bar, offset, length);
   const isServed = typeof answer !== 'string' || (answer === 'rejected' && bench.way === 'emulated');
+  kit.needRunning(bench);
   if (!isServed)
     throw new Failed(
       `read of ${length} at ${where(bar, offset)} (${bench.way}) answers ${answer}${kit.reason(bench)}`,
@@ -70,6 +67,7 @@ function touch(
   // Small values, so that no length or address that they may be part of gets large.
   const bytes = Uint8Array.from({ length }, (_, at) => ((offset + at) % 4 === 0 ? next() & 0x0f : 0));
   const done = bench.write(bar, offset, bytes);
+  kit.needRunning(bench);
   if (done === 'ok' || (done === 'rejected' && bench.way === 'emulated')) return;
   throw new Failed(
     `write of ${length} at ${where(bar, offset)} (${bench.way}) answers ${done}${kit.reason(bench)}`,

@@ -11,6 +11,7 @@ export const determinism: Check = {
     const other = await kit.best();
     const course = courseOf(one, accesses);
     const again = elsewhere(() => courseOf(other, accesses));
+    kit.needRunning(one);
     const difference = differenceOf(accesses, ['in one run', course], ['in another', again]);
     if (difference !== undefined) throw new Failed(difference);
     return `${accesses.length} accesses twice, ${one.way === 'TLPs' ? 'as TLPs' : 'without a machine'}`;

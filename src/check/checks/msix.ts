@@ -37,6 +37,7 @@ class Tables {
     bench.setMsix(true, false);
     this.pendingStays();
     exercise(bench, kit.accesses(2));
+    kit.needRunning(bench);
     this.expectMessages([], 'while every vector is masked');
     const pending = this.pending();
     // The function mask holds back what the vectors let through.
@@ -49,6 +50,7 @@ class Tables {
     for (let vector = 0; vector < vectors; vector++) this.mask(vector, true);
     bench.takeEvents();
     exercise(bench, kit.accesses(3));
+    kit.needRunning(bench);
     this.expectMessages([], 'while every vector is masked again');
     const again = this.pending();
     for (const vector of again) {

@@ -19,7 +19,7 @@ export const registers: Check = {
       for (const { bar, register } of declared) {
         const { hooks } = register;
         if (hooks.read !== undefined || hooks.write !== undefined) {
-          ringOnes(bench, bar, register);
+          ringOnes(kit, bench, bar, register);
           continue;
         }
         plain++;
@@ -31,12 +31,13 @@ export const registers: Check = {
 };
 
 /** What a hook does is the model's own; that it takes every value is not. */
-function ringOnes(bench: Bench, bar: number, { offset, width }: Register<never>): void {
+function ringOnes(kit: Kit, bench: Bench, bar: number, { offset, width }: Register<never>): void {
   for (const byte of [0xff, 0]) {
     bench.reset('cold');
     bench.read(bar, offset, width);
     bench.write(bar, offset, new Uint8Array(width).fill(byte));
     bench.read(bar, offset, width);
+    kit.needRunning(bench);
   }
   bench.reset('cold');
 }

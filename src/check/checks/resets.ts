@@ -34,6 +34,7 @@ export const resets: Check = {
         else if (access.op === 'read') used.read(access.bar, access.offset, access.length);
         else used.write(access.bar, access.offset, access.bytes);
       }
+      kit.needRunning(used);
       used.reset(kind);
       checkReset(kit, used, kind);
       const seen = courseOf(used, look);

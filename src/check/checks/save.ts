@@ -15,6 +15,7 @@ export const saveLoad: Check = {
     exercise(untouched, before);
     const saved = kit.direct();
     exercise(saved, before);
+    kit.needRunning(saved);
     const state = saveOf(saved);
     // Into a device that has a past of its own: a load replaces everything.
     const loaded = kit.direct();
@@ -30,6 +31,7 @@ export const saveLoad: Check = {
     const difference =
       differenceOf(after, ['after a load', courseOf(loaded, after)], ['without', course]) ??
       differenceOf(after, ['after a save', courseOf(saved, after)], ['without', course]);
+    kit.needRunning(loaded);
     if (difference !== undefined) throw new Failed(difference);
     return `${before.length} accesses, save, load, ${after.length} accesses`;
   },
