@@ -19,6 +19,7 @@ export { type Device, defineDevice } from './device/define.js';
 export type { ContainedError, DeviceLimits } from './device/guard.js';
 export type { DeviceHost } from './device/host.js';
 export { DeviceInstance, type InstanceCounts, type InstanceOptions } from './device/instance.js';
+export { type LspciDeviceOptions, lspciDevice } from './device/lspci.js';
 export {
   type RegisterBank,
   type RegisterBankOptions,
@@ -55,7 +56,8 @@ export type {
   ReadResult,
   WriteInput,
 } from './machine/cpu.js';
-export type { FunctionState, FunctionStats, PciFunction } from './machine/function.js';
+export type { MsixMessage } from './machine/driver.js';
+export type { FunctionBar, FunctionState, FunctionStats, PciFunction } from './machine/function.js';
 export { createMachine, type Machine, type MachineStats } from './machine/machine.js';
 export type { HostMemory } from './machine/memory.js';
 export type { InterruptMessage } from './machine/models.js';
@@ -71,6 +73,9 @@ export {
 export { dispatchRegion, type RegionInput, type RegionResult } from './path/region.js';
 export { countAccess, type Span, type SplitInput, type SplitResult, splitAccess } from './path/split.js';
 export { type AccessPath, PATH_IDS, PATHS, type PathId, type VfioRegion } from './path/table.js';
+export type { ConfigModel } from './pci/config-model.js';
+export type { EnumeratedBar, EnumeratedFunction } from './pci/enumerate.js';
+export type { ConfigPort } from './pci/probe.js';
 export {
   type DecodedTlp,
   type DecodeOptions,

@@ -1,21 +1,22 @@
 /** Capabilities as a device declares them: one entry per structure of PCIe base specification chapter 7, defaults, checks. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
+import type { DeviceType } from '../pci/capability-definitions.js';
 import { booleanOr, checkFields, choiceOr, type Fields, integerOr } from './check.js';
 
 /** PCI Express Capability (7.5.3). */
 export interface PcieCapability {
   /** Default `endpoint`. */
-  readonly deviceType?: 'endpoint' | 'legacy-endpoint' | 'root-complex-endpoint';
+  readonly deviceType?: DeviceType;
   /** Max_Payload_Size Supported in bytes: 128 to 4096, a power of two. Default 512. */
   readonly maxPayloadSize?: number;
   /** Function Level Reset Capability. Default true. */
   readonly functionLevelReset?: boolean;
   /** Extended Tag Field Supported: 8-bit tags. Default true. */
   readonly extendedTags?: boolean;
-  /** Max Link Speed: 1 (2.5 GT/s) to 6 (64 GT/s). Default 3. */
+  /** Max Link Speed: 1 (2.5 GT/s) to 5 (32 GT/s). Default 3. */
   readonly maxLinkSpeed?: number;
   /** Maximum Link Width in lanes. Default 8. */
-  readonly maxLinkWidth?: 1 | 2 | 4 | 8 | 12 | 16 | 32;
+  readonly maxLinkWidth?: 1 | 2 | 4 | 8 | 16;
 }
 
 /** MSI Capability (7.7.1). */
@@ -170,13 +171,13 @@ function checkNeeds(field: string, has: Fields): void {
 
 function resolvePcie(field: string, given: Fields): Required<PcieCapability> {
   const sizes = [128, 256, 512, 1024, 2048, 4096] as const;
-  const widths = [1, 2, 4, 8, 12, 16, 32] as const;
+  const widths = [1, 2, 4, 8, 16] as const;
   return {
     deviceType: choiceOr(`${field}.deviceType`, given.deviceType, DEVICE_TYPES, 'endpoint'),
     maxPayloadSize: choiceOr(`${field}.maxPayloadSize`, given.maxPayloadSize, sizes, 512),
     functionLevelReset: booleanOr(`${field}.functionLevelReset`, given.functionLevelReset, true),
     extendedTags: booleanOr(`${field}.extendedTags`, given.extendedTags, true),
-    maxLinkSpeed: integerOr(`${field}.maxLinkSpeed`, given.maxLinkSpeed, 1, 6, 3),
+    maxLinkSpeed: integerOr(`${field}.maxLinkSpeed`, given.maxLinkSpeed, 1, 5, 3),
     maxLinkWidth: choiceOr(`${field}.maxLinkWidth`, given.maxLinkWidth, widths, 8),
   };
 }

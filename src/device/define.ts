@@ -1,10 +1,13 @@
 /** `defineDevice`: checks a device model once, with errors that name the field, and fills in what it leaves out. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
+import { checkBarSize } from '../pci/bars.js';
 import { word32 } from '../pci/capabilities.js';
 import { ConfigSpace } from '../pci/config-space.js';
+import { REG } from '../pci/registers.js';
 import { type ResolvedBar, resolveBars } from './bars.js';
 import { type ResolvedCapabilities, resolveCapabilities } from './capabilities.js';
 import { booleanOr, checkFields, checkFunction, type Fields, integerOr } from './check.js';
+import { configOf } from './config.js';
 import type { DeviceDefinition } from './types.js';
 
 /** What a function says about itself in the header of its configuration space. */
@@ -23,6 +26,8 @@ export interface Device<S = unknown> extends Identity {
   readonly name: string;
   /** Six entries, by BAR number. */
   readonly bars: readonly (ResolvedBar | undefined)[];
+  /** Bytes of the expansion ROM; undefined: there is none. */
+  readonly romSize: number | undefined;
   /** With `config`: only `msi` and `msix`, read from its bytes. */
   readonly capabilities: ResolvedCapabilities;
   /** The whole configuration space, when a dump gives it. Its address fields are the dump's. */
@@ -56,6 +61,7 @@ const KEYS = [
   'name',
   ...IDENTITY,
   'bars',
+  'rom',
   'capabilities',
   'config',
   'stateVersion',
@@ -64,7 +70,7 @@ const KEYS = [
 ] as const;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const NO_CLASS = 0xff_0000;
-const CONFIG_SIZES: readonly number[] = [64, 256, 4096];
+const CONFIG_SIZES: readonly number[] = [256, 4096];
 
 /** Checks `definition` and returns the device. Throws ZtlpError with the field, the value and what is allowed. */
 export function defineDevice<S = undefined>(definition: DeviceDefinition<S>): Device<S> {
@@ -81,16 +87,19 @@ export function defineDevice<S = undefined>(definition: DeviceDefinition<S>): De
       : resolveCapabilities('config', capabilitiesOf(config));
   const bars = resolveBars(fields.bars, capabilities.msix, config?.bars);
   checkCallbacks(fields, bars);
-  return Object.freeze({
+  const device = {
     name,
     ...identity,
     bars,
+    romSize: resolveRom(fields.rom, config),
     capabilities,
     config: config?.bytes,
     stateVersion: integerOr('stateVersion', fields.stateVersion, 0, 0xffff_ffff, 1),
     blockWrites: booleanOr('blockWrites', fields.blockWrites, false),
     definition,
-  });
+  };
+  configOf(device); // what configuration space cannot hold is refused here
+  return Object.freeze(device);
 }
 
 function resolveIdentity(fields: Fields): Identity {
@@ -125,6 +134,19 @@ function readConfig(dump: unknown, fields: Fields): ConfigSpace {
       allowed: 'header type 0',
     });
   return config;
+}
+
+/** The size of the expansion ROM: a dump has a register for it, but not its size. */
+function resolveRom(given: unknown, config: ConfigSpace | undefined): number | undefined {
+  if (given !== undefined) {
+    const { size } = checkFields('rom', given, ['size']);
+    return checkBarSize('rom.size', 'rom', size);
+  }
+  if (config === undefined || word32(config.bytes, REG.ROM) === 0) return undefined;
+  throw new ZtlpError('invalid-value', 'rom: its size is not in the dump', {
+    field: 'rom',
+    allowed: '{ size }, 2 KiB to 16 MiB',
+  });
 }
 
 function identityOf(bytes: Uint8Array): Identity {

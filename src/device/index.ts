@@ -3,6 +3,7 @@ export type { Device } from './define.js';
 export { defineDevice } from './define.js';
 export type { ContainedError } from './guard.js';
 export type { DeviceInstance } from './instance.js';
+export { type LspciDeviceOptions, lspciDevice } from './lspci.js';
 export type { RegisterBank } from './register-bank.js';
 export type {
   BarMemory,

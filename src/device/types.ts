@@ -111,8 +111,10 @@ export interface DeviceDefinition<S = unknown> {
   readonly interruptPin?: number;
   /** By BAR number, at most 6; undefined: not implemented. */
   readonly bars?: readonly (DeviceBar<S> | undefined)[];
+  /** Expansion ROM: 2 KiB to 16 MiB, a power of two. Its contents are not modelled. */
+  readonly rom?: { readonly size: number };
   readonly capabilities?: Capabilities;
-  /** Bytes of configuration space (64, 256 or 4096) instead of identity and capabilities, as `lspci -xxxx` dumps them. */
+  /** Bytes of configuration space (256 or 4096) instead of identity and capabilities, as `lspci -xxxx` dumps them. */
   readonly config?: Uint8Array;
   /** Version of what `save` gives. Another version's save is refused. Default 1. */
   readonly stateVersion?: number;
@@ -153,7 +155,7 @@ export interface DmaOptions {
   readonly at?: 'untranslated' | 'translated';
 }
 
-/** `blocked`: the request never left the function (Bus Master Enable off, or the function is quiesced). */
+/** `blocked`: the request never left the function (Bus Master Enable off, or a power state other than D0). */
 export type DmaFailure = 'unsupported-request' | 'completer-abort' | 'blocked';
 export type DmaReadResult =
   | { readonly status: 'ok'; readonly data: Uint8Array }

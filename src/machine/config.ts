@@ -13,8 +13,11 @@ import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '.
 import type { CoreSource } from '../core/core.js';
 import { add64, checkU64, type U64 } from '../core/u64.js';
 import type { ResolvedBar } from '../device/bars.js';
+import { configOf } from '../device/config.js';
 import type { Device } from '../device/define.js';
 import type { Platform } from '../path/table.js';
+import { buildConfig } from '../pci/build-config.js';
+import type { ConfigModel } from '../pci/config-model.js';
 import { resolveZpciOptions } from '../zpci/mode.js';
 
 /** One function and the options of its port, group and mode. */
@@ -23,7 +26,10 @@ export interface SlotConfig {
   readonly device: DeviceModel | Device;
   /** Options of this function (scopes F, G, P, L of the option table); they go over the machine's. */
   readonly options?: OptionInput;
-  /** Bus address of each BAR. Default: from 2^40 up, so that TLPs have 4 DW headers. */
+  /**
+   * Bus address of each BAR. Default: 64-bit ones from 2^40 up, so that TLPs have 4 DW headers, 32-bit ones from
+   * 0xc0000000 up.
+   */
   readonly addresses?: readonly (U64 | undefined)[];
   /**
    * s390x: the low 16 bits of the function handle, 0 to 0xffff; the mode's marker and the enable bit stand above them
@@ -48,6 +54,9 @@ export interface MachineConfig {
 
 export interface CheckedBar {
   readonly size: number;
+  readonly space: 'memory' | 'io';
+  readonly bits: 32 | 64;
+  /** Where firmware puts it. */
   readonly address: U64;
   readonly valid: AccessSizes;
   readonly impl: AccessSizes;
@@ -63,6 +72,8 @@ export interface CheckedSlot {
   readonly model: Device | undefined;
   readonly options: Options;
   readonly bars: readonly (CheckedBar | undefined)[];
+  /** As at power-on: nothing enabled, no addresses. */
+  readonly config: ConfigModel;
   readonly handleIndex: number;
 }
 
@@ -78,6 +89,9 @@ export interface CheckedConfig {
 const PLATFORMS: readonly Platform[] = ['x86-64', 'arm64', 's390x'];
 const DEFAULT_HOST_BYTES = 16 << 20;
 const FIRST_BAR_ADDRESS = 2 ** 40;
+/** Where 32-bit BARs go: below the addresses that platforms keep for interrupts and firmware. */
+export const LOW_WINDOW = { first: 0xc000_0000, end: 0xfe00_0000 };
+export const IO_WINDOW = { first: 0x1000, end: 0x1_0000 };
 const PAGE = 4096;
 /** The regions of a model have rules of their own, which the model's instance applies. */
 const ANY_SIZES: AccessSizes = { min: 1, max: 8, unaligned: true };
@@ -121,14 +135,18 @@ function alignUp(value: U64, size: number): U64 {
   return rest === 0 ? value : add64(value, size - rest);
 }
 
+type Shape = Pick<CheckedBar, 'size' | 'space' | 'bits'>;
+
 /** Gives addresses and core memory to BARs. */
 class Layout {
-  nextAddress: U64 = FIRST_BAR_ADDRESS;
   barBytes = 0;
+  private nextAddress: U64 = FIRST_BAR_ADDRESS;
+  private nextLow = LOW_WINDOW.first;
+  private nextIo = IO_WINDOW.first;
   private readonly taken: { field: string; first: bigint; end: bigint }[] = [];
 
   /** A BAR that is memory and nothing else. */
-  placeMemory(field: string, bar: BarDefinition, given: U64 | undefined): CheckedBar {
+  placeMemory(field: string, bar: BarDefinition, bits: 32 | 64, given: U64 | undefined): CheckedBar {
     if (!isObject(bar)) throw invalid(field, bar, 'a BAR definition { size, memory: true }');
     checkKeys(field, bar, BAR_KEYS);
     if (bar.memory !== true)
@@ -137,7 +155,7 @@ class Layout {
     if ((size & (size - 1)) !== 0 && size !== 2 ** 31) throw invalid(`${field}.size`, size, 'a power of two');
     const valid = checkSizes(`${field}.valid`, bar.valid);
     const impl = checkSizes(`${field}.impl`, bar.impl);
-    return { ...this.place(field, size, given), valid, impl, isMemory: true };
+    return { ...this.place(field, { size, space: 'memory', bits }, given), valid, impl, isMemory: true };
   }
 
   /** A BAR of a device model: checked already. */
@@ -145,26 +163,44 @@ class Layout {
     const [region] = bar.regions;
     const isMemory = bar.regions.length === 1 && region?.kind === 'memory' && region.size === bar.size;
     const { valid, impl } = isMemory ? region : { valid: ANY_SIZES, impl: ANY_SIZES };
-    return { ...this.place(field, bar.size, given), valid, impl, isMemory };
+    return { ...this.place(field, bar, given), valid, impl, isMemory };
   }
 
   private place(
     field: string,
-    size: number,
+    { size, space, bits }: Shape,
     given: U64 | undefined,
-  ): Pick<CheckedBar, 'size' | 'address' | 'memoryOffset'> {
-    // A page at least, so that a 4 KiB frame never belongs to two functions.
-    const address = given === undefined ? alignUp(this.nextAddress, Math.max(size, PAGE)) : given;
+  ): Shape & Pick<CheckedBar, 'address' | 'memoryOffset'> {
+    const address = given === undefined ? this.next(field, { size, space, bits }) : given;
     checkU64(`${field}.address`, address);
     if (alignUp(address, size) !== address)
       throw invalid(`${field}.address`, address, `a multiple of its size ${size}`);
-    if (BigInt(address) + BigInt(size) > 1n << 64n)
-      throw invalid(`${field}.address`, address, 'an end below 2^64');
-    this.claim(field, BigInt(address), BigInt(size));
-    if (given === undefined) this.nextAddress = add64(address, Math.max(size, PAGE));
+    const [limit, name] =
+      space === 'io' ? [IO_WINDOW.end, '64 KiB'] : bits === 32 ? [2 ** 32, '4 GiB'] : [1n << 64n, '2^64'];
+    if (BigInt(address) + BigInt(size) > BigInt(limit))
+      throw invalid(`${field}.address`, address, `an end below ${name}`);
+    if (space === 'memory') this.claim(field, BigInt(address), BigInt(size));
     const memoryOffset = this.barBytes;
-    this.barBytes += Math.max(size, 64);
-    return { size, address, memoryOffset };
+    if (space === 'memory') this.barBytes += Math.max(size, 64);
+    return { size, space, bits, address, memoryOffset };
+  }
+
+  /** The next free address for a BAR. */
+  private next(field: string, { size, space, bits }: Shape): U64 {
+    // A page at least, so that a 4 KiB frame never belongs to two functions.
+    const room = space === 'io' ? size : Math.max(size, PAGE);
+    if (space === 'memory' && bits === 64) {
+      const address = alignUp(this.nextAddress, room);
+      this.nextAddress = add64(address, room);
+      return address;
+    }
+    const { end } = space === 'io' ? IO_WINDOW : LOW_WINDOW;
+    const address = Number(alignUp(space === 'io' ? this.nextIo : this.nextLow, room));
+    if (address + room > end)
+      throw invalid(`${field}.size`, size, `what is left of the window up to ${end}`, 'resource');
+    if (space === 'io') this.nextIo = address + room;
+    else this.nextLow = address + room;
+    return address;
   }
 
   private claim(field: string, first: bigint, size: bigint): void {
@@ -225,25 +261,40 @@ function checkSlot(
       bar === undefined ? undefined : layout.placeModel(`${field}.bars[${n}]`, bar, slot.addresses?.[n]),
     );
     const options = slotOptions(field, slot, machine, base);
-    return { name: device.name, model: device, options, bars, handleIndex };
+    return { name: device.name, model: device, options, bars, config: configOf(device), handleIndex };
   }
   if (device.bars.length > L.BAR_COUNT) {
     throw invalid(`${field}.device.bars`, device.bars.length, `at most ${L.BAR_COUNT} BARs`);
   }
   if (typeof device.name !== 'string') throw invalid(`${field}.device.name`, device.name, 'a text');
-  checkInteger(`${field}.device.vendorId`, device.vendorId, 0, 0xffff);
+  checkInteger(`${field}.device.vendorId`, device.vendorId, 0, 0xfffe);
   checkInteger(`${field}.device.deviceId`, device.deviceId, 0, 0xffff);
   checkAddresses(field, slot, device);
-  const bars = device.bars.map((bar: BarDefinition | undefined, n: number) =>
-    bar === undefined ? undefined : layout.placeMemory(`${field}.bars[${n}]`, bar, slot.addresses?.[n]),
-  );
+  // A BAR has 64 bits where the next register is free for its upper half.
+  const bars = device.bars.map((bar: BarDefinition | undefined, n: number) => {
+    const bits = n < L.BAR_COUNT - 1 && device.bars[n + 1] === undefined ? 64 : 32;
+    return bar === undefined
+      ? undefined
+      : layout.placeMemory(`${field}.bars[${n}]`, bar, bits, slot.addresses?.[n]);
+  });
   return {
     name: device.name,
     model: undefined,
     options: slotOptions(field, slot, machine, base),
     bars,
+    config: memoryConfig(device, bars),
     handleIndex,
   };
+}
+
+/** Configuration space of a plain description: a PCI Express endpoint with its BARs. */
+function memoryConfig(
+  { vendorId, deviceId }: DeviceModel,
+  bars: readonly (CheckedBar | undefined)[],
+): ConfigModel {
+  const shapes = bars.map((bar) => bar && { size: bar.size, bits: bar.bits, prefetchable: bar.bits === 64 });
+  const capabilities = [{ kind: 'pcie', maxPayload: 512, flr: true }] as const;
+  return buildConfig({ vendorId, deviceId, classCode: 0x05_8000, bars: shapes, capabilities });
 }
 
 /** Validates `config`; throws ZtlpError with the field, the value and what is allowed. */

@@ -331,6 +331,14 @@ export class Cpu {
     this.preparedHandle = this.hasPcistb ? fn.handle : undefined;
   }
 
+  /** Prepares a configuration request; an uncacheable access on x86, so that open lines leave first. */
+  prepareConfig(): void {
+    const [port] = this.parts.functions;
+    if (port === undefined) return;
+    if (this.parts.platform === 'x86-64') this.wcFence(port);
+    this.preparePort(port);
+  }
+
   /** The parameter block has to be written again before the next PCI instruction. */
   forgetPort(): void {
     this.preparedHandle = undefined;

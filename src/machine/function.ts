@@ -1,12 +1,14 @@
 /** One PCI function of a machine: its identity, BARs, zPCI handle and state. */
 import * as L from '../../assembly/layout.js';
-import { invalid } from '../base/errors.js';
+import { invalid, ZtlpError } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { high32, low32, type U64 } from '../core/u64.js';
 import type { Device } from '../device/define.js';
 import type { DeviceInstance } from '../device/instance.js';
 import { packSizes } from '../path/prepare.js';
+import type { ConfigModel } from '../pci/config-model.js';
+import { COMMAND, REG } from '../pci/registers.js';
 import { modeFacts, zpciFlags } from '../zpci/mode.js';
 import type { CheckedBar, CheckedSlot } from './config.js';
 
@@ -52,19 +54,27 @@ export interface FunctionStats {
   readonly deviceCalls: number;
 }
 
+/** One BAR of a function. */
+export interface FunctionBar {
+  readonly address: U64;
+  /** Bytes. */
+  readonly size: number;
+  readonly space: 'memory' | 'io';
+}
+
 export class PciFunction {
   readonly slot: number;
   readonly name: string;
   readonly options: Options;
-  /** BARs by number; undefined where there is none. */
-  readonly bars: readonly (Pick<CheckedBar, 'address' | 'size'> | undefined)[];
+  /** Configuration space as it stands: reading and writing here makes no traffic and no check of the host. */
+  readonly config: ConfigModel;
   /** The model, and its instance in this slot; undefined for plain memory. */
   readonly device: Device | undefined;
   instance: DeviceInstance | undefined;
-  /** Bus Master Enable of the command register: whether the function may send requests. */
-  busMaster = true;
   private readonly core: Core;
-  private readonly config: CheckedSlot;
+  private readonly slotConfig: CheckedSlot;
+  /** Configuration space as firmware left it. */
+  private readonly firstConfig: Uint8Array;
   private current: FunctionState = 'enabled';
   /** Enable bit of the handle. A permanent error leaves it as it was (zpci.md 1.2). */
   private hasEnableBit = true;
@@ -72,14 +82,66 @@ export class PciFunction {
   constructor(core: Core, slot: number, config: CheckedSlot) {
     this.core = core;
     this.slot = slot;
-    this.config = config;
+    this.slotConfig = config;
     this.name = config.name;
     this.device = config.model;
     this.options = config.options;
-    this.bars = config.bars.map((bar) =>
-      bar === undefined ? undefined : { address: bar.address, size: bar.size },
-    );
+    this.config = config.config;
     this.writeTable();
+    this.setUp();
+    this.firstConfig = this.config.save();
+  }
+
+  /** Implemented BARs by number, with the bus addresses that they hold now; undefined where there is none. */
+  get bars(): readonly (FunctionBar | undefined)[] {
+    return this.slotConfig.bars.map((bar, n) =>
+      bar === undefined ? undefined : { address: this.addressOf(n), size: bar.size, space: bar.space },
+    );
+  }
+
+  /** Whether the function may send requests: Bus Master Enable, in power state D0. */
+  get busMaster(): boolean {
+    return this.config.command.busMaster && this.isAwake;
+  }
+
+  /** A function in D1, D2 or D3hot answers configuration requests only (PCI PM 1.2 section 5.4). */
+  private get isAwake(): boolean {
+    return (this.config.powerState ?? 0) === 0;
+  }
+
+  /** Command or power state changed: whether the BARs answer. The caller rebuilds the windows. */
+  decodeChanged(): void {
+    const decodes = this.config.command.memory && this.isAwake;
+    this.set(L.FUNCTION_COMMAND, decodes ? L.COMMAND_MEMORY : 0);
+  }
+
+  /** BAR `index` holds another address. The caller rebuilds the windows. */
+  barMoved(index: number): void {
+    if (this.slotConfig.bars[index]?.space !== 'memory') return;
+    const at = L.FUNCTION_BARS + index * L.BAR_STRIDE + L.BAR_BASE;
+    const address = this.addressOf(index);
+    this.set(at, low32(address));
+    this.set(at + 4, high32(address));
+  }
+
+  private addressOf(index: number): U64 {
+    return this.config.bar(index)?.address ?? 0;
+  }
+
+  /** What firmware does, and a driver's first calls: addresses, Memory Space and Bus Master Enable. */
+  private setUp(): void {
+    const { config } = this;
+    this.slotConfig.bars.forEach((bar, n) => {
+      if (bar === undefined) return;
+      const register = REG.BAR0 + 4 * n;
+      config.write(register, low32(bar.address), 4);
+      if (bar.bits === 64) config.write(register + 4, high32(bar.address), 4);
+      this.barMoved(n);
+    });
+    const io = this.slotConfig.bars.some((bar) => bar?.space === 'io') ? COMMAND.IO : 0;
+    const kept = config.read(REG.COMMAND, 2);
+    config.write(REG.COMMAND, kept | COMMAND.MEMORY | COMMAND.BUS_MASTER | io, 2);
+    this.decodeChanged();
   }
 
   /** Byte offset of this function in the function table. */
@@ -94,7 +156,7 @@ export class PciFunction {
 
   /** zPCI function handle as a guest has to give it now: index, software-handled marker, enable bit (zpci.md 1.1). */
   get handle(): number {
-    const bare = modeFacts(this.options.zpciMode).marker | this.config.handleIndex;
+    const bare = modeFacts(this.options.zpciMode).marker | this.slotConfig.handleIndex;
     return this.hasEnableBit ? bare + ENABLE_BIT : bare;
   }
 
@@ -133,16 +195,28 @@ export class PciFunction {
 
   /** The bytes of BAR `bar` themselves, past every path and counter. A view that lives as long as the machine. */
   barMemory(bar: number): Uint8Array {
-    const config = this.bar(bar);
+    const config = this.checkedBar(bar);
     const at = this.core.at(L.PLACE_BAR_MEMORY) + config.memoryOffset;
     return this.core.u8.subarray(at, at + config.size);
   }
 
-  /** BAR `bar`; throws when the device does not implement it. */
-  bar(bar: number): CheckedBar {
-    const config = Number.isInteger(bar) ? this.config.bars[bar] : undefined;
-    if (config !== undefined) return config;
-    const known = this.config.bars.flatMap((entry, n) => (entry === undefined ? [] : [n])).join(', ');
+  /** BAR `bar` as it stands; throws when the device does not implement it in memory space. */
+  bar(bar: number): FunctionBar {
+    const { size, space } = this.checkedBar(bar);
+    return { address: this.addressOf(bar), size, space };
+  }
+
+  private checkedBar(bar: number): CheckedBar {
+    const { bars } = this.slotConfig;
+    const config = Number.isInteger(bar) ? bars[bar] : undefined;
+    if (config?.space === 'memory') return config;
+    if (config !== undefined)
+      throw new ZtlpError('unsupported', `bar: BAR ${bar} is in I/O space, which no access path reaches`, {
+        field: 'bar',
+        value: bar,
+        allowed: 'a BAR in memory space',
+      });
+    const known = bars.flatMap((entry, n) => (entry === undefined ? [] : [n])).join(', ');
     throw invalid('bar', bar, known === '' ? 'none: the function has no BAR' : known, 'not-found');
   }
 
@@ -152,20 +226,17 @@ export class PciFunction {
 
   private writeTable(): void {
     this.set(L.FUNCTION_ID, this.id);
-    this.set(L.FUNCTION_COMMAND, L.COMMAND_MEMORY);
     this.set(L.FUNCTION_ZPCI_FLAGS, zpciFlags(this.options));
     this.set(L.FUNCTION_MAXSTBL, this.options.maxstbl);
     const { vfioGeneration, vfioWidth } = this.options;
     this.set(L.FUNCTION_HOST_WIDTH, vfioWidth === 'preserve' ? 0 : vfioGeneration === 1 ? 4 : 8);
-    this.config.bars.forEach((bar, n) => {
-      if (bar !== undefined) this.writeBar(L.FUNCTION_BARS + n * L.BAR_STRIDE, bar);
+    this.slotConfig.bars.forEach((bar, n) => {
+      if (bar?.space === 'memory') this.writeBar(L.FUNCTION_BARS + n * L.BAR_STRIDE, bar);
     });
     this.state = 'enabled';
   }
 
   private writeBar(at: number, bar: CheckedBar): void {
-    this.set(at + L.BAR_BASE, low32(bar.address as U64));
-    this.set(at + L.BAR_BASE + 4, high32(bar.address as U64));
     this.set(at + L.BAR_BYTES, bar.size);
     this.set(at + L.BAR_MEMORY, this.core.at(L.PLACE_BAR_MEMORY) + bar.memoryOffset);
     this.set(at + L.BAR_VALID, packSizes(bar.valid));
@@ -173,8 +244,9 @@ export class PciFunction {
     this.set(at + L.BAR_SERVER, bar.isMemory ? L.SERVED_BY_CORE : L.SERVED_BY_HOST);
   }
 
-  /** Counters from 0 and the state from the start: what `machine.reset` does to a function. */
+  /** Counters from 0, state and configuration space from the start: what `machine.reset` does to a function. */
   reset(): void {
+    this.config.load(this.firstConfig);
     for (let offset = L.FUNCTION_LOADS; offset < L.FUNCTION_COMMAND; offset += 4) this.set(offset, 0);
     this.state = 'enabled';
   }

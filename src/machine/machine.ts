@@ -1,13 +1,19 @@
 /** `createMachine`: functions behind a root complex, host memory, and a CPU that touches them, in functional fidelity. */
 import * as L from '../../assembly/layout.js';
 import type { DeviceModel } from '../base/device.js';
+import { invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import { Core } from '../core/core.js';
 import type { Platform } from '../path/table.js';
+import type { Window } from '../pci/assign-windows.js';
+import { type EnumeratedFunction, enumerate } from '../pci/enumerate.js';
+import type { ConfigPort } from '../pci/probe.js';
 import { TYPES } from '../tlp/kinds.js';
 import { Clock } from './clock.js';
-import { type CheckedConfig, checkConfig, type MachineConfig } from './config.js';
+import { type CheckedConfig, checkConfig, IO_WINDOW, LOW_WINDOW, type MachineConfig } from './config.js';
+import { ConfigAccess } from './config-port.js';
 import { Cpu } from './cpu.js';
+import { enableMsix, type MsixMessage } from './driver.js';
 import { type FunctionStats, PciFunction } from './function.js';
 import { HostMemory } from './memory.js';
 import { type InterruptMessage, Models } from './models.js';
@@ -34,6 +40,8 @@ export class Machine {
   readonly functions: readonly PciFunction[];
   readonly memory: HostMemory;
   readonly cpu: Cpu;
+  /** Configuration space as the CPU reaches it: by configuration TLPs, with `PciFunction.id` as address. */
+  readonly config: ConfigPort;
   /** TLPs in order of delivery, once started. */
   readonly trace: TlpTrace;
   private readonly core: Core;
@@ -47,7 +55,6 @@ export class Machine {
     this.options = config.options;
     this.memory = new HostMemory(core, config.hostMemoryBytes);
     this.functions = config.slots.map((slot, index) => new PciFunction(core, index, slot));
-    core.x.functionsChanged(this.functions.length);
     this.trace = new TlpTrace(core, () => this.cpu.forgetPort());
     const { platform, functions, trace } = this;
     const models = new Models({
@@ -63,6 +70,44 @@ export class Machine {
     core.setParam(L.PARAM_MESSAGE_LO, first);
     core.setParam(L.PARAM_MESSAGE_END, behind);
     this.cpu = new Cpu({ core, platform, functions, trace, models });
+    this.config = new ConfigAccess({
+      core,
+      prepare: () => this.cpu.prepareConfig(),
+      finish: () => models.finishConfig(),
+    });
+  }
+
+  /**
+   * Walks the functions as firmware and an operating system do, by configuration TLPs: identities, capabilities, BAR sizes,
+   * new addresses for all BARs; Memory Space and Bus Master Enable are set afterwards.
+   */
+  enumerate(): EnumeratedFunction[] {
+    const buses = Math.ceil(this.functions.length / FUNCTIONS_PER_BUS);
+    return Array.from({ length: buses }, (_, n) =>
+      enumerate(this.config, {
+        bus: 1 + n,
+        memory: share(BUS_WINDOWS.memory, n, buses),
+        prefetchable: share(BUS_WINDOWS.prefetchable, n, buses),
+        io: share(BUS_WINDOWS.io, n, buses),
+      }),
+    ).flat();
+  }
+
+  /** Resets one function as a platform does. Its BARs and its Command register are 0 until software sets them up again. */
+  resetFunction(fn: PciFunction, kind: 'cold' | 'warm' | 'hot' | 'flr'): void {
+    if (!this.functions.includes(fn)) throw invalid('function', fn, 'one of machine.functions');
+    if (!RESET_KINDS.includes(kind)) throw invalid('kind', kind, RESET_KINDS.join(', '));
+    this.models.resetFunction(fn, kind);
+  }
+
+  /**
+   * What a driver does to get interrupts: writes the MSI-X table through its BAR, unmasks the vectors, sets MSI-X Enable.
+   * @param messages one per vector from 0 on; the others stay masked. Default for all: the first interrupt address of the
+   * platform, with the vector's number as data.
+   */
+  enableMsix(fn: PciFunction, messages?: readonly MsixMessage[]): void {
+    if (!this.functions.includes(fn)) throw invalid('function', fn, 'one of machine.functions');
+    enableMsix(this, fn, messages, MESSAGE_RANGES[this.platform][0]);
   }
 
   /** Counters of one function, or of the whole machine. */
@@ -136,6 +181,21 @@ const MESSAGE_RANGES: Readonly<Record<Platform, readonly [number, number]>> = {
   arm64: [0x0809_0040, 0x0809_0044],
   s390x: [0, 0],
 };
+
+const FUNCTIONS_PER_BUS = 32;
+const RESET_KINDS = ['cold', 'warm', 'hot', 'flr'];
+
+/** What `enumerate` gives out; one half each where there are two buses. */
+const BUS_WINDOWS = {
+  memory: { base: LOW_WINDOW.first, size: 0x2000_0000 },
+  prefetchable: { base: 2 ** 40, size: 2 ** 44 },
+  io: { base: IO_WINDOW.first, size: 0xe000 },
+} as const;
+
+function share(window: { base: number; size: number }, part: number, parts: number): Window {
+  const size = window.size / parts;
+  return { base: window.base + part * size, size };
+}
 
 /** The device of a machine that names none: a BAR of 64 KiB. */
 const DEFAULT_DEVICE: DeviceModel = {

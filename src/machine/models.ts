@@ -5,9 +5,11 @@ import { low32, type U64 } from '../core/u64.js';
 import type { AccessFailure } from '../device/access.js';
 import type { DeviceHost } from '../device/host.js';
 import { DeviceInstance } from '../device/instance.js';
+import type { ResetKind } from '../device/types.js';
 import type { Clock } from './clock.js';
 import { DmaQueue } from './dma.js';
 import type { PciFunction } from './function.js';
+import { Msi } from './msi.js';
 
 /** A memory write to the interrupt address range of the platform: one MSI or MSI-X message. */
 export interface InterruptMessage {
@@ -68,13 +70,61 @@ export class Models {
     });
   }
 
-  /** Makes an instance for every function whose device is a model. */
+  /** Makes an instance for every function whose device is a model, and lets its configuration space act. */
   attach(functions: readonly PciFunction[]): void {
     this.functions = functions;
     for (const fn of functions) {
-      if (fn.device !== undefined) fn.instance = new DeviceInstance(fn.device, this.hostOf(fn));
-      fn.instance?.setMsixControl(true, false);
+      const msi = new Msi(fn.config, (address, data) => this.send(fn, address, data));
+      if (fn.device !== undefined) fn.instance = new DeviceInstance(fn.device, this.hostOf(fn, msi));
+      this.observe(fn, msi);
     }
+    this.routesChanged();
+  }
+
+  /** A reset from outside: fundamental, of the link, or of the function (PCIe base specification 6.6). */
+  resetFunction(fn: PciFunction, kind: Exclude<ResetKind, 'd3hot'>): void {
+    fn.config.reset(kind === 'flr' ? 'function' : kind === 'hot' ? 'hot' : 'power-on');
+    this.resetInstance(fn, kind);
+    this.settle();
+  }
+
+  private resetInstance(fn: PciFunction, kind: ResetKind): void {
+    this.dma.drop(fn);
+    if (this.block?.fn === fn) this.block = undefined;
+    fn.instance?.reset(kind);
+    this.controlMsix(fn);
+  }
+
+  private controlMsix(fn: PciFunction): void {
+    const { msix } = fn.config;
+    if (msix !== undefined) fn.instance?.setMsixControl(msix.enable, msix.functionMask);
+  }
+
+  /** What changes in configuration space takes effect: addresses, decoding, interrupts, resets. */
+  private observe(fn: PciFunction, msi: Msi): void {
+    const decode = (): void => {
+      fn.decodeChanged();
+      this.routesChanged();
+    };
+    fn.config.observer = {
+      command: decode,
+      bar: ({ index }) => {
+        fn.barMoved(index);
+        this.routesChanged();
+      },
+      msix: () => this.controlMsix(fn),
+      msi: () => msi.changed(),
+      powerState: (_state, wasReset) => {
+        decode();
+        if (wasReset) this.resetInstance(fn, 'd3hot');
+      },
+      flr: () => this.resetInstance(fn, 'flr'),
+    };
+    this.controlMsix(fn);
+  }
+
+  private routesChanged(): void {
+    this.parts.core.x.functionsChanged(this.functions.length);
   }
 
   /** Runs the access that was begun to its end, whatever it needs from the host on the way. */
@@ -98,6 +148,14 @@ export class Models {
       answer = this.parts.core.x.pcistbResume();
     }
     return answer;
+  }
+
+  /** Delivers a configuration request and its completion. */
+  finishConfig(): void {
+    const { x } = this.parts.core;
+    while (x.deliver() === L.RUN_HOST) this.serve();
+    this.parts.drainTrace();
+    this.settle();
   }
 
   /** Serves what write-combining stores left to do. */
@@ -126,10 +184,7 @@ export class Models {
     this.block = undefined;
     this.interrupts.length = 0;
     this.log.length = 0;
-    for (const fn of this.functions) {
-      fn.instance?.reset('cold');
-      fn.instance?.setMsixControl(true, false);
-    }
+    for (const fn of this.functions) this.resetInstance(fn, 'cold');
   }
 
   /** Does what the records say, in their order. */
@@ -156,6 +211,13 @@ export class Models {
     if (kind === L.RECORD_MESSAGE) {
       const message = core.u32[data >>> 2] as number;
       this.interrupts.push({ slot, address: offset, data: message, ns: this.parts.clock.ns });
+      return L.CPL_SC;
+    }
+    if (kind === L.RECORD_CONFIG_READ || kind === L.RECORD_CONFIG_WRITE) {
+      this.endBlock();
+      if (offset >= fn.config.size) return L.CPL_UR; // a conventional function has no extended space
+      if (kind === L.RECORD_CONFIG_READ) core.u32[data >>> 2] = fn.config.read(offset, 4);
+      else fn.config.writeDw(offset, core.u32[data >>> 2] as number, word(L.RECORD_ENABLES));
       return L.CPL_SC;
     }
     const emulated = kind === L.RECORD_CALL_READ || kind === L.RECORD_CALL_WRITE;
@@ -207,7 +269,7 @@ export class Models {
     block.fn.instance?.write(block.bar, block.offset, bytes);
   }
 
-  private hostOf(fn: PciFunction): DeviceHost {
+  private hostOf(fn: PciFunction, msi: Msi): DeviceHost {
     const { clock } = this.parts;
     return {
       now: () => clock.ns,
@@ -219,7 +281,9 @@ export class Models {
         this.dma.add({ fn, address, what: bytes.slice(), options, done: ({ status }) => done({ status }) });
       },
       msix: (_vector, address, data) => this.send(fn, address, data),
-      msi: () => this.log.push(`${fn.name}: MSI needs a driver that has programmed the capability`),
+      msi: (vector) => {
+        if (!msi.raise(vector)) this.log.push(`${fn.name}: MSI vector ${vector} is lost: MSI is not enabled`);
+      },
       log: (text) => void this.log.push(`${fn.name}: ${text}`),
       memory: {
         read: (bar, offset, length) => fn.barMemory(bar).slice(offset, offset + length),

@@ -9,6 +9,7 @@ import {
   type BarShape,
   CAPABILITY_FIELDS,
   type CapabilityDefinition,
+  type DeviceType,
   type DsnDefinition,
   type MsiDefinition,
   type MsixDefinition,
@@ -123,14 +124,30 @@ function linkOf(field: string, link: string): Link {
   }
 }
 
+/** Device/Port Type (PCIe base specification 4.0 section 7.5.3.2). */
+const DEVICE_TYPES: Readonly<Record<DeviceType, number>> = {
+  endpoint: 0,
+  'legacy-endpoint': 1,
+  'root-complex-endpoint': 9,
+};
+
 function pcie(
   field: string,
-  { maxPayload = 128, flr, extendedTag, link = 'gen1x1' }: PcieDefinition,
+  { deviceType = 'endpoint', maxPayload = 128, flr, extendedTag, link = 'gen1x1' }: PcieDefinition,
 ): Encoded {
   const { generation, lanes } = linkOf(`${field}.link`, link);
+  const type = Object.hasOwn(DEVICE_TYPES, deviceType) ? DEVICE_TYPES[deviceType] : undefined;
+  if (type === undefined)
+    throw invalid(`${field}.deviceType`, deviceType, Object.keys(DEVICE_TYPES).join(', '));
+  const hasLink = deviceType !== 'root-complex-endpoint';
   const speedAndWidth = generation | (lanes << 4);
+  const linkRegisters: readonly Register[] = [
+    [12, 4, speedAndWidth | bit(22, true)], // ASPM optionality compliance; no ASPM
+    [18, 2, speedAndWidth | bit(12, true)], // the trained link; slot clock
+    [44, 4, (2 ** generation - 1) << 1], // all speeds up to the fastest
+  ];
   return standard(CAP.PCIE, 60, [
-    [2, 2, 2], // version 2, endpoint
+    [2, 2, 2 | (type << 4)], // version 2
     [
       4,
       4,
@@ -139,10 +156,8 @@ function pcie(
         bit(15, true) | // role-based error reporting, which is required
         bit(28, flag(`${field}.flr`, flr, false)),
     ],
-    [12, 4, speedAndWidth | bit(22, true)], // ASPM optionality compliance; no ASPM
-    [18, 2, speedAndWidth | bit(12, true)], // the trained link; slot clock
     [36, 4, bit(4, true)], // completion timeout can be disabled, which is required of requesters
-    [44, 4, (2 ** generation - 1) << 1], // all speeds up to the fastest
+    ...(hasLink ? linkRegisters : []),
   ]);
 }
 
@@ -208,9 +223,11 @@ function aer(field: string, { ecrc }: AerDefinition): Encoded {
   return extended(EXT.AER, 2, 72, [[0x18, 4, bit(5, capable) | bit(7, capable)]]);
 }
 
-function ats(field: string, { queueDepth = 32, pageAligned }: AtsDefinition): Encoded {
+function ats(field: string, { queueDepth = 32, pageAligned, globalInvalidate }: AtsDefinition): Encoded {
   const depth = inRange(`${field}.queueDepth`, queueDepth, 1, 32) & 31; // 0 means 32
-  return extended(EXT.ATS, 1, 8, [[4, 2, depth | bit(5, flag(`${field}.pageAligned`, pageAligned, true))]]);
+  const aligned = bit(5, flag(`${field}.pageAligned`, pageAligned, true));
+  const global = bit(6, flag(`${field}.globalInvalidate`, globalInvalidate, false));
+  return extended(EXT.ATS, 1, 8, [[4, 2, depth | aligned | global]]);
 }
 
 function pri(field: string, { capacity, responsePasid }: PriDefinition): Encoded {

@@ -6,9 +6,14 @@ interface Placed {
   readonly offset?: number;
 }
 
+/** Device/Port Type of a function with a type 0 header. */
+export type DeviceType = 'endpoint' | 'legacy-endpoint' | 'root-complex-endpoint';
+
 /** PCI Express capability, version 2, of an endpoint (PCIe base specification 4.0 section 7.5.3). */
 export interface PcieDefinition extends Placed {
   readonly kind: 'pcie';
+  /** Default `endpoint`. A root-complex endpoint has no link: its link registers are 0. */
+  readonly deviceType?: DeviceType;
   /** Largest payload that the function takes and sends, in bytes: 128 (default) to 4096, a power of two. */
   readonly maxPayload?: number;
   /** Function level reset. Default false. */
@@ -77,6 +82,8 @@ export interface AtsDefinition extends Placed {
   readonly queueDepth?: number;
   /** Untranslated addresses are page-aligned. Default true. */
   readonly pageAligned?: boolean;
+  /** Global invalidations. Default false. */
+  readonly globalInvalidate?: boolean;
 }
 
 /** Page requests (PCIe base specification 4.0 section 10.5.2). */
@@ -165,13 +172,13 @@ export const CAPABILITY_FIELDS: {
     readonly [F in Exclude<keyof D, 'kind' | 'offset'>]-?: true;
   };
 } = {
-  pcie: { maxPayload: true, flr: true, extendedTag: true, link: true },
+  pcie: { deviceType: true, maxPayload: true, flr: true, extendedTag: true, link: true },
   msi: { vectors: true, bits64: true, perVectorMask: true },
   msix: { vectors: true, tableBar: true, tableOffset: true, pbaBar: true, pbaOffset: true },
   pm: { d1: true, d2: true, pmeSupport: true, noSoftReset: true },
   vendor: { bytes: true, writeMask: true },
   aer: { ecrc: true },
-  ats: { queueDepth: true, pageAligned: true },
+  ats: { queueDepth: true, pageAligned: true, globalInvalidate: true },
   pri: { capacity: true, responsePasid: true },
   pasid: { width: true, execute: true, privileged: true },
   sriov: {

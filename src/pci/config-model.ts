@@ -139,6 +139,11 @@ export class ConfigModel {
     return bar && readBar(this.bytes, bar);
   }
 
+  /** Offset of the first capability with identifier `id`, or undefined. */
+  capability(id: number): number | undefined {
+    return this.layout.at.get(id);
+  }
+
   /** The four below: undefined without the capability. */
   get msix(): MsixState | undefined {
     return this.with(CAP.MSIX, readMsix);
@@ -146,6 +151,27 @@ export class ConfigModel {
 
   get msi(): MsiState | undefined {
     return this.with(CAP.MSI, readMsi);
+  }
+
+  /** Pending Bits of MSI, which belong to the device; 0 without per-vector masking. */
+  get msiPending(): number {
+    const at = this.pendingRegister;
+    return at === undefined ? 0 : word32(this.bytes, at);
+  }
+
+  /** Sets the Pending Bits. Does nothing without per-vector masking. */
+  set msiPending(bits: number) {
+    const at = this.pendingRegister;
+    if (at !== undefined) this.poke(at, bits >>> 0, 4);
+  }
+
+  /** Offset of the Pending Bits (PCI local bus specification 3.0 figure 6-9). */
+  private get pendingRegister(): number | undefined {
+    const at = this.layout.at.get(CAP.MSI);
+    if (at === undefined) return undefined;
+    const control = word16(this.bytes, at + 2);
+    if ((control & 0x100) === 0) return undefined;
+    return at + ((control & 0x80) === 0 ? 16 : 20);
   }
 
   get deviceControl(): DeviceControlState | undefined {

@@ -139,8 +139,10 @@ describe('a dump', () => {
       name: 'e',
       config: bytes,
       bars: [memory, memory, io, table],
+      rom: { size: 0x40000 },
       read: () => 0,
     });
+    expect(device.romSize).toBe(0x40000);
     expect(device.bars.map((bar) => bar?.space)).toEqual([
       'memory',
       'memory',
@@ -163,11 +165,22 @@ describe('a dump', () => {
       field: 'capabilities',
     });
     expect(refusal({ name: 'n', config: config.subarray(0, 100) })).toMatchObject({ field: 'config' });
-    expect(refusal({ name: 'n', config: new Uint8Array(64).fill(0xff) })).toMatchObject({
+    expect(refusal({ name: 'n', config: new Uint8Array(64) })).toMatchObject({
+      field: 'config',
+      allowed: '256, 4096 bytes',
+    });
+    expect(refusal({ name: 'n', config: new Uint8Array(256).fill(0xff) })).toMatchObject({
       code: 'malformed',
     });
-    expect(refusal({ name: 'n', config: space(64, [[0x0c, 0x1_0000]]) })).toMatchObject({
+    expect(refusal({ name: 'n', config: space(256, [[0x0c, 0x1_0000]]) })).toMatchObject({
       code: 'unsupported',
+    });
+    const { bytes: withRom } = await bundled('qemu72-e1000e');
+    const sized = [0x20000, 0x20000, undefined, 0x4000].map((size) => size && { size, memory: true });
+    sized[2] = { size: 32, memory: true };
+    expect(refusal({ name: 'n', config: withRom, bars: sized })).toMatchObject({ field: 'rom' });
+    expect(refusal({ name: 'n', config: withRom, bars: sized, rom: { size: 5 } })).toMatchObject({
+      field: 'rom.size',
     });
   });
 });

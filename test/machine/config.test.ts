@@ -23,7 +23,7 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
       expect(machine.platform).toBe('x86-64');
       expect(machine.memory.size).toBe(16 * MIB);
       expect(machine.functions.map(({ name }) => name)).toEqual(['memory']);
-      expect(slot(machine).bars).toEqual([{ address: FIRST_ADDRESS, size: 0x10000 }]);
+      expect(slot(machine).bars).toEqual([{ address: FIRST_ADDRESS, size: 0x10000, space: 'memory' }]);
       expect(slot(machine).slot).toBe(0);
       expect((await createMachine()).functions.length).toBe(1);
     });

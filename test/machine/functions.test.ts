@@ -5,24 +5,32 @@ import { BUILDS } from '../support/builds.js';
 import { errorOf, FIRST_ADDRESS, machinesOf, pattern, same, slot } from './support.js';
 
 describe.each(BUILDS)('a machine on the %s build', (build) => {
-  const { make } = machinesOf(build);
+  const { make, refused } = machinesOf(build);
 
   describe('addresses', () => {
-    it('start at 2^40 by default, each BAR aligned to its size and to a page', async () => {
-      const device = memoryDevice({ bars: [{ size: 16 }, undefined, { size: 0x4000 }, { size: 256 }] });
+    it('start at 2^40 by default, or at 3 GiB with 32 bits, each BAR aligned to its size and to a page', async () => {
+      const device = memoryDevice({
+        bars: [{ size: 16 }, undefined, { size: 0x4000 }, { size: 256 }, undefined, { size: 0x2000 }],
+      });
       const machine = await make({ slots: [{ device }, { device }] });
-      expect(slot(machine, 0).bars.map((entry) => entry && Number(entry.address) - FIRST_ADDRESS)).toEqual([
-        0,
-        undefined,
-        0x4000,
-        0x8000,
+      const addresses = machine.functions.map((fn) => fn.bars.map((entry) => entry?.address));
+      const high = FIRST_ADDRESS;
+      expect(addresses).toEqual([
+        [high, undefined, 0xc000_0000, high + 0x1000, undefined, 0xc000_4000],
+        [high + 0x2000, undefined, 0xc000_8000, high + 0x3000, undefined, 0xc000_c000],
       ]);
-      expect(slot(machine, 1).bars.map((entry) => entry && Number(entry.address) - FIRST_ADDRESS)).toEqual([
-        0x9000,
-        undefined,
-        0xc000,
-        0x10000,
-      ]);
+    });
+
+    it('of a BAR with 32 bits end below 4 GiB, and default ones in their window', async () => {
+      const device = memoryDevice({ bars: [{ size: 0x1000 }, { size: 0x1000 }] });
+      await make({ slots: [{ device, addresses: [0xffff_f000] }] });
+      const error = await refused({ slots: [{ device, addresses: [0x1_0000_0000] }] });
+      expect(error).toMatchObject({ field: 'slots[0].bars[0].address', allowed: 'an end below 4 GiB' });
+      const large = memoryDevice({ bars: [{ size: 2 ** 30 }, { size: 4096 }] });
+      expect(await refused({ slots: [{ device: large }] })).toMatchObject({
+        code: 'resource',
+        field: 'slots[0].bars[0].size',
+      });
     });
 
     it('above 4 GiB make 4 DW headers, below it 3 DW headers', async () => {

@@ -101,7 +101,10 @@ describe.each(BUILDS)('device models on the %s core', (build) => {
   ): Promise<[Machine, PciFunction]> {
     const { slot, ...rest } = config;
     const made = await createMachine({ core, ...rest, slots: [{ device, options: slot ?? {} }] });
-    return [made, made.functions[0] as PciFunction];
+    const fn = made.functions[0] as PciFunction;
+    const at = fn.config.capability(0x11);
+    if (at !== undefined) made.config.write(fn.id, at + 2, 0x8000, 2); // MSI-X Enable
+    return [made, fn];
   }
 
   const write = (made: Machine, offset: number, data: Uint8Array, bar = 0): void => {
@@ -165,7 +168,7 @@ describe.each(BUILDS)('device models on the %s core', (build) => {
     expect(read(made, 0x20, 4)).toEqual(u32(2));
     expect(made.memory.read(0, 0x10000)).toEqual(before);
     expect(made.stats().unsupportedRequests).toBe(1);
-    fn.busMaster = false;
+    made.config.write(fn.id, 0x04, 0x0002, 2); // Bus Master Enable off
     write(made, 0x20, u32(3));
     copy(made, 0n, 0x100n, 64);
     expect(read(made, 0x20, 4)).toEqual(u32(2));
