@@ -4,6 +4,7 @@ import { checkKeys, keysOf } from '../base/names.js';
 import type { Device } from '../device/define.js';
 import { performAll } from './bench.js';
 import { ranges, widths } from './checks/accesses.js';
+import { bars, config } from './checks/config.js';
 import { determinism } from './checks/determinism.js';
 import { dmaFaults, quiesce } from './checks/dma.js';
 import { msix } from './checks/msix.js';
@@ -50,6 +51,8 @@ const floods: Check = {
  * seen best while it is new.
  */
 const CHECKS: readonly Check[] = [
+  config,
+  bars,
   resets,
   registers,
   widths,
@@ -86,7 +89,8 @@ export async function checkDevice(device: Device, options: CheckOptions = {}): P
   for (const check of CHECKS) {
     monitor.begin(check.id);
     // A model that was stopped once would be again and again, which takes long and tells nothing.
-    const result = stoppedIn === undefined || isSummary(check) ? await outcomeOf(check, kit) : skipped(check, stoppedIn);
+    const result =
+      stoppedIn === undefined || isSummary(check) ? await outcomeOf(check, kit) : skipped(check, stoppedIn);
     if (kit.stopped) stoppedIn ??= check.id;
     results.push(result);
     onCheck?.(result);

@@ -1,7 +1,7 @@
 /** Gives every error that was contained to the check that it belongs to. */
 import { ZtlpError } from '../base/errors.js';
 import type { KitError } from './kit.js';
-import { where } from './text.js';
+import { plural, where } from './text.js';
 import type { CheckResult } from './types.js';
 
 /** Checks with conditions of their own: what fails under these alone is their finding. */
@@ -23,7 +23,7 @@ export function assign(results: readonly CheckResult[], errors: readonly KitErro
     const [first] = own;
     if (first === undefined || result.outcome === 'fail') return result;
     const kinds = new Set(own.map(keyOf)).size;
-    const more = kinds > 1 ? `; ${kinds - 1} more kinds of error` : '';
+    const more = kinds > 1 ? `; and ${plural(kinds - 1, 'other error')}` : '';
     return { ...result, outcome: 'fail', line: `${lineOf(first)}${more}` };
   });
 }

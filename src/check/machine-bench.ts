@@ -7,10 +7,15 @@ import type { DeviceInstance } from '../device/instance.js';
 import type { ResetKind } from '../device/types.js';
 import type { PciFunction } from '../machine/function.js';
 import { createMachine, type Machine } from '../machine/machine.js';
+import { word32 } from '../pci/capabilities.js';
+import { CAP, COMMAND, REG } from '../pci/registers.js';
 import type { Answer, Bench } from './bench.js';
 import { HOST_BYTES } from './generator.js';
 import { shown } from './text.js';
 
+const INITIATE_FLR = 0x8000; // of Device Control
+const MSIX_ENABLE = 0x8000; // of Message Control
+const FUNCTION_MASK = 0x4000;
 const SINGLE: readonly number[] = [1, 2, 4, 8, 16, 32, 64];
 
 /** A machine with `device` alone; throws what `createMachine` throws. */
@@ -47,6 +52,7 @@ export class MachineBench implements Bench {
   }
 
   read(bar: number, offset: number, length: number): Answer {
+    if (!this.isReachable(bar)) return this.instance.read(bar, offset, length);
     const before = this.failures;
     const input = { ...this.at(bar, offset, length), length };
     const answer = this.attempt(() => this.machine.cpu.read(input));
@@ -55,6 +61,7 @@ export class MachineBench implements Bench {
   }
 
   write(bar: number, offset: number, bytes: Uint8Array): string {
+    if (!this.isReachable(bar)) return this.instance.write(bar, offset, bytes);
     const before = this.failures;
     const input = { ...this.at(bar, offset, bytes.length), data: bytes };
     const answer = this.attempt(() => this.machine.cpu.write(input));
@@ -66,16 +73,40 @@ export class MachineBench implements Bench {
     this.attempt(() => this.machine.run(ns));
   }
 
+  /** By configuration writes where the function can be reset so; then BARs and Command are set up again. */
   reset(kind: ResetKind): void {
-    this.instance.reset(kind);
+    const { machine, fn } = this;
+    const { config } = machine;
+    const before = fn.config.save();
+    const pcie = fn.config.capability(CAP.PCIE);
+    const pm = fn.config.capability(CAP.PM);
+    const { capabilities } = this.instance.device;
+    if (kind === 'd3hot' && pm !== undefined && capabilities.pm?.noSoftReset === false) {
+      config.write(fn.id, pm + 4, 3, 2);
+      config.write(fn.id, pm + 4, 0, 2);
+    } else if (kind === 'd3hot') this.instance.reset(kind);
+    else if (kind === 'flr' && pcie !== undefined && capabilities.pcie?.functionLevelReset === true)
+      config.write(fn.id, pcie + 8, INITIATE_FLR, 2);
+    else machine.resetFunction(fn, kind);
+    for (let at = REG.BAR0; at < REG.BAR0 + 24; at += 4) config.write(fn.id, at, word32(before, at), 4);
+    config.write(fn.id, REG.COMMAND, word32(before, REG.COMMAND) & 0xffff, 2);
   }
 
   setMsix(enabled: boolean, functionMask: boolean): void {
-    this.instance.setMsixControl(enabled, functionMask);
+    const at = this.fn.config.capability(CAP.MSIX);
+    if (at === undefined) return;
+    this.machine.config.write(
+      this.fn.id,
+      at + 2,
+      (enabled ? MSIX_ENABLE : 0) | (functionMask ? FUNCTION_MASK : 0),
+      2,
+    );
   }
 
   setBusMaster(on: boolean): void {
-    this.fn.busMaster = on;
+    const { fn, machine } = this;
+    const command = machine.config.read(fn.id, REG.COMMAND, 2) & ~COMMAND.BUS_MASTER;
+    machine.config.write(fn.id, REG.COMMAND, command | (on ? COMMAND.BUS_MASTER : 0), 2);
   }
 
   /** Recording begins with the first call. */
@@ -121,6 +152,11 @@ export class MachineBench implements Bench {
       this.given.push({ ...common, message, effect: 'stopped', cause });
       return undefined;
     }
+  }
+
+  /** No access path reaches I/O space. */
+  private isReachable(bar: number): boolean {
+    return this.fn.bars[bar]?.space !== 'io';
   }
 
   private at(bar: number, offset: number, length: number) {

@@ -20,7 +20,9 @@ function checksum(bytes: Uint8Array): string {
 }
 
 export function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : what.endsWith('s') ? 'es' : 's'}`;
+  if (count === 1) return `1 ${what}`;
+  const many = what.endsWith('y') ? `${what.slice(0, -1)}ies` : what.endsWith('s') ? `${what}es` : `${what}s`;
+  return `${count} ${many}`;
 }
 
 export function equal(one: Uint8Array, other: Uint8Array): boolean {

@@ -59,7 +59,9 @@ export const wrongVector = defineDevice({
   bars: [
     {
       size: 4096,
-      registers: { RING: { offset: 0xc00, width: 4, access: 'wo', write: (_value, ctx) => ctx.msix.raise(2) } },
+      registers: {
+        RING: { offset: 0xc00, width: 4, access: 'wo', write: (_value, ctx) => ctx.msix.raise(2) },
+      },
     },
   ],
   capabilities: { msix: { vectors: 2, bar: 0, tableOffset: 0, pbaOffset: 0x800 } },

@@ -8,7 +8,10 @@ const doorbell = (name: string, ring: (ctx: DeviceContext) => void) =>
     name,
     ...ID,
     bars: [
-      { size: 64, registers: { DOORBELL: { offset: 0, width: 4, access: 'wo', write: (_, ctx) => ring(ctx) } } },
+      {
+        size: 64,
+        registers: { DOORBELL: { offset: 0, width: 4, access: 'wo', write: (_, ctx) => ring(ctx) } },
+      },
     ],
   });
 

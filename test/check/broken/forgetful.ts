@@ -55,5 +55,5 @@ export const clock = defineDevice({
   name: 'clock',
   ...ID,
   bars: CALLBACK,
-  read: (_at, length) => new Uint8Array(length).fill((new Date().getTime() / 1000) & 0xff),
+  read: (_at, length) => new Uint8Array(length).fill(Math.floor(Date.now() / 1000) & 0xff),
 });
