@@ -2,6 +2,7 @@
 import { seeded } from '../base/random.js';
 import type { Region } from '../device/bars.js';
 import type { Device } from '../device/define.js';
+import type { Register } from '../device/registers.js';
 
 export type Access =
   | { readonly op: 'read'; readonly bar: number; readonly offset: number; readonly length: number }
@@ -37,11 +38,8 @@ export function placesOf(device: Device): Place[] {
 export function accessesOf(device: Device, seed: number, count: number): Access[] {
   const next = seeded(seed);
   const pick = <T>(list: readonly T[]): T => list[next() % list.length] as T;
-  const places = placesOf(device);
-  // What calls the model comes more often than memory that does not.
-  const weighted = places.flatMap((place) =>
-    place.region.kind === 'memory' ? [place] : [place, place, place],
-  );
+  // What calls the model comes more often than memory and holes, which do not.
+  const weighted = placesOf(device).flatMap((place) => Array<Place>(weightOf(device, place)).fill(place));
   const list: Access[] = [];
   for (let n = 0; n < count; n++) {
     if (weighted.length === 0 || next() % 8 === 0) {
@@ -49,8 +47,9 @@ export function accessesOf(device: Device, seed: number, count: number): Access[
       continue;
     }
     const place = pick(weighted);
-    const { offset, length } = spanOf(device, place, next);
-    if (next() % 2 === 0) list.push({ op: 'read', bar: place.bar, offset, length });
+    const isRead = next() % 3 === 0;
+    const { offset, length } = spanOf(device, place, isRead, next);
+    if (isRead) list.push({ op: 'read', bar: place.bar, offset, length });
     else
       list.push({
         op: 'write',
@@ -62,17 +61,31 @@ export function accessesOf(device: Device, seed: number, count: number): Access[
   return list;
 }
 
+function weightOf(device: Device, place: Place): number {
+  const isHole = place.region.kind === 'registers' && registersOf(device, place).length === 0;
+  return isHole || place.region.kind === 'memory' ? 1 : 4;
+}
+
+function registersOf(device: Device, { bar, region }: Place): Register<never>[] {
+  const inside = ({ offset, width }: Register<never>): boolean =>
+    offset >= region.offset && offset + width <= region.offset + region.size;
+  return (device.bars[bar]?.registers ?? []).filter(inside);
+}
+
 function spanOf(
   device: Device,
-  { bar, region }: Place,
+  place: Place,
+  isRead: boolean,
   next: () => number,
 ): { readonly offset: number; readonly length: number } {
-  const registers = (device.bars[bar]?.registers ?? []).filter(
-    ({ offset, width }) => offset >= region.offset && offset + width <= region.offset + region.size,
-  );
-  if (region.kind === 'registers' && registers.length > 0 && next() % 4 !== 0) {
-    const register = registers[next() % registers.length];
-    if (register !== undefined) return { offset: register.offset, length: register.width };
+  const { region } = place;
+  const registers = registersOf(device, place);
+  if (registers.length > 0 && next() % 4 !== 0) {
+    // Half of the accesses of registers go to those that do something.
+    const acting = registers.filter(({ hooks }) => (isRead ? hooks.read : hooks.write) !== undefined);
+    const list = acting.length > 0 && next() % 2 === 0 ? acting : registers;
+    const { offset, width } = list[next() % list.length] as Register<never>;
+    return { offset, length: width };
   }
   // Most of the life of a callback region is near its start; the rest of a large one is looked at too.
   const span = next() % 4 === 0 ? region.size : Math.min(region.size, 256);

@@ -197,8 +197,11 @@ function compareBars(
   const through: ConfigPort =
     'bars' in port
       ? {
-          read: (_bdf, offset, width) => port.read(offset, width),
-          write: (_bdf, offset, value, width) => port.write(offset, value, width),
+          // Nobody answers behind the end.
+          read: (_bdf, offset, width) => (offset < port.size ? port.read(offset, width) : ALL),
+          write: (_bdf, offset, value, width) => {
+            if (offset < port.size) port.write(offset, value, width);
+          },
         }
       : port;
   const { bars: found, problems } = probe(through, bdf);
