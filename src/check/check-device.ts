@@ -67,6 +67,14 @@ const CHECKS: readonly Check[] = [
   floods,
 ];
 
+/** Identifier and title of every check, in their order. */
+export const CHECK_TITLES: readonly (readonly [id: string, title: string])[] = CHECKS.map(({ id, title }) => [
+  id,
+  title,
+]);
+
+/** Random accesses in each part of each check. */
+export const DEFAULT_ACCESSES = 300;
 const KEYS = keysOf<CheckOptions>({ seed: true, accesses: true, core: true, onCheck: true, onCall: true });
 
 /**
@@ -79,7 +87,7 @@ export async function checkDevice(device: Device, options: CheckOptions = {}): P
   needObject('device', device);
   needObject('options', options);
   checkKeys('options', options, KEYS);
-  const { seed = 1, accesses = 300, core, onCheck, onCall } = options;
+  const { seed = 1, accesses = DEFAULT_ACCESSES, core, onCheck, onCall } = options;
   inRange('seed', seed, 0, 0xffff_ffff);
   inRange('accesses', accesses, 1, 100_000);
   const monitor = new Monitor(onCall);

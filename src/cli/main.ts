@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ZtlpError } from '../base/errors.js';
 import { didYouMean } from '../base/names.js';
+import { checkDeviceCommand } from './commands/check-device.js';
 import { conformCommand } from './commands/conform.js';
 import { decodeCommand } from './commands/decode.js';
 import { encodeCommand } from './commands/encode.js';
@@ -18,6 +19,7 @@ Examples:
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
   $ ztlp regress                                 a 4 KiB PCISTB against splits
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
+  $ ztlp check-device ./my-device.mjs            a device model against the rules
   $ ztlp decode 40000001 0100000f fe000000 12345678  a TLP field by field
 
 Exit codes: 0 done; 1 data that cannot be used, that disagrees or that nothing
@@ -78,6 +80,7 @@ function program(): Command {
     decodeCommand(),
     encodeCommand(),
     conformCommand(),
+    checkDeviceCommand(),
     helpCommand(root),
   ])
     root.addCommand(strict(command));
