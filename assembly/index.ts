@@ -56,7 +56,7 @@ import { crc32, ecrc, lcrc } from './tlp/crc';
 import { crc16 } from './tlp/dllp';
 import { decodeHeader, encodeHeader } from './tlp/header';
 import { decodePrefixes, encodePrefixes, prefixBytes } from './tlp/prefix';
-import { resumeStore, storeBlock } from './zpci/storeblock';
+import { dropStore, resumeStore, storeBlock } from './zpci/storeblock';
 
 function pair(lo: u32, hi: u32): u64 {
   return ((<u64>hi) << 32) | lo;
@@ -73,6 +73,7 @@ export function machineReset(): void {
   clearArena();
   resetCombining();
   dropRecords();
+  dropStore();
   setNextTag(0);
 }
 

@@ -224,6 +224,15 @@ export const RECORD_CALL_READ = 3;
 export const RECORD_CONFIG_WRITE = 4; // a configuration TLP
 export const RECORD_CONFIG_READ = 5;
 export const RECORD_MESSAGE = 6; // a memory write to the interrupt address range: MSI
+/** A PCI instruction asks whether the model accepts it; the answer is 0 (yes) or what the instruction answers, packed. */
+export const RECORD_INSTRUCTION = 7;
+// Its fields that differ: offset bits 63:32, and which instruction.
+export const RECORD_OFFSET_HI = RECORD_ENABLES;
+export const RECORD_INSTRUCTION_KIND = RECORD_DATA;
+
+export const INSTRUCTION_PCILG = 0;
+export const INSTRUCTION_PCISTG = 1;
+export const INSTRUCTION_PCISTB = 2;
 
 // ------------------------------------------------------------------------------ ACCESS block: what one access did
 // f64 words: counts are exact up to 2^53.
@@ -399,6 +408,7 @@ export const ZPCI_ZERO_LENGTH_PE = 8; // relaxed PCISTB of length 0 is a specifi
 export const ZPCI_QUIRKS = 16; // lengths 3, 5, 6, 7 act as their lowest set bit
 export const ZPCI_EMULATED = 32; // device calls instead of TLPs
 export const ZPCI_INTERCEPTED = 64; // executed by a VMM
+export const ZPCI_ASKS = 128; // the device model accepts or refuses each PCI instruction
 
 export const HANDLE_ENABLE_LG2 = 31; // bit number of the enable bit
 export const HANDLE_INDEX_MASK = 0xffff;

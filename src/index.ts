@@ -50,6 +50,7 @@ export type { MachineConfig, SlotConfig } from './machine/config.js';
 export type {
   AccessInput,
   AccessResult,
+  CompletionStatus,
   Cpu,
   PcistbInput,
   ReadInput,

@@ -11,7 +11,7 @@ import { barAt, functionAt, slotOf } from '../fabric/functions';
 import { pushOperation } from '../fabric/request';
 import { beginOperation, beginTraffic, put, writeTraffic } from '../fabric/traffic';
 import { PARAMS } from '../kernel/arena';
-import { isWaiting, lastStatus, pushRecord, recordCount } from '../kernel/records';
+import { isWaiting, lastStatus, pushRecord, recordCount, roomForRecord } from '../kernel/records';
 import { recordOperation, recycle, roomForOperation, skipDelivery, stage } from '../kernel/rings';
 import {
   ACCESS_ANSWER,
@@ -55,6 +55,9 @@ import {
   FUNCTION_LOADS,
   FUNCTION_STORE_BLOCKS,
   FUNCTION_STORES,
+  INSTRUCTION_PCILG,
+  INSTRUCTION_PCISTB,
+  INSTRUCTION_PCISTG,
   LEVELS,
   MODE_COUNT,
   MODE_LIST,
@@ -94,6 +97,7 @@ import {
   SLOT_NONE,
   ZPCI_EMULATED,
 } from '../layout';
+import { ask, asks } from '../zpci/ask';
 import {
   checkBlockForm,
   checkLoadStoreForm,
@@ -128,6 +132,11 @@ let faultPosition: u64 = 0;
 let tcgUnit: u32 = 0;
 let queued: u32 = 0;
 let faultBytes: u32 = 0;
+// A PCI instruction whose model was asked: the question is open, or was answered with yes.
+let isAsking: bool = false;
+let wasAsked: bool = false;
+let askedPosition: u64 = 0;
+let askedBytes: u32 = 0;
 /** Length of the guest instruction that runs. */
 let instructionBytes: u32 = 0;
 // Its counts.
@@ -197,6 +206,8 @@ export function resetAccess(): void {
   hostOperations = 0;
   calls = 0;
   bytesDone = 0;
+  isAsking = false;
+  wasAsked = false;
 }
 
 /** Runs until the access is done or the host has to drain the rings or serve records. */
@@ -226,6 +237,12 @@ function deliverRest(mode: u32): bool {
 export function servedAccess(): void {
   const waited = isWaiting;
   finishServed();
+  if (isAsking) {
+    isAsking = false;
+    wasAsked = lastStatus == DONE;
+    if (!wasAsked) refuse(FAULT_ZPCI, lastStatus, askedPosition, askedBytes);
+    return;
+  }
   if (!waited || lastStatus == CPL_SC || param(PARAM_REQUEST) != REQUEST_CALL) return;
   const check = param(PARAM_CHECK) & CHECK_KIND;
   if (check == CHECK_ZPCI || check == CHECK_ZPCI_BLOCK)
@@ -340,8 +357,25 @@ function checkInstruction(check: u32, position: u64, bytes: u32): bool {
     if (<u32>position & 63) return refuse(FAULT_GENERAL_PROTECTION, DONE, position, bytes);
     return bytes == 64 ? true : refuse(FAULT_SIZE, DONE, position, bytes);
   }
-  const result = zpciAnswer(position, bytes, check == CHECK_ZPCI_BLOCK || bytes > 8);
+  const block = check == CHECK_ZPCI_BLOCK || bytes > 8;
+  if (fn != 0 && asks(fn) && checkState(fn) == DONE && !wasAsked) {
+    askModel(position, bytes, block);
+    return false;
+  }
+  wasAsked = false;
+  const result = zpciAnswer(position, bytes, block);
   return result == DONE ? true : refuse(FAULT_ZPCI, result, position, bytes);
+}
+
+/** The model is asked first; the access stops without a fault, and comes here again with the answer. */
+function askModel(position: u64, bytes: u32, block: bool): void {
+  if (!roomForRecord()) return; // once the host has served the others
+  const isRead = param(PARAM_OP) == OPERATION_READ;
+  isAsking = true;
+  askedPosition = position;
+  askedBytes = bytes;
+  const instruction: u32 = block ? INSTRUCTION_PCISTB : isRead ? INSTRUCTION_PCILG : INSTRUCTION_PCISTG;
+  ask(fn, instruction, barIndex, position, bytes);
 }
 
 function refuse(kind: u32, result: u32, position: u64, bytes: u32): bool {

@@ -33,6 +33,8 @@ import {
   FUNCTION_STORE_BLOCKS,
   FUNCTION_ZPCI_FLAGS,
   HANDLE_ENABLE_LG2,
+  INSTRUCTION_PCISTB,
+  INSTRUCTION_PCISTG,
   KIND_MWR32,
   KIND_MWR64,
   MODE_LIVE,
@@ -47,9 +49,11 @@ import {
   STORE_FROM_MEMORY,
   STORE_IN_PLACE,
   STORE_PROBLEM_STATE,
+  ZPCI_ASKS,
   ZPCI_EMULATED,
   ZPCI_INTERCEPTED,
 } from '../layout';
+import { ask } from './ask';
 import {
   blockPiece,
   checkBlockForm,
@@ -94,6 +98,13 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
   answer = checkBlockSpace(space);
   if (answer != DONE) return answer;
   const flags = load<u32>(fn, FUNCTION_ZPCI_FLAGS);
+  if (flags & ZPCI_ASKS && !wasAsked) {
+    // The question goes to the host, and so do the bytes.
+    if (spaceAndFlags & STORE_IN_PLACE) return STAGE_FIRST;
+    // A VMM passes a block on in instructions of the host: those are asked for, one by one.
+    if (flags & ZPCI_EMULATED || !(flags & ZPCI_INTERCEPTED))
+      return askBlock(fn, handle, spaceAndFlags, length, offset, source);
+  }
   answer = checkBlockForm(flags, load<u32>(fn, FUNCTION_MAXSTBL), <u32>offset, length, <u32>source);
   if (answer != DONE) return answer;
   const bar = barAt(fn, space);
@@ -133,10 +144,13 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
     const address = load<u64>(bar, BAR_BASE) + offset;
     if (flags & ZPCI_EMULATED) {
       if (load<u32>(bar, BAR_SERVER) == SERVED_BY_HOST) {
-        beginCalls(fn, bar, space, <u32>offset, length, data);
+        beginPieces(FOR_CALL, fn, bar, space, <u32>offset, length, data);
         return nextCall();
       }
       callPieces(fn, bar, <u32>offset, length, data);
+    } else if (flags & ZPCI_INTERCEPTED && flags & ZPCI_ASKS) {
+      beginPieces(FOR_PIECE, fn, bar, space, <u32>offset, length, data);
+      return nextPiece();
     } else if (flags & ZPCI_INTERCEPTED) answer = passOn(fn, address, <u32>offset, length, data);
     else answer = sendBlock(address, length, data);
   }
@@ -220,8 +234,13 @@ function callPieces(fn: usize, bar: usize, offset: u32, length: u32, data: usize
   store<f64>(fn, load<f64>(fn, FUNCTION_DEVICE_CALLS) + <f64>calls, FUNCTION_DEVICE_CALLS);
 }
 
-// A store to a BAR that a device model serves, piece by piece: the host answers each before the next one is asked.
-let isCalling: bool = false;
+// What a store waits for, and where it goes on. A store to a BAR that a device model serves, or one that a VMM passes on
+// to a model that accepts instructions, goes piece by piece: the host answers each before the next one is asked.
+const FOR_NOTHING: u32 = 0;
+const FOR_CALL: u32 = 1;
+const FOR_PIECE: u32 = 2;
+const FOR_BLOCK: u32 = 3;
+let waitsFor: u32 = FOR_NOTHING;
 let callFn: usize = 0;
 let callBar: usize = 0;
 let callSpace: u32 = 0;
@@ -229,14 +248,78 @@ let callOffset: u32 = 0;
 let callLeft: u32 = 0;
 let callData: usize = 0;
 
-function beginCalls(fn: usize, bar: usize, space: u32, offset: u32, length: u32, data: usize): void {
-  isCalling = true;
+// The operands of a store whose model was asked, and that it was.
+let askedHandle: u32 = 0;
+let askedSpaceAndFlags: u32 = 0;
+let askedLength: u32 = 0;
+let askedOffset: u64 = 0;
+let askedSource: u64 = 0;
+let wasAsked: bool = false;
+
+/** Nothing waits: a reset. */
+export function dropStore(): void {
+  waitsFor = FOR_NOTHING;
+  wasAsked = false;
+}
+
+function askBlock(fn: usize, handle: u32, spaceAndFlags: u32, length: u32, offset: u64, source: u64): u32 {
+  waitsFor = FOR_BLOCK;
+  askedHandle = handle;
+  askedSpaceAndFlags = spaceAndFlags;
+  askedLength = length;
+  askedOffset = offset;
+  askedSource = source;
+  ask(fn, INSTRUCTION_PCISTB, spaceAndFlags & SPACE_MASK, offset, length);
+  return ANSWER_HOST;
+}
+
+function beginPieces(
+  what: u32,
+  fn: usize,
+  bar: usize,
+  space: u32,
+  offset: u32,
+  length: u32,
+  data: usize,
+): void {
+  waitsFor = what;
   callFn = fn;
   callBar = bar;
   callSpace = space;
   callOffset = offset;
   callLeft = length;
   callData = data;
+}
+
+/** Size of the next PCISTG with which the host passes a block on. */
+function hostPiece(): u32 {
+  const width = load<u32>(callFn, FUNCTION_HOST_WIDTH);
+  const piece = blockPiece(callOffset, callLeft);
+  return width == 0 ? piece : min(piece, width);
+}
+
+/** Asks for the next PCISTG of the host, behind what was sent before it; or answers when there is none. */
+function nextPiece(): u32 {
+  if (callLeft == 0) {
+    waitsFor = FOR_NOTHING;
+    countStore(callFn);
+    return deliverLive();
+  }
+  deliverAll();
+  ask(callFn, INSTRUCTION_PCISTG, callSpace, callOffset, hostPiece());
+  return ANSWER_HOST;
+}
+
+/**
+ * Sends the piece, if the model accepted it. A host instruction that fails is an error of the VMM's system call, which the
+ * guest is not told: its instruction ends with condition code 0 (QEMU 7.2 hw/vfio/common.c reports it in its log).
+ */
+function sendPiece(): void {
+  const piece = hostPiece();
+  if (lastStatus == DONE) pushWrites(load<u64>(callBar, BAR_BASE) + callOffset, piece, callData, 0);
+  callOffset += piece;
+  callLeft -= piece;
+  callData += piece;
 }
 
 /** Asks for the next piece, or answers when there is none. */
@@ -262,8 +345,20 @@ function nextCall(): u32 {
  */
 export function resumeStore(): u32 {
   finishServed();
-  if (!isCalling) return deliverLive();
+  if (waitsFor == FOR_NOTHING) return deliverLive();
+  if (waitsFor == FOR_PIECE) {
+    sendPiece();
+    return nextPiece();
+  }
+  if (waitsFor == FOR_BLOCK) {
+    waitsFor = FOR_NOTHING;
+    if (lastStatus != DONE) return lastStatus;
+    wasAsked = true;
+    const answer = storeBlock(askedHandle, askedSpaceAndFlags, askedLength, askedOffset, askedSource);
+    wasAsked = false;
+    return answer;
+  }
   const answer = lastStatus == CPL_SC ? nextCall() : interruption(PE_OPERAND);
-  isCalling = answer == ANSWER_HOST;
+  if (answer != ANSWER_HOST) waitsFor = FOR_NOTHING;
   return answer;
 }

@@ -10,17 +10,19 @@ import type { Msix } from './msix.js';
 import { RegisterBank } from './register-bank.js';
 import type { Hooks, Register } from './registers.js';
 import type { BarMemory, ByteEnables, DeviceContext } from './types.js';
-import { bytesOf } from './values.js';
+import { bytesOf, checkWriteAnswer } from './values.js';
 
 /**
  * Why an access was not served: no such BAR or offset; the model failed; the region of an emulated function does not
- * accept the size or alignment (QEMU: reads as 0, writes are dropped).
+ * accept the size or alignment (QEMU: reads as 0, writes are dropped); the model cannot take a Deferrable Memory Write now.
  */
-export type AccessFailure = 'unsupported-request' | 'completer-abort' | 'rejected';
+export type AccessFailure = 'unsupported-request' | 'completer-abort' | 'rejected' | 'retry';
 
 export interface AccessOptions {
   /** An emulator dispatched the access: `valid` and `impl` of the regions hold. Default false. */
   readonly emulated?: boolean;
+  /** A Deferrable Memory Write, which the model may answer with `retry`. Default false. */
+  readonly deferrable?: boolean;
 }
 
 /** What serves the BARs of one instance. */
@@ -89,19 +91,20 @@ export class BarAccess<S> {
         const data = copyPart(bytes, from, end, call.length, 0);
         const enables = byteEnables && copyPart(byteEnables, from, end, call.length, 1);
         if (enables?.every((enable) => enable === 0)) continue;
-        if (this.writeRegion(bar, call.region, call.offset, data, enables)) continue;
-        this.droppedWrites++;
-        return 'completer-abort';
+        const outcome = this.writeRegion(bar, call, data, enables, options.deferrable === true);
+        if (outcome === 'ok') continue;
+        if (outcome === 'completer-abort') this.droppedWrites++;
+        return outcome;
       }
     }
     return 'ok';
   }
 
   private build(bar: ResolvedBar): void {
-    const { device, host, warn } = this.parts;
+    const { host, warn } = this.parts;
     const { index, size } = bar;
     if (bar.regions.some(({ kind }) => kind === 'registers')) {
-      const name = `${device.name} bar ${index}`;
+      const name = `bar ${index}`;
       const registers = bar.registers.map((register) => this.guarded(register));
       this.banks.set(index, new RegisterBank(registers, { size, name, warn, context: undefined }));
     }
@@ -185,37 +188,36 @@ export class BarAccess<S> {
     }
   }
 
-  /** False when the model failed. */
   private writeRegion(
     bar: number,
-    region: Region,
-    offset: number,
+    { region, offset }: Call,
     data: Uint8Array,
     enables: ByteEnables,
-  ): boolean {
+    deferrable: boolean,
+  ): 'ok' | 'completer-abort' | 'retry' {
     const { msix, guard, device } = this.parts;
-    const at = { bar, offset };
+    const at = deferrable ? { bar, offset, deferrable } : { bar, offset };
     const call: GuardedCall = { callback: 'write', at, effect: 'write dropped', isAccess: true };
     switch (region.kind) {
       case 'memory':
         for (const [from, to] of enabledRuns(data.length, enables))
           this.memory.get(bar)?.write(offset + from, data.subarray(from, to));
-        return true;
+        return 'ok';
       case 'msix-table':
         msix?.writeTable(offset - region.offset, data, enables);
-        return true;
+        return 'ok';
       case 'msix-pba':
-        return true; // software does not write it
+        return 'ok'; // software does not write it
       case 'registers':
-        return guard.run(call, false, () => {
+        return guard.run(call, 'completer-abort', () => {
           this.banks.get(bar)?.writeBytes(offset, data, enables);
-          return true;
+          return 'ok';
         });
       case 'callback':
-        return guard.run(call, false, () => {
+        return guard.run(call, 'completer-abort', () => {
           const context = this.parts.context();
-          guard.named('write', () => device.definition.write?.(at, data, enables, context));
-          return true;
+          const answer = guard.named('write', () => device.definition.write?.(at, data, enables, context));
+          return checkWriteAnswer(answer, deferrable);
         });
     }
   }

@@ -22,6 +22,7 @@ export interface InstanceCounts {
   readonly misses: number;
   /** Everything that was contained, also what `errors` has no room for. */
   readonly contained: number;
+  /** Writes that the model failed on, and parts of registers that take whole writes only. */
   readonly droppedWrites: number;
   readonly suppressedLogLines: number;
 }
@@ -194,8 +195,10 @@ export class DeviceInstance<S = unknown> {
   get counts(): InstanceCounts {
     const { banks, gaps, droppedWrites } = this.access;
     const misses = [...banks.values()].reduce((sum, bank) => sum + bank.misses, gaps);
+    const refused = [...banks.values()].reduce((sum, bank) => sum + bank.refused, 0);
     const { suppressedLogLines } = this;
-    return { misses, contained: this.guard.errorCount, droppedWrites, suppressedLogLines };
+    const contained = this.guard.errorCount;
+    return { misses, contained, droppedWrites: droppedWrites + refused, suppressedLogLines };
   }
 
   /** The registers of a BAR with their values, ascending; none for a BAR without registers. */

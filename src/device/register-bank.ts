@@ -62,6 +62,8 @@ const MAX_WARNINGS = 1024;
 export class RegisterBank<Narrow extends string = string, Wide extends string = string, C = unknown> {
   /** Accesses of bytes that no register holds: one per hole that an access touches. */
   misses = 0;
+  /** Writes of a part of a register that takes whole ones: dropped. */
+  refused = 0;
   private readonly slots: readonly Slot<C>[];
   private readonly byName: ReadonlyMap<string, Slot<C>>;
   private readonly warned = new Set<number>();
@@ -103,6 +105,11 @@ export class RegisterBank<Narrow extends string = string, Wide extends string = 
     this.walk(offset, data.length, byteEnables, (slot, from, to) => {
       const { register } = slot;
       if (register.access === 'ro' || register.access === 'rc') return;
+      const parts = byteEnables?.subarray(from - offset, to - offset);
+      if (register.wholeWrites && (to - from < register.width || parts?.includes(0) === true)) {
+        this.refusePart(register, from, parts === undefined ? to - from : parts.filter(Boolean).length);
+        return;
+      }
       const old = this.valueOf(slot);
       let isTouched = false;
       for (let at = from; at < to; at++) {
@@ -249,6 +256,16 @@ export class RegisterBank<Narrow extends string = string, Wide extends string = 
       else high = middle;
     }
     return low;
+  }
+
+  /** Counts a write of `length` enabled bytes to a register that takes whole ones. */
+  private refusePart({ name, width, offset }: Register<C>, from: number, length: number): void {
+    if (length === 0) return;
+    this.refused++;
+    if (this.warned.has(offset) || this.warned.size >= MAX_WARNINGS) return;
+    this.warned.add(offset);
+    const what = `a write of ${length} ${length === 1 ? 'byte' : 'bytes'} at ${hex(from)} is dropped`;
+    this.options.warn?.(`${this.name}: ${what}: ${name} takes ${width} bytes at once`, from);
   }
 
   /** Counts the hole [from, to) of an access that begins at `offset`, unless no byte of it is enabled. */

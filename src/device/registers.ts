@@ -1,6 +1,6 @@
 /** Registers as a device declares them, by the datasheet's name: their types, and the checks of a declaration. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
-import { checkFields, checkFunction, choiceOr, hex } from './check.js';
+import { booleanOr, checkFields, checkFunction, choiceOr, hex } from './check.js';
 
 /**
  * What software may do:
@@ -30,6 +30,11 @@ interface RegisterOf<W extends number, V, C> {
   /** Bits that a write can change (`rw1c`: clear). Default: all. Only with `rw`, `rw1c` and `wo`. */
   readonly writeMask?: V;
   readonly description?: string;
+  /**
+   * Takes writes of all its bytes at once only, as a doorbell that latches a doubleword. Others are dropped and reported.
+   * Default false. Only with `rw`, `rw1c` and `wo`.
+   */
+  readonly wholeWrites?: boolean;
   /**
    * Runs once before an access reads the register, whatever bytes of it. What it returns becomes the register's value.
    * Not with `wo`.
@@ -61,6 +66,7 @@ export interface Register<C = unknown> {
   readonly reset: number | bigint;
   readonly writeMask: number | bigint;
   readonly description: string;
+  readonly wholeWrites: boolean;
   readonly hooks: Hooks<C>;
 }
 
@@ -70,7 +76,17 @@ export interface Hooks<C> {
   write?(value: number | bigint, ctx: C, old: number | bigint): void;
 }
 
-const KEYS = ['offset', 'width', 'access', 'reset', 'writeMask', 'description', 'read', 'write'] as const;
+const KEYS = [
+  'offset',
+  'width',
+  'access',
+  'reset',
+  'writeMask',
+  'description',
+  'wholeWrites',
+  'read',
+  'write',
+] as const;
 const ACCESSES: readonly RegisterAccess[] = ['ro', 'rw', 'rw1c', 'wo', 'rc'];
 const WIDTHS = [1, 2, 4, 8] as const;
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -132,7 +148,7 @@ function resolveRegister<C>(map: string, name: string, given: unknown, place: Pl
   const { reset = width === 8 ? 0n : 0, writeMask, description = '', read, write } = definition;
   if (typeof description !== 'string') throw invalid(`${field}.description`, description, 'a text');
   const isWritten = access === 'rw' || access === 'rw1c' || access === 'wo';
-  for (const key of ['writeMask', 'write'] as const) {
+  for (const key of ['writeMask', 'write', 'wholeWrites'] as const) {
     if (definition[key] !== undefined && !isWritten) throw misplaced(field, key, access);
   }
   if (read !== undefined && access === 'wo') throw misplaced(field, 'read', access);
@@ -147,6 +163,7 @@ function resolveRegister<C>(map: string, name: string, given: unknown, place: Pl
     reset: checkValue(`${field}.reset`, reset, width),
     writeMask: checkValue(`${field}.writeMask`, writeMask ?? allOnes(width), width),
     description,
+    wholeWrites: booleanOr(`${field}.wholeWrites`, definition.wholeWrites, false),
     // The definition itself, so that a hook may use `this`.
     hooks: definition as Hooks<C>,
   });

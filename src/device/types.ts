@@ -64,6 +64,8 @@ export type DeviceBar<S = unknown> = MemoryBar | RegisterBar<S> | CallbackBar | 
 export interface BarOffset {
   readonly bar: number;
   readonly offset: number;
+  /** Set for a Deferrable Memory Write (ENQCMD): `write` may answer it with `'retry'`. */
+  readonly deferrable?: true;
 }
 
 /** Resets of the specification: fundamental (cold or warm), hot, Function Level Reset, D3hot to D0. */
@@ -128,8 +130,12 @@ export interface DeviceDefinition<S = unknown> {
    * `length`.
    */
   read?(at: BarOffset, length: number, ctx: DeviceContext<S>): Uint8Array | number | bigint;
-  /** A write to a callback region. `bytes` belongs to the model. Registers have write hooks of their own. */
-  write?(at: BarOffset, bytes: Uint8Array, byteEnables: ByteEnables, ctx: DeviceContext<S>): void;
+  /**
+   * A write to a callback region. `bytes` belongs to the model. Registers have write hooks of their own. The answer
+   * `'retry'` to a Deferrable Memory Write is Request Retry Status: the write was not taken, software tries again.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: a callback without a return statement is the usual case
+  write?(at: BarOffset, bytes: Uint8Array, byteEnables: ByteEnables, ctx: DeviceContext<S>): 'retry' | void;
   /** After the defaults of a reset: fresh state, registers, MSI-X and memory; no timer and no DMA outstanding. */
   reset?(kind: ResetKind, ctx: DeviceContext<S>): void;
   /** What to save instead of the whole state: anything that `structuredClone` takes. Together with `load`. */

@@ -21,6 +21,13 @@ export function bytesOf(answer: unknown, length: number): Uint8Array {
   return bytes;
 }
 
+/** The answer of a write callback: only a Deferrable Memory Write can be put off. */
+export function checkWriteAnswer(answer: unknown, deferrable: boolean): 'ok' | 'retry' {
+  if (answer === 'retry' && deferrable) return 'retry';
+  if (answer === undefined) return 'ok';
+  throw invalid('the answer', answer, deferrable ? "nothing, or 'retry'" : 'nothing: the write is posted');
+}
+
 /** The answer of `acceptInstruction`. */
 export function checkInstructionAnswer(answer: unknown): InstructionAnswer {
   if (answer === true) return true;

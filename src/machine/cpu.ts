@@ -43,8 +43,20 @@ export interface ReadInput extends AccessInput {
 export interface AccessResult {
   /** Why the access stopped early; what came before it was done. */
   readonly fault: Fault | undefined;
+  /** Of the non-posted requests: the last error that a completion brought. ENQCMD sees `request-retry` as ZF. */
+  readonly completion: CompletionStatus;
   readonly totals: AccessTotals;
 }
+
+/** Completion Status (PCIe base specification 2.2.9). */
+export type CompletionStatus = 'successful' | 'unsupported-request' | 'request-retry' | 'completer-abort';
+
+const COMPLETIONS: Readonly<Record<number, CompletionStatus>> = {
+  [L.CPL_SC]: 'successful',
+  [L.CPL_UR]: 'unsupported-request',
+  [L.CPL_RRS]: 'request-retry',
+  [L.CPL_CA]: 'completer-abort',
+};
 
 export interface ReadResult extends AccessResult {
   /** The bytes read; all ones where nobody answered, 0 behind a fault. */
@@ -173,7 +185,8 @@ export class Cpu {
       this.core.x.accessBegin(fn.slot, input.bar, 0, 0, span.offset, 0, span.bytes);
       this.parts.models.run();
       const totals = this.core.totals();
-      return { fault: faultOf(totals, alwaysBlock), totals };
+      const completion = COMPLETIONS[this.core.x.completionStatus()] ?? 'completer-abort';
+      return { fault: faultOf(totals, alwaysBlock), completion, totals };
     };
     return { at: this.core.stagedAt(span.offset) + (offset - span.offset), run };
   }

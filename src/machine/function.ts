@@ -226,7 +226,8 @@ export class PciFunction {
 
   private writeTable(): void {
     this.set(L.FUNCTION_ID, this.id);
-    this.set(L.FUNCTION_ZPCI_FLAGS, zpciFlags(this.options));
+    const asks = this.device?.definition.acceptInstruction === undefined ? 0 : L.ZPCI_ASKS;
+    this.set(L.FUNCTION_ZPCI_FLAGS, zpciFlags(this.options) | asks);
     this.set(L.FUNCTION_MAXSTBL, this.options.maxstbl);
     const { vfioGeneration, vfioWidth } = this.options;
     this.set(L.FUNCTION_HOST_WIDTH, vfioWidth === 'preserve' ? 0 : vfioGeneration === 1 ? 4 : 8);

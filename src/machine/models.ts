@@ -1,11 +1,12 @@
 /** Device models at work: serves what the core asks of them, and gives them time, DMA and interrupts. */
 import * as L from '../../assembly/layout.js';
 import type { Core } from '../core/core.js';
-import { low32, type U64 } from '../core/u64.js';
+import { join64, low32, type U64 } from '../core/u64.js';
 import type { AccessFailure } from '../device/access.js';
 import type { DeviceHost } from '../device/host.js';
 import { DeviceInstance } from '../device/instance.js';
 import type { ResetKind } from '../device/types.js';
+import { packAnswer } from '../zpci/answer.js';
 import type { Clock } from './clock.js';
 import { DmaQueue } from './dma.js';
 import type { PciFunction } from './function.js';
@@ -51,7 +52,11 @@ const STATUS: Readonly<Record<AccessFailure, number>> = {
   'unsupported-request': L.CPL_UR,
   'completer-abort': L.CPL_CA,
   rejected: L.CPL_CA,
+  retry: L.CPL_RRS,
 };
+
+/** By INSTRUCTION_*. */
+const INSTRUCTIONS = ['pcilg', 'pcistg', 'pcistb'] as const;
 
 export class Models {
   readonly interrupts: InterruptMessage[] = [];
@@ -213,6 +218,16 @@ export class Models {
       this.interrupts.push({ slot, address: offset, data: message, ns: this.parts.clock.ns });
       return L.CPL_SC;
     }
+    if (kind === L.RECORD_INSTRUCTION) {
+      this.endBlock();
+      const answer = fn.instance?.acceptInstruction({
+        op: INSTRUCTIONS[data] ?? 'pcistb',
+        as: bar,
+        offset: join64(offset, word(L.RECORD_OFFSET_HI)),
+        length: bytes,
+      });
+      return answer === undefined || answer === true ? L.CC_DONE : packAnswer(answer);
+    }
     if (kind === L.RECORD_CONFIG_READ || kind === L.RECORD_CONFIG_WRITE) {
       this.endBlock();
       if (offset >= fn.config.size) return L.CPL_UR; // a conventional function has no extended space
@@ -234,13 +249,15 @@ export class Models {
       return L.CPL_SC;
     }
     const written = core.u8.slice(data + start, data + end);
-    if (!emulated && mask === undefined && fn.device?.blockWrites === true) {
+    const deferrable = !emulated && word(L.RECORD_REQUEST) !== 0;
+    if (!emulated && !deferrable && mask === undefined && fn.device?.blockWrites === true) {
       this.gather(fn, bar, offset + start, written);
       return L.CPL_SC;
     }
     this.endBlock();
     const answer =
-      fn.instance?.write(bar, offset + start, written, mask, { emulated }) ?? 'unsupported-request';
+      fn.instance?.write(bar, offset + start, written, mask, { emulated, deferrable }) ??
+      'unsupported-request';
     return answer === 'ok' ? L.CPL_SC : STATUS[answer];
   }
 

@@ -45,6 +45,17 @@ export function unpackAnswer(packed: number, ilc: number): ZpciAnswer {
   };
 }
 
+/** The packed form of an answer that is no success: what `unpackAnswer` takes. */
+export function packAnswer(
+  answer:
+    | { readonly cc: number; readonly status: number }
+    | { readonly programInterruption: ProgramInterruption['name'] },
+): number {
+  if ('cc' in answer) return answer.cc | (answer.status << L.ANSWER_STATUS_SHIFT);
+  const code = Object.entries(NAMES).find(([, name]) => name === answer.programInterruption);
+  return Number(code?.[0] ?? L.PE_OPERAND) << L.ANSWER_INTERRUPTION_SHIFT;
+}
+
 /** One line for people: `specification exception`, `cc 1 status 12`, ... */
 export function describeAnswer(answer: ZpciAnswer): string {
   if (answer.programInterruption !== null) return `${answer.programInterruption.name} exception`;

@@ -127,7 +127,7 @@ describe('a load', () => {
     ['of another form', { format: 'ztlp-device-0' }, 'save.format'],
     ['with an unknown field', { more: 1 }, '"more" is not a field'],
     ['without the registers of a BAR', { registers: {} }, 'save.registers[1]'],
-    ['with a register that does not fit', { registers: { 1: { A: -1, W: '0x1' } } }, 'saver bar 1.A: -1'],
+    ['with a register that does not fit', { registers: { 1: { A: -1, W: '0x1' } } }, 'bar 1.A: -1'],
     ['with memory that is no page', { memory: { 0: { 1: 'ab' } } }, 'save.memory[0][1]'],
     ['with memory outside the BAR', { memory: { 0: { 4: '00'.repeat(4096) } } }, 'save.memory[0] page: 4'],
     ['without MSI-X', { msix: undefined }, 'msix'],

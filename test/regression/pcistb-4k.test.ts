@@ -11,6 +11,7 @@ import {
 import { runRegression } from '../../src/report/regress.js';
 import { BUILDS, readBuild } from '../support/builds.js';
 import { ztlp } from '../support/cli.js';
+import { ismLike } from '../support/models.js';
 
 const WAYS = ['zpci-pcistb', 'zpci-memcpy-old', 'zpci-pcistg8', 'zpci-pcistg4'] as const;
 
@@ -115,5 +116,34 @@ describe.each(BUILDS)('on the %s core', (build) => {
         }
       }
     }
+  });
+
+  it('ISM-PATH-02: a function of PCISTB and PCILG takes the block, and refuses all 1024 PCISTG of the split', async () => {
+    const ism = await createMachine({
+      core: (await readBuild(build)) as CoreSource,
+      platform: 's390x',
+      slots: [{ device: ismLike(), options: { zpciMode: 'native', maxstbl: 4096, relaxed: true } }],
+    });
+    const dmb = ism.functions[0] as PciFunction;
+    const data = Uint8Array.from({ length: 4096 }, (_, n) => (n * 29 + (n >> 8) + 1) & 0xff);
+    const memory = dmb.barMemory(0).subarray(0, 4096);
+    const block = { path: 'zpci-pcistb', function: dmb, bar: 0, offset: 0, data } as const;
+    // The split stops at its first store; software that goes on fares no better.
+    const first = ism.cpu.write({ ...block, path: 'zpci-pcistg4' });
+    expect([first.fault?.offset, first.totals.tlps]).toEqual([0, 0]);
+    for (let offset = 0; offset < 4096; offset += 4) {
+      const part = data.subarray(offset, offset + 4);
+      expect(ism.cpu.write({ ...block, path: 'zpci-pcistg4', offset, data: part }).fault).toMatchObject({
+        kind: 'zpci',
+        offset,
+        answer: { programInterruption: { name: 'operand' } },
+      });
+    }
+    expect(memory.every((byte) => byte === 0)).toBe(true);
+    expect(dmb.instance?.stats).toEqual({ policyViolations: 1025 });
+    expect(ism.stats(dmb)).toMatchObject({ stores: 0, tlps: 0 });
+    expect(ism.cpu.write(block).fault).toBeUndefined();
+    expect(Buffer.compare(memory, data)).toBe(0);
+    expect(ism.stats(dmb)).toMatchObject({ storeBlocks: 1, tlps: 16 });
   });
 });
