@@ -1,4 +1,5 @@
 /** The library: machines, access paths and the transaction layer as plain functions. */
+
 export type { AccessSizes, BarDefinition, DeviceModel } from './base/device.js';
 export { type ErrorCode, ZtlpError } from './base/errors.js';
 export {
@@ -9,6 +10,8 @@ export {
   type OptionName,
   type Options,
 } from './base/options.js';
+export { checkDevice } from './check/check-device.js';
+export type { CheckOptions, CheckOutcome, CheckReport, CheckResult } from './check/types.js';
 export type { AccessTotals, CoreSource } from './core/core.js';
 export { ready } from './core/shared.js';
 export type { U64 } from './core/u64.js';

@@ -1,5 +1,5 @@
 /** A report of the kit as a table for a terminal, at most 100 columns wide. */
-import { printable, type Style } from '../report/style.js';
+import { printable, type Style, wrap } from '../report/style.js';
 import { table } from '../report/table.js';
 import { plural } from './text.js';
 import type { CheckOutcome, CheckReport } from './types.js';
@@ -14,7 +14,7 @@ export function formatCheck(report: CheckReport, style: Style): string {
   const room = COLUMNS - ids - 'result'.length - 4;
   const rows = checks.flatMap(({ id, outcome, line }) => {
     const word = outcome === 'fail' ? style.warn(WORDS.fail) : WORDS[outcome];
-    return folded(printable(line), room).map((part, n) => (n === 0 ? [id, word, part] : ['', '', part]));
+    return wrap(printable(line), room).map((part, n) => (n === 0 ? [id, word, part] : ['', '', part]));
   });
   const failed = checks.filter(({ outcome }) => outcome === 'fail').length;
   const title = `${device}: ${plural(checks.length, 'check')}, seed ${seed}, ${plural(accesses, 'access')} each`;
@@ -26,17 +26,4 @@ export function formatCheck(report: CheckReport, style: Style): string {
 export function checkProblem({ device, checks }: CheckReport): string | undefined {
   const failed = checks.filter(({ outcome }) => outcome === 'fail').map(({ id }) => id);
   return failed.length === 0 ? undefined : `${device}: failed ${failed.join(', ')}`;
-}
-
-/** `text` in lines of at most `width` letters, broken between words where there are any. */
-function folded(text: string, width: number): string[] {
-  const lines: string[] = [];
-  let rest = text;
-  while (rest.length > width) {
-    const space = rest.lastIndexOf(' ', width);
-    const end = space > 0 ? space : width;
-    lines.push(rest.slice(0, end));
-    rest = rest.slice(end).trimStart();
-  }
-  return [...lines, rest];
 }

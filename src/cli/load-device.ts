@@ -1,7 +1,7 @@
 /** Loads a device model: one that comes with ztlp, a file, or an installed package. */
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { extname, isAbsolute, join, resolve } from 'node:path';
+import { dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type ErrorCode, show, ZtlpError } from '../base/errors.js';
 import { didYouMean } from '../base/names.js';
@@ -10,6 +10,7 @@ import type { DeviceDefinition } from '../device/types.js';
 import { BUILTIN_DEVICES } from '../devices/builtin.js';
 
 const TYPESCRIPT: ReadonlySet<string> = new Set(['.ts', '.mts', '.cts']);
+const CONDITIONS: ReadonlySet<string> = new Set(['.', 'node', 'import', 'default']);
 /** `./x`, `../x`, `C:\x`, `x/y.js`, `x.js`: a file. Everything else may be a package. */
 const FILE_LIKE = /^\.{1,2}(?:[\\/]|$)|^[A-Za-z]:[\\/]|\\|\.[cm]?[jt]s$/;
 
@@ -32,8 +33,9 @@ export async function loadDevice(name: string, cwd = process.cwd()): Promise<Dev
   try {
     module = await import(pathToFileURL(file).href);
   } catch (error) {
-    const kind = error instanceof SyntaxError ? 'has a syntax error' : 'fails when it is loaded';
-    throw failure('malformed', name, `${kind}: ${messageOf(error)}`, error);
+    const what =
+      error instanceof SyntaxError ? syntaxProblem(error) : `fails when it is loaded: ${messageOf(error)}`;
+    throw failure('malformed', name, what, error);
   }
   return deviceOf(name, module);
 }
@@ -49,14 +51,43 @@ function fileOf(name: string, cwd: string): string {
     throw failure('not-found', name, 'is a directory, not a module: name the file in it');
   if (isFile) throw failure('not-found', name, 'there is no such file');
   try {
-    return createRequire(join(cwd, 'device.js')).resolve(name);
+    const path = createRequire(join(cwd, 'device.js')).resolve(name);
+    if (isAbsolute(path)) return path;
+    throw new Error(`${name} is a module of Node`);
   } catch (error) {
+    const target = importOf(name, cwd);
+    if (target !== undefined) return target;
     if (found === 'directory')
       throw failure('not-found', name, 'is a directory, not a module: name the file in it');
     const names = Object.keys(BUILTIN_DEVICES);
-    const known = `a file, an installed package, or one of ${names.join(', ')}`;
-    throw failure('not-found', name, `is neither ${known}${didYouMean(name, names)}`, error);
+    const what = `is no file, no installed package and none of ${names.join(', ')}`;
+    throw failure('not-found', name, `${what}${didYouMean(name, names)}`, error);
   }
+}
+
+/** The module of an installed package that exports nothing to `require`, which is all that Node 20 resolves. */
+function importOf(name: string, cwd: string): string | undefined {
+  for (let folder = resolve(cwd); ; folder = dirname(folder)) {
+    const root = join(folder, 'node_modules', name);
+    const manifest = join(root, 'package.json');
+    if (kindOf(manifest) === 'file') {
+      const { exports } = JSON.parse(readFileSync(manifest, 'utf8')) as { readonly exports?: unknown };
+      const target = targetOf(exports);
+      return target === undefined ? undefined : join(root, target);
+    }
+    if (dirname(folder) === folder) return undefined;
+  }
+}
+
+/** What `import` of the package itself gets of an `exports` field (Node: conditional exports). */
+function targetOf(exports: unknown): string | undefined {
+  if (typeof exports === 'string') return exports;
+  if (typeof exports !== 'object' || exports === null) return undefined;
+  for (const [key, value] of Object.entries(exports)) {
+    const target = CONDITIONS.has(key) ? targetOf(value) : undefined;
+    if (target !== undefined) return target;
+  }
+  return undefined;
 }
 
 function kindOf(path: string): 'file' | 'directory' | undefined {
@@ -100,6 +131,12 @@ function deviceOf(name: string, module: Readonly<Record<string, unknown>>): Devi
 /** What an empty CommonJS file exports. */
 function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+}
+
+/** With the line, which Node puts before the message in the stack. */
+function syntaxProblem(error: SyntaxError): string {
+  const place = /^file:.*\/([^/]+:\d+)$/m.exec(error.stack ?? '');
+  return `has a syntax error${place === null ? '' : ` in ${place[1]}`}: ${error.message}`;
 }
 
 function messageOf(error: unknown): string {

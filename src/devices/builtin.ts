@@ -6,6 +6,8 @@ import { memoryDevice } from './memory.js';
 export const BUILTIN_DEVICES: Readonly<Record<string, () => Device>> = {
   memory: () => {
     const { name, vendorId, deviceId, bars } = memoryDevice();
-    return defineDevice<unknown>({ name, vendorId, deviceId, bars });
+    // As in a machine that has no model: above 4 GiB.
+    const wide = bars.map((bar) => (bar === undefined ? undefined : { ...bar, bits: 64 as const }));
+    return defineDevice<unknown>({ name, vendorId, deviceId, bars: wide });
   },
 };

@@ -190,6 +190,7 @@ const HOUSES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     machine: 4,
     devices: 6,
     report: 7,
+    check: 8,
     conform: 8,
     cli: 9,
     index: 10,
