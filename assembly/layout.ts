@@ -152,7 +152,7 @@ export const PREFIX_MAXIMUM = 4;
 // -------------------------------------------------------------------------------------- DESCRIPTOR: one TLP, queued
 //
 //   0        4        8        12       16       20       24  26  28       32            40       44       48
-//   | DW0    | DW1    | DW2    | DW3    | payload| bytes  |knd|slt| spare  | tick        | cause  | wire   |
+//   | DW0    | DW1    | DW2    | DW3    | payload| bytes  |knd|slt| prefix | tick        | cause  | wire   |
 //
 // Header words stand in host order. `payload` points at byte 0 of the first data DW, in the payload ring.
 export const DESCRIPTOR_H0 = 0;
@@ -164,7 +164,7 @@ export const DESCRIPTOR_BYTES = 20; // payload bytes, Length * 4, 0 without data
 export const DESCRIPTOR_KIND = 24; // u8
 export const DESCRIPTOR_FLAGS = 25; // u8
 export const DESCRIPTOR_SLOT = 26; // u16: function slot at the device end, SLOT_NONE before routing
-export const DESCRIPTOR_SPARE = 28;
+export const DESCRIPTOR_PREFIX = 28; // u32: the one TLP prefix, byte 0 in bits 31:24; 0: none
 export const DESCRIPTOR_TICK = 32; // u64
 export const DESCRIPTOR_CAUSE = 40; // number of the operation within its access
 export const DESCRIPTOR_WIRE = 44; // wire bytes
@@ -294,6 +294,7 @@ export const PARAM_UNCUT = 124; // operations up to this many bytes are one requ
 export const PARAM_ORIGIN = 128; // who sends the requests: ORIGIN_CPU, or slot + 1 of a function (DMA)
 export const PARAM_MESSAGE_LO = 132; // addresses at which memory writes are MSI: [LO, END), below 4 GiB; none: both 0
 export const PARAM_MESSAGE_END = 136;
+export const PARAM_PREFIX = 140; // prefix of all requests as in DESCRIPTOR_PREFIX (a function's PASID); 0: none
 export const PARAM_BYTES = 144;
 
 export const ORIGIN_CPU = 0;

@@ -13,6 +13,7 @@ import {
   DESCRIPTOR_H2,
   DESCRIPTOR_KIND,
   DESCRIPTOR_PAYLOAD,
+  DESCRIPTOR_PREFIX,
   DESCRIPTOR_SLOT,
   DESCRIPTOR_WIRE,
   FLAG_UPSTREAM,
@@ -208,6 +209,11 @@ function toRootComplex(at: usize, kind: u32): void {
   const length = requestLength(at);
   const bytes = length << 2;
   const isRead = kind == KIND_MRD32 || kind == KIND_MRD64;
+  if (load<u32>(at, DESCRIPTOR_PREFIX) != 0) {
+    // Nothing here can tell process address spaces apart: that takes an IOMMU (6.20).
+    refuseRequest(at, kind);
+    return;
+  }
   if (!isRead && isMessage(address)) {
     countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
     const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
@@ -275,6 +281,16 @@ function toModel(at: usize, kind: u32, length: u32): void {
 function unclaimed(at: usize, kind: u32): void {
   store<u16>(at, SLOT_NONE, DESCRIPTOR_SLOT);
   countDelivered(at, 0);
+  answerUnsupported(at, kind);
+}
+
+/** The root complex does not take a request of a function. */
+function refuseRequest(at: usize, kind: u32): void {
+  countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
+  answerUnsupported(at, kind);
+}
+
+function answerUnsupported(at: usize, kind: u32): void {
   const posted = kind == KIND_MWR32 || kind == KIND_MWR64;
   countUnclaimed(posted);
   if (!posted) pushError(at, 0, CPL_UR);

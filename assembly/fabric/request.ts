@@ -1,9 +1,10 @@
 // Floor 5: the requester. One operation of a CPU or host bridge becomes memory requests in the descriptor ring.
 
 import { PARAMS } from '../kernel/arena';
-import { descriptorAt, pushed } from '../kernel/rings';
+import { descriptorAt, head, pushed, slotAt } from '../kernel/rings';
 import {
   DESCRIPTOR_BYTES,
+  DESCRIPTOR_PREFIX,
   DESCRIPTOR_WIRE,
   KIND_DMWR32,
   KIND_MRD32,
@@ -17,6 +18,7 @@ import {
   PARAM_MPS,
   PARAM_MRRS,
   PARAM_OP,
+  PARAM_PREFIX,
   PARAM_READ_SPLIT,
   PARAM_REQUEST,
   PARAM_REQUESTER,
@@ -43,6 +45,23 @@ export function setNextTag(tag: u32): void {
 
 /** Reads or writes `bytes` at bus address `address`; `data` is where the first byte stands or goes. */
 export function pushOperation(address: u64, bytes: u32, data: usize, cause: u32): void {
+  const first = head;
+  pushRequests(address, bytes, data, cause);
+  const prefix = load<u32>(PARAMS, PARAM_PREFIX);
+  if (prefix != 0) addPrefix(first, prefix);
+}
+
+/** Puts `prefix` on the requests in the ring from index `first` on. Rare: no loop that forms TLPs looks for it. */
+function addPrefix(first: u32, prefix: u32): void {
+  for (let index = first; index < head; index++) {
+    const at = slotAt(index);
+    store<u32>(at, prefix, DESCRIPTOR_PREFIX);
+    store<u32>(at, load<u32>(at, DESCRIPTOR_WIRE) + 4, DESCRIPTOR_WIRE);
+  }
+  countRequests(0, (head - first) << 2, 0);
+}
+
+function pushRequests(address: u64, bytes: u32, data: usize, cause: u32): void {
   if (load<u32>(PARAMS, PARAM_OP) == OPERATION_READ) {
     const mrrs = load<u32>(PARAMS, PARAM_MRRS);
     pushNonPosted(KIND_MRD32, mrrs, load<u32>(PARAMS, PARAM_READ_SPLIT), address, bytes, data, cause);

@@ -57,7 +57,7 @@ export class Form {
     store<u64>(at, <u64>word0 | ((<u64>word1) << 32), DESCRIPTOR_H0);
     store<u64>(at, words23, DESCRIPTOR_H2);
     store<u64>(at, <u64>(<u32>payload) | ((<u64>bytes) << 32), DESCRIPTOR_PAYLOAD);
-    // Kind, flags and slot, the spare word with them.
+    // Kind, flags and slot, no prefix behind them.
     store<u64>(at, <u64>(kind | (slot << 16)), DESCRIPTOR_KIND);
     store<u64>(at, 0, DESCRIPTOR_TICK);
     store<u64>(at, <u64>cause | ((<u64>wire) << 32), DESCRIPTOR_CAUSE);

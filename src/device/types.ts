@@ -155,13 +155,19 @@ export interface DmaOptions {
   readonly noSnoop?: boolean;
   readonly relaxedOrdering?: boolean;
   readonly idOrdering?: boolean;
-  /** Process Address Space ID, 20 bits. */
+  /**
+   * Process Address Space ID, 20 bits. Blocked unless software set PASID Enable of the capability; without an IOMMU the
+   * root complex answers Unsupported Request.
+   */
   readonly pasid?: number;
   /** Address Type: `translated` for an address that ATS gave. Default `untranslated`. */
   readonly at?: 'untranslated' | 'translated';
 }
 
-/** `blocked`: the request never left the function (Bus Master Enable off, or a power state other than D0). */
+/**
+ * `blocked`: the request never left the function (Bus Master Enable off, a power state other than D0, or a PASID without
+ * PASID Enable).
+ */
 export type DmaFailure = 'unsupported-request' | 'completer-abort' | 'blocked';
 export type DmaReadResult =
   | { readonly status: 'ok'; readonly data: Uint8Array }

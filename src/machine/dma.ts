@@ -4,6 +4,7 @@ import { ZtlpError } from '../base/errors.js';
 import type { Core } from '../core/core.js';
 import { add64, high32, low32, type U64 } from '../core/u64.js';
 import type { DmaFailure, DmaOptions } from '../device/types.js';
+import { pasidPrefix } from '../tlp/prefix.js';
 import { headerBits, setTlpOptions } from '../tlp/split.js';
 import type { PciFunction } from './function.js';
 
@@ -41,12 +42,6 @@ export class DmaQueue {
   constructor(private readonly parts: DmaParts) {}
 
   add(job: Job): void {
-    if (job.options.pasid !== undefined) {
-      throw new ZtlpError('unsupported', 'dma: requests with a PASID need an IOMMU, which is not built yet', {
-        field: 'pasid',
-        value: job.options.pasid,
-      });
-    }
     this.jobs.push(job);
   }
 
@@ -86,6 +81,7 @@ export class DmaQueue {
 
   private perform({ fn, address, what, options }: Job): DmaResult {
     if (!fn.busMaster) return { status: 'blocked' };
+    if (options.pasid !== undefined && !fn.pasidEnabled) return { status: 'blocked' };
     const isRead = typeof what === 'number';
     const length = isRead ? what : what.length;
     const data = isRead ? new Uint8Array(length) : what;
@@ -126,12 +122,14 @@ export class DmaQueue {
     core.setParam(L.PARAM_UNCUT, 0);
     core.setParam(L.PARAM_MODE, this.parts.mode());
     core.setParam(L.PARAM_ORIGIN, fn.slot + 1);
+    core.setParam(L.PARAM_PREFIX, options.pasid === undefined ? 0 : pasidPrefix(options.pasid));
     core.x.accessBegin(L.SLOT_NONE, 0, low32(address), high32(address), 0, 0, data.length);
     const at = core.stagedAt(0);
     if (isRead) core.u8.fill(0xff, at, at + data.length);
     else core.u8.set(data, at);
     this.parts.run();
     core.setParam(L.PARAM_ORIGIN, L.ORIGIN_CPU);
+    core.setParam(L.PARAM_PREFIX, 0);
     this.parts.forget();
     if (isRead) data.set(core.u8.subarray(at, at + data.length));
     const status = core.x.completionStatus();

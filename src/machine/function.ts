@@ -8,7 +8,7 @@ import type { Device } from '../device/define.js';
 import type { DeviceInstance } from '../device/instance.js';
 import { packSizes } from '../path/prepare.js';
 import type { ConfigModel } from '../pci/config-model.js';
-import { COMMAND, REG } from '../pci/registers.js';
+import { COMMAND, EXT, REG } from '../pci/registers.js';
 import { modeFacts, zpciFlags } from '../zpci/mode.js';
 import type { CheckedBar, CheckedSlot } from './config.js';
 
@@ -102,6 +102,12 @@ export class PciFunction {
   /** Whether the function may send requests: Bus Master Enable, in power state D0. */
   get busMaster(): boolean {
     return this.config.command.busMaster && this.isAwake;
+  }
+
+  /** PASID Enable of the capability: whether requests may carry a PASID (PCIe base specification 7.8.9.3). */
+  get pasidEnabled(): boolean {
+    const at = this.config.extendedCapability(EXT.PASID);
+    return at !== undefined && (this.config.read(at + 6, 2) & 1) !== 0;
   }
 
   /** A function in D1, D2 or D3hot answers configuration requests only (PCI PM 1.2 section 5.4). */

@@ -25,6 +25,8 @@ export interface ConfigLayout {
   readonly initial: Uint8Array;
   /** Offsets of the first capability of each identifier. */
   readonly at: ReadonlyMap<number, number>;
+  /** The same for extended capabilities. */
+  readonly extendedAt: ReadonlyMap<number, number>;
 }
 
 /** First VF BAR in the SR-IOV capability (PCIe base specification 4.0 section 9.3.3.14). */
@@ -49,6 +51,7 @@ export function layOut(bytes: Uint8Array, shape: ModelShape): ConfigLayout {
   const rom = layOutRom(bytes, shape, isBridge ? REG.ROM_BRIDGE : REG.ROM);
   if (rom !== undefined) bars.push(rom);
   const at = new Map([...space.capabilities].reverse().map(({ id, offset }) => [id, offset]));
+  const extendedAt = new Map([...space.extendedCapabilities].reverse().map(({ id, offset }) => [id, offset]));
   const masks = new Masks(bytes.length);
   paintHeader(masks, bytes, at.has(CAP.PCIE));
   for (const bar of bars) paintBar(masks, bar);
@@ -65,7 +68,7 @@ export function layOut(bytes: Uint8Array, shape: ModelShape): ConfigLayout {
     const known = masks.known[n] as number;
     return (byte & ~known) | ((masks.reset[n] as number) & known);
   });
-  return { bars, masks, initial, at };
+  return { bars, masks, initial, at, extendedAt };
 }
 
 function paintCapabilities(masks: Masks, space: ConfigSpace, pcie: number | undefined): void {

@@ -144,6 +144,11 @@ export class ConfigModel {
     return this.layout.at.get(id);
   }
 
+  /** Offset of the first extended capability with identifier `id`, or undefined. */
+  extendedCapability(id: number): number | undefined {
+    return this.layout.extendedAt.get(id);
+  }
+
   /** The four below: undefined without the capability. */
   get msix(): MsixState | undefined {
     return this.with(CAP.MSIX, readMsix);

@@ -330,11 +330,14 @@ function isSame(one: Uint8Array, other: Uint8Array): boolean {
 
 /** Decodes the descriptor at byte address `at` of `core`: its header words stand in host order. */
 export function decodeDescriptor(core: Core, at: number): Tlp {
-  const to = core.at(L.PLACE_WIRE) + L.WIRE_LEAD;
-  for (let word = 0; word < 4; word++) {
-    const value = core.u32[(at + L.DESCRIPTOR_H0 + 4 * word) >>> 2] as number;
-    for (let n = 0; n < 4; n++) core.u8[to + 4 * word + n] = (value >>> (24 - 8 * n)) & 0xff;
-  }
-  core.x.tlpDecode(16);
+  const word = (offset: number): number => core.u32[(at + offset) >>> 2] as number;
+  const prefix = word(L.DESCRIPTOR_PREFIX);
+  let to = core.at(L.PLACE_WIRE) + L.WIRE_LEAD;
+  const put = (value: number): void => {
+    for (let shift = 24; shift >= 0; shift -= 8) core.u8[to++] = (value >>> shift) & 0xff;
+  };
+  if (prefix !== 0) put(prefix);
+  for (let offset = L.DESCRIPTOR_H0; offset <= L.DESCRIPTOR_H3; offset += 4) put(word(offset));
+  core.x.tlpDecode(prefix === 0 ? 16 : 20);
   return readFields(core);
 }

@@ -62,6 +62,11 @@ export function withPasid(prefixes: readonly TlpPrefix[], pasid: Pasid | undefin
   return [...prefixes, { scope: 'endToEnd', type: L.PREFIX_PASID, value }];
 }
 
+/** The PASID prefix of an ordinary request, as one word. */
+export function pasidPrefix(pasid: number): number {
+  return prefixWord({ scope: 'endToEnd', type: L.PREFIX_PASID, value: pasid }, 'pasid');
+}
+
 /** Steering tag bits 15:8 as bits 15:8 of a number; undefined without the extended TPH prefix (2.2.7.1). */
 export function steeringHigh(prefixes: readonly TlpPrefix[]): number | undefined {
   const found = endToEnd(prefixes, L.PREFIX_TPH);
