@@ -74,6 +74,7 @@ describe('the kit passes', () => {
                   B: { offset: 8, width: 8, access: 'rw1c', reset: 0xffff_ffff_0000_ffffn },
                   C: { offset: 16, width: 2, access: 'rc', reset: 7 },
                   D: { offset: 20, width: 1, access: 'wo' },
+                  E: { offset: 24, width: 4, access: 'rw', wholeWrites: true },
                 },
               },
             ],

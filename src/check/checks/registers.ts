@@ -88,15 +88,16 @@ class PlainRegister {
     });
   }
 
-  /** A write of one byte changes that byte by the rule, and no other. */
+  /** A write of one byte changes that byte by the rule, and no other; none where only whole writes are taken. */
   private parts(): void {
-    const { width } = this.register;
+    const { width, wholeWrites } = this.register;
     if (width === 1) return;
     for (let at = 0; at < width; at++) {
       const before = this.read();
       this.write(at, Uint8Array.of(0xa5));
       const after = before.slice();
-      after[at] = this.merged(before, new Uint8Array(width).fill(0xa5))[at] as number;
+      const written = this.merged(before, new Uint8Array(width).fill(0xa5));
+      if (!wholeWrites) after[at] = written[at] as number;
       this.expect(after, `after 0xa5 was written to its byte ${at}, before ${shown(before)}`);
       this.write(0, before);
     }
