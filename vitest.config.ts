@@ -6,7 +6,13 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 
 export default defineConfig({
   resolve: {
-    alias: { '#read-wasm': here('./src/core/read-node.ts'), ztlp: here('./src/index.ts') },
+    // The first that fits is taken: the longer names come first.
+    alias: {
+      '#read-wasm': here('./src/core/read-node.ts'),
+      'ztlp/devices': here('./src/devices/index.ts'),
+      'ztlp/device': here('./src/device/index.ts'),
+      ztlp: here('./src/index.ts'),
+    },
   },
   test: {
     include: ['test/**/*.test.ts'],

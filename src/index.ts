@@ -48,7 +48,9 @@ export type {
   RegionKind,
   ResetKind,
 } from './device/types.js';
+export { type CopyEngineOptions, type CopyEngineState, copyEngine } from './devices/copy-engine.js';
 export { type MemoryDeviceOptions, memoryDevice } from './devices/memory.js';
+export { type VirtioLikeOptions, virtioLike } from './devices/virtio-like.js';
 export type { MachineConfig, SlotConfig } from './machine/config.js';
 export type {
   AccessInput,

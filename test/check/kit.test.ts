@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { checkDevice } from '../../src/check/check-device.js';
 import type { CheckOptions, CheckReport } from '../../src/check/types.js';
 import { type Device, defineDevice } from '../../src/device/index.js';
+import { BUILTIN_DEVICES } from '../../src/devices/builtin.js';
 import { memoryDevice } from '../../src/devices/memory.js';
 import { ZtlpError } from '../../src/index.js';
 import { readBuild } from '../support/builds.js';
@@ -44,6 +45,11 @@ describe('the kit passes', () => {
     expect(outcomes.get('msix')).toBe('not-applicable');
     expect(outcomes.get('dma-faults')).toBe('not-applicable');
     expect(outcomes.get('widths')).toBe('pass');
+  });
+
+  it.each(['copy-engine', 'virtio-like'])('%s, which comes with ztlp, in all checks', async (name) => {
+    const [, outcomes] = await run(BUILTIN_DEVICES[name]?.(), { accesses: 300 });
+    expect(new Set(outcomes.values())).toEqual(new Set(['pass']));
   });
 
   it('a device that is nothing but its identity', async () => {

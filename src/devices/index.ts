@@ -1,0 +1,4 @@
+/** `ztlp/devices`: the models that come with ztlp. */
+export { type CopyEngineOptions, type CopyEngineState, copyEngine } from './copy-engine.js';
+export { type MemoryDeviceOptions, memoryDevice } from './memory.js';
+export { type VirtioLikeOptions, virtioLike } from './virtio-like.js';
