@@ -32,6 +32,23 @@ export interface Bench {
   readonly ns: number;
 }
 
+/** Message of MSI-X vector n: this address + 16 n, data n + 1. In the range that x86 takes as interrupts. */
+export const MESSAGE_ADDRESS = 0xfee0_0000;
+
+/** Lets every MSI-X vector send, as a driver does; nothing for a device without MSI-X. */
+export function armInterrupts(bench: Bench): void {
+  const { msix } = bench.instance.device.capabilities;
+  if (msix === undefined) return;
+  for (let vector = 0; vector < msix.vectors; vector++) {
+    const words = Uint32Array.of(MESSAGE_ADDRESS + 16 * vector, 0, vector + 1, 0);
+    words.forEach((word, n) => {
+      const at = msix.tableOffset + 16 * vector + 4 * n;
+      bench.write(msix.bar, at, new Uint8Array(Uint32Array.of(word).buffer));
+    });
+  }
+  bench.setMsix(true, false);
+}
+
 /** Does `access`; what came of it, as text. */
 export function perform(bench: Bench, access: Access): string {
   if (access.op === 'read') return shown(bench.read(access.bar, access.offset, access.length));

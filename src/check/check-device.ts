@@ -2,7 +2,7 @@
 import { inRange, needObject, ZtlpError } from '../base/errors.js';
 import { checkKeys, keysOf } from '../base/names.js';
 import type { Device } from '../device/define.js';
-import { performAll } from './bench.js';
+import { armInterrupts, performAll } from './bench.js';
 import { ranges, widths } from './checks/accesses.js';
 import { bars, config } from './checks/config.js';
 import { determinism } from './checks/determinism.js';
@@ -25,6 +25,7 @@ const throws: Check = {
     const accesses = kit.accesses();
     const benches = await kit.each();
     for (const bench of benches) {
+      if (bench.way !== 'emulated') armInterrupts(bench);
       performAll(bench, accesses);
       bench.run(1_000_000);
     }

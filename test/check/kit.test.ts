@@ -132,6 +132,15 @@ describe('the kit passes', () => {
     expect(lines.throws).toBe('none in 100 accesses: direct');
   });
 
+  it('a BAR that fills the low window of a machine', async () => {
+    const bars = [
+      { size: 2 ** 29, memory: true },
+      { size: 4096, memory: true },
+    ] as const;
+    const [report] = await run(defineDevice({ name: 'wide', ...ID, bars }), { accesses: 10 });
+    expect(report.checks[1]?.line).toMatch(/^2 BARs, sized by TLPs; not enumerated: memory: /);
+  });
+
   it('a timer that quiesce ends', async () => {
     await run(
       defineDevice<{ on: boolean }>({

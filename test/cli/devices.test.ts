@@ -1,11 +1,11 @@
 // Commands that take device models: what they print, how they refuse what is no device, and a model that hangs.
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CHECK_TITLES } from '../../src/check/check-device.js';
 import { newDevicePackage } from '../../src/check/new-device.js';
-import { ztlp } from '../support/cli.js';
+import { ROOT, ztlp } from '../support/cli.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'ztlp-devices-'));
 
@@ -273,6 +273,17 @@ describe('ztlp new-device', () => {
       2,
       /package\.json: exists already, nothing was written/,
     );
+  });
+
+  it('writes a device that passes the kit once ztlp is installed', async () => {
+    const dir = join(folder, 'fresh');
+    await ztlp(['new-device', 'fresh', '--dir', dir]);
+    mkdirSync(join(dir, 'node_modules'));
+    symlinkSync(ROOT, join(dir, 'node_modules', 'ztlp'), 'junction');
+    const { code, stdout } = await ztlp(['check-device', join(dir, 'index.mjs')]);
+    expect(stdout).not.toContain('FAIL');
+    expect(stdout).toMatch(/^msix +pass +\d vectors? raised/m);
+    expect(code).toBe(0);
   });
 
   it('writes all or nothing into a directory that has other files', async () => {

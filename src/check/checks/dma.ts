@@ -1,6 +1,6 @@
 /** DMA that fails, and a device that is about to be stopped: the model goes on in order, and sends nothing new. */
 import type { DmaFailure } from '../../device/types.js';
-import { performAll } from '../bench.js';
+import { armInterrupts, performAll } from '../bench.js';
 import { type Check, exercise, Failed, NotApplicable } from '../kit.js';
 
 const FAILURES: readonly DmaFailure[] = ['unsupported-request', 'completer-abort', 'blocked'];
@@ -39,6 +39,7 @@ export const quiesce: Check = {
   title: 'nothing new after quiesce',
   async run(kit) {
     const bench = await kit.best();
+    armInterrupts(bench);
     const accesses = kit.accesses(5);
     const size = Math.ceil(accesses.length / PARTS);
     for (let at = 0; at < accesses.length; at += size) {

@@ -1,11 +1,9 @@
 /** MSI-X: masks hold messages back, each pending one is sent once, and software cannot write the pending bits. */
 import type { MsixCapability } from '../../device/capabilities.js';
-import type { Bench } from '../bench.js';
+import { type Bench, MESSAGE_ADDRESS } from '../bench.js';
 import { type Check, exercise, Failed, type Kit, NotApplicable } from '../kit.js';
 import { plural, shown, where } from '../text.js';
 
-/** Message of vector n: this address + 16 n, data n + 1. In the range that x86 takes as interrupts. */
-const MESSAGE_ADDRESS = 0xfee0_0000;
 const MESSAGE = /to 0x([0-9a-f]+) data 0x([0-9a-f]+)/;
 
 export const msix: Check = {

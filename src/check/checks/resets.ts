@@ -1,6 +1,6 @@
 /** Every reset makes a device that was used the same as one that was not. */
 import type { ResetKind } from '../../device/types.js';
-import { type Bench, courseOf, differenceOf, performAll } from '../bench.js';
+import { armInterrupts, type Bench, courseOf, differenceOf, performAll } from '../bench.js';
 import { type Access, placesOf } from '../generator.js';
 import { type Check, Failed, type Kit } from '../kit.js';
 import { shown, where } from '../text.js';
@@ -42,6 +42,7 @@ async function compare(
   const views = viewsOf(kit, fresh);
 
   const used = await make();
+  armInterrupts(used);
   performAll(used, accesses);
   kit.needRunning(used);
   used.reset(kind);

@@ -1,7 +1,7 @@
 /** A device that was saved and loaded goes on as one that was not. */
 import { ZtlpError } from '../../base/errors.js';
 import type { SavedDevice } from '../../device/save.js';
-import { courseOf, differenceOf } from '../bench.js';
+import { armInterrupts, courseOf, differenceOf } from '../bench.js';
 import type { DirectBench } from '../direct-bench.js';
 import { type Check, exercise, Failed, NotApplicable } from '../kit.js';
 
@@ -12,8 +12,10 @@ export const saveLoad: Check = {
     const before = kit.accesses(6);
     const after = kit.accesses(7);
     const untouched = kit.direct();
+    armInterrupts(untouched);
     exercise(untouched, before);
     const saved = kit.direct();
+    armInterrupts(saved);
     exercise(saved, before);
     kit.needRunning(saved);
     const state = saveOf(saved);
