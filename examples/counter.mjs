@@ -13,10 +13,10 @@ export default defineDevice({
           offset: 0x0,
           width: 4,
           access: 'wo',
+          selfClearing: true, // else a later write of one byte adds the other three again
           write(value, ctx) {
             const bank = ctx.registers(0);
             const sum = (bank.get('COUNT') + value) >>> 0;
-            bank.set('ADD', 0); // else a later write of one byte adds the other three again
             bank.set('COUNT', sum);
             if (sum >= bank.get('LIMIT')) ctx.msix.raise(0);
           },

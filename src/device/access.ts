@@ -5,7 +5,7 @@ import type { Device } from './define.js';
 import { type Call, callsOf, type Piece, piecesOf } from './dispatch.js';
 import type { Guard, GuardedCall } from './guard.js';
 import type { DeviceHost } from './host.js';
-import { SparseMemory } from './memory.js';
+import { type HeldMemory, HostMemory, SparseMemory } from './memory.js';
 import type { Msix } from './msix.js';
 import { RegisterBank } from './register-bank.js';
 import type { Hooks, Register } from './registers.js';
@@ -38,8 +38,8 @@ export interface AccessParts<S> {
 export class BarAccess<S> {
   /** By BAR number. */
   readonly banks = new Map<number, RegisterBank>();
-  /** Memory that the instance holds itself. */
-  readonly ownMemory = new Map<number, SparseMemory>();
+  /** Memory of each BAR that has some, the instance's own or the machine's. */
+  readonly memories = new Map<number, HeldMemory>();
   /** All memory, as the model sees it. */
   readonly memory = new Map<number, BarMemory>();
   /** Accesses of bytes between regions. */
@@ -109,15 +109,9 @@ export class BarAccess<S> {
       this.banks.set(index, new RegisterBank(registers, { size, name, warn, context: undefined }));
     }
     if (!bar.regions.some(({ kind }) => kind === 'memory')) return;
-    const own = new SparseMemory();
-    if (host.memory === undefined) this.ownMemory.set(index, own);
-    const held: BarMemory =
-      host.memory === undefined
-        ? own
-        : {
-            read: (offset, length) => host.memory?.read(index, offset, length) as Uint8Array,
-            write: (offset, bytes) => host.memory?.write(index, offset, bytes),
-          };
+    const regions = bar.regions.filter(({ kind }) => kind === 'memory');
+    const held = host.memory === undefined ? new SparseMemory() : new HostMemory(host.memory, index, regions);
+    this.memories.set(index, held);
     const check = (offset: number, length: number): void => {
       inRange('memory offset', offset, 0, size);
       inRange('memory length', length, 0, size - offset);

@@ -110,7 +110,7 @@ export class DeviceInstance<S = unknown> {
     this.outstanding.forget();
     this.guard.restart();
     for (const bank of this.access.banks.values()) bank.reset();
-    for (const memory of this.access.ownMemory.values()) memory.clear();
+    for (const memory of this.access.memories.values()) memory.clear();
     this.msix?.reset();
     this.logLines = 0;
     this.freshState();
@@ -135,7 +135,7 @@ export class DeviceInstance<S = unknown> {
       ...saveHeader(this.device),
       state: copyState(definition.save === undefined ? 'state' : 'save', state),
       registers: byBar(this.access.banks, (bank) => bank.save()),
-      memory: byBar(this.access.ownMemory, (memory) => memory.save()),
+      memory: byBar(this.access.memories, (memory) => memory.save()),
       msix: this.msix?.save(),
       stats: this.stats,
     };
@@ -146,12 +146,12 @@ export class DeviceInstance<S = unknown> {
     const { definition, bars } = this.device;
     const saved = checkHeader(this.device, given);
     const state = copyState('save.state', saved.state);
-    const { banks, ownMemory } = this.access;
+    const { banks, memories } = this.access;
     const registers = checkParts('save.registers', saved.registers, banks.keys());
     for (const [bar, bank] of banks) bank.checkSaved(registers[bar]);
-    const memory = checkParts('save.memory', saved.memory, ownMemory.keys());
-    const pages = [...ownMemory].map(([bar, own]) => {
-      return [own, parseMemory(`save.memory[${bar}]`, memory[bar], bars[bar]?.size ?? 0)] as const;
+    const memory = checkParts('save.memory', saved.memory, memories.keys());
+    const pages = [...memories].map(([bar, held]) => {
+      return [held, parseMemory(`save.memory[${bar}]`, memory[bar], bars[bar]?.size ?? 0)] as const;
     });
     if (this.msix !== undefined) this.msix.checkSaved(saved.msix);
     else if (saved.msix !== undefined) throw invalid('save.msix', saved.msix, 'left out');
@@ -160,7 +160,7 @@ export class DeviceInstance<S = unknown> {
     this.outstanding.forget();
     this.guard.restart();
     for (const [bar, bank] of banks) bank.load(registers[bar] as SavedRegisters);
-    for (const [own, contents] of pages) own.load(contents);
+    for (const [held, contents] of pages) held.load(contents);
     if (saved.msix !== undefined) this.msix?.load(saved.msix);
     this.counters.clear();
     for (const [name, value] of stats) this.counters.set(name, value);

@@ -1,14 +1,74 @@
-/** Memory of a BAR that the machine does not hold: pages come to be when they are written. */
+/** Memory of a BAR: pages of the instance's own that come to be when they are written, or the machine's. */
 import { inRange, invalid } from '../base/errors.js';
+import type { Region } from './bars.js';
+import type { DeviceHost } from './host.js';
 import type { BarMemory } from './types.js';
 
 const PAGE = 4096;
+/** Cleared at a time. */
+const CHUNK = 1 << 20;
 
 /** Pages by number, each in hexadecimal text. */
 export type SavedMemory = Record<string, string>;
 
+/** Memory that an instance resets, saves and loads. */
+export interface HeldMemory extends BarMemory {
+  clear(): void;
+  save(): SavedMemory;
+  /** Takes what `save` gave and `parseMemory` passed. */
+  load(pages: ReadonlyMap<number, Uint8Array>): void;
+}
+
+/** The memory regions of BAR `bar` as the machine holds them. */
+export class HostMemory implements HeldMemory {
+  constructor(
+    private readonly memory: NonNullable<DeviceHost['memory']>,
+    private readonly bar: number,
+    private readonly regions: readonly Region[],
+  ) {}
+
+  read(offset: number, length: number): Uint8Array {
+    return this.memory.read(this.bar, offset, length);
+  }
+
+  write(offset: number, bytes: Uint8Array): void {
+    this.memory.write(this.bar, offset, bytes);
+  }
+
+  clear(): void {
+    for (const { offset, size } of this.regions) {
+      for (let done = 0; done < size; done += CHUNK)
+        this.write(offset + done, new Uint8Array(Math.min(CHUNK, size - done)));
+    }
+  }
+
+  save(): SavedMemory {
+    const copy = new SparseMemory();
+    for (const { offset, size } of this.regions) {
+      for (let done = 0; done < size; done += PAGE) {
+        const bytes = this.read(offset + done, Math.min(PAGE, size - done));
+        if (bytes.some((byte) => byte !== 0)) copy.write(offset + done, bytes);
+      }
+    }
+    return copy.save();
+  }
+
+  load(pages: ReadonlyMap<number, Uint8Array>): void {
+    this.clear();
+    const copy = new SparseMemory();
+    copy.load(pages);
+    for (const { offset, size } of this.regions) {
+      for (const page of pages.keys()) {
+        const from = Math.max(page * PAGE, offset);
+        const to = Math.min((page + 1) * PAGE, offset + size);
+        if (from < to) this.write(from, copy.read(from, to - from));
+      }
+    }
+  }
+}
+
 /** Zeros until written. Accesses are checked by the caller. */
-export class SparseMemory implements BarMemory {
+export class SparseMemory implements HeldMemory {
   private pages = new Map<number, Uint8Array>();
 
   read(offset: number, length: number): Uint8Array {
@@ -39,7 +99,6 @@ export class SparseMemory implements BarMemory {
     return Object.fromEntries(used.map(([page, bytes]) => [String(page), toHex(bytes)]));
   }
 
-  /** Takes what `save` gave and `parseMemory` passed. */
   load(pages: ReadonlyMap<number, Uint8Array>): void {
     this.pages = new Map([...pages].map(([page, bytes]) => [page, bytes.slice()]));
   }

@@ -117,7 +117,10 @@ export class RegisterBank<Narrow extends string = string, Wide extends string = 
         merge(slot, at - register.offset, data[at - offset] as number);
         isTouched = true;
       }
-      if (isTouched) register.hooks.write?.(this.valueOf(slot), this.options.context, old);
+      if (!isTouched) return;
+      const value = this.valueOf(slot);
+      if (register.selfClearing) slot.bytes.fill(0);
+      register.hooks.write?.(value, this.options.context, old);
     });
   }
 

@@ -35,6 +35,8 @@ interface RegisterOf<W extends number, V, C> {
    * Default false. Only with `rw`, `rw1c` and `wo`.
    */
   readonly wholeWrites?: boolean;
+  /** Is 0 again once the write hook was given its value: a doorbell or a start bit. Default false. Only with `write`. */
+  readonly selfClearing?: boolean;
   /**
    * Runs once before an access reads the register, whatever bytes of it. What it returns becomes the register's value.
    * Not with `wo`.
@@ -67,6 +69,7 @@ export interface Register<C = unknown> {
   readonly writeMask: number | bigint;
   readonly description: string;
   readonly wholeWrites: boolean;
+  readonly selfClearing: boolean;
   readonly hooks: Hooks<C>;
 }
 
@@ -84,6 +87,7 @@ const KEYS = [
   'writeMask',
   'description',
   'wholeWrites',
+  'selfClearing',
   'read',
   'write',
 ] as const;
@@ -152,6 +156,11 @@ function resolveRegister<C>(map: string, name: string, given: unknown, place: Pl
     if (definition[key] !== undefined && !isWritten) throw misplaced(field, key, access);
   }
   if (read !== undefined && access === 'wo') throw misplaced(field, 'read', access);
+  if (definition.selfClearing === true && write === undefined)
+    throw new ZtlpError('invalid-value', `${field}.selfClearing: without a write hook nothing is ever seen`, {
+      field: `${field}.selfClearing`,
+      allowed: 'together with write',
+    });
   checkFunction(`${field}.read`, read);
   checkFunction(`${field}.write`, write);
   return Object.freeze({
@@ -163,6 +172,7 @@ function resolveRegister<C>(map: string, name: string, given: unknown, place: Pl
     reset: checkValue(`${field}.reset`, reset, width),
     writeMask: checkValue(`${field}.writeMask`, writeMask ?? allOnes(width), width),
     description,
+    selfClearing: booleanOr(`${field}.selfClearing`, definition.selfClearing, false),
     wholeWrites: booleanOr(`${field}.wholeWrites`, definition.wholeWrites, false),
     // The definition itself, so that a hook may use `this`.
     hooks: definition as Hooks<C>,

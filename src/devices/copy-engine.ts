@@ -102,9 +102,8 @@ export function copyEngine(options: CopyEngineOptions = {}): Device<CopyEngineSt
             offset: 0x1c,
             width: 4,
             access: 'wo',
+            selfClearing: true, // else START stays, and a later write of another byte rings again
             write(value, ctx) {
-              // A `wo` register keeps what was written: a later write of another byte would ring again.
-              ctx.registers(0).set('CONTROL', 0);
               resume(ctx);
               if ((value & START) !== 0) start(ctx);
             },

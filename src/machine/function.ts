@@ -206,6 +206,13 @@ export class PciFunction {
     return this.core.u8.subarray(at, at + config.size);
   }
 
+  /** Zeros in all BAR memory: what a reset leaves of a function that is memory and nothing else. */
+  clearMemory(): void {
+    this.slotConfig.bars.forEach((bar, n) => {
+      if (bar?.space === 'memory') this.barMemory(n).fill(0);
+    });
+  }
+
   /** BAR `bar` as it stands; throws when the device does not implement it in memory space. */
   bar(bar: number): FunctionBar {
     const { size, space } = this.checkedBar(bar);

@@ -96,6 +96,7 @@ export class Models {
   private resetInstance(fn: PciFunction, kind: ResetKind): void {
     this.dma.drop(fn);
     if (this.block?.fn === fn) this.block = undefined;
+    if (fn.instance === undefined) fn.clearMemory();
     fn.instance?.reset(kind);
     this.controlMsix(fn);
   }

@@ -19,14 +19,14 @@ const DISCARD_TIMER_STATUS = 0x0400;
 
 /**
  * Paints everything but the BARs. I/O and Memory Space Enable can be set whether or not there is such a BAR: the
- * specification permits both.
+ * specification permits both. The Latency Timer is read-only, as the local bus specification permits (6.2.4) and PCI Express
+ * requires.
  */
 export function paintHeader(masks: Masks, bytes: Uint8Array, express: boolean): void {
   const isBridge = ((bytes[REG.HEADER_TYPE] as number) & 0x7f) === 1;
   masks.paint(REG.COMMAND, 2, { rw: express ? PCIE_COMMAND : CONVENTIONAL_COMMAND });
   masks.paint(REG.STATUS, 2, { w1c: STATUS_ERRORS });
   masks.paint(REG.CACHE_LINE_SIZE, 1, { rw: 0xff });
-  if (!express) masks.paint(REG.LATENCY_TIMER, 1, { rw: 0xff });
   masks.paint(REG.INTERRUPT_LINE, 1, { rw: 0xff });
   if (isBridge) paintBridge(masks, bytes, express);
 }

@@ -331,7 +331,12 @@ describe('memory of the machine', () => {
     instance.write(1, 0, bytes(1, 2));
     instance.write(0, 6, bytes(3, 4), bytes(0, 1));
     expect(instance.read(0, 4, 4)).toEqual(bytes(1, 2, 0, 4));
-    expect(instance.save().memory).toEqual({});
+    const saved = instance.save();
+    expect(saved.memory[0]?.[0]).toMatch(/^0{8}01020004(0{8}){1022}$/);
+    instance.reset('hot');
+    expect(held).toEqual(new Uint8Array(16));
+    instance.load(saved);
+    expect(held).toEqual(Uint8Array.of(0, 0, 0, 0, 1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0));
   });
 });
 

@@ -124,6 +124,69 @@ describe('side effects', () => {
     expect(bank.get('GO')).toBe(2);
   });
 
+  it('are told each write of a register that clears itself by what that write brought', () => {
+    const seen: number[] = [];
+    const bank = registerBank(
+      {
+        BELL: {
+          offset: 0,
+          width: 4,
+          access: 'wo',
+          selfClearing: true,
+          write: (value) => void seen.push(value),
+        },
+        START: {
+          offset: 4,
+          width: 4,
+          access: 'rw',
+          reset: 8,
+          selfClearing: true,
+          write: (value) => void seen.push(value),
+        },
+      },
+      { size: 8, context: undefined },
+    );
+    bank.writeBytes(0, Uint8Array.of(1, 2, 3, 4));
+    bank.writeBytes(2, Uint8Array.of(5));
+    bank.writeBytes(4, Uint8Array.of(1));
+    expect(seen).toEqual([0x0403_0201, 0x0005_0000, 1]);
+    expect([bank.get('BELL'), bank.get('START')]).toEqual([0, 0]);
+    expect(() =>
+      registerBank(
+        { A: { offset: 0, width: 4, access: 'rw', selfClearing: true } },
+        { size: 4, context: undefined },
+      ),
+    ).toThrow('A.selfClearing: without a write hook');
+  });
+
+  it('drop the writes of a part of a register that takes whole ones', () => {
+    const seen: bigint[] = [];
+    const warnings: string[] = [];
+    const bank = registerBank(
+      {
+        BELL: {
+          offset: 8,
+          width: 8,
+          access: 'wo',
+          wholeWrites: true,
+          write: (value) => void seen.push(value),
+        },
+      },
+      { size: 32, context: undefined, warn: (text) => void warnings.push(text) },
+    );
+    const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, (_, n) => n + 1);
+    bank.writeBytes(8, bytes(4));
+    bank.writeBytes(12, bytes(4));
+    bank.writeBytes(8, bytes(8), Uint8Array.of(1, 1, 1, 1, 1, 1, 1, 0));
+    bank.writeBytes(8, bytes(8), new Uint8Array(8));
+    expect([seen, bank.refused]).toEqual([[], 3]);
+    expect(warnings).toEqual(['registers: a write of 4 bytes at 0x8 is dropped: BELL takes 8 bytes at once']);
+    bank.writeBytes(8, bytes(8));
+    bank.writeBytes(0, bytes(24));
+    expect(seen).toEqual([0x0807_0605_0403_0201n, 0x100f_0e0d_0c0b_0a09n]);
+    expect(bank.refused).toBe(3);
+  });
+
   it('are given the context and may use this', () => {
     const context = { seen: 0 };
     const bank = registerBank(

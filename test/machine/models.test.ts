@@ -339,6 +339,55 @@ describe.each(BUILDS)('device models on the %s core', (build) => {
     expect(made.time.ns).toBe(0);
   });
 
+  it('resets, saves and loads the memory of BARs with the rest', async () => {
+    const device = defineDevice({
+      name: 'mixed',
+      vendorId: 1,
+      deviceId: 2,
+      bars: [
+        { size: 0x4000, bits: 64, memory: true },
+        undefined,
+        {
+          size: 0x4000,
+          regions: [
+            { offset: 0x800, size: 0x2000, kind: 'memory' },
+            {
+              offset: 0x3000,
+              size: 16,
+              kind: 'registers',
+              registers: { A: { offset: 0, width: 4, access: 'rw' } },
+            },
+          ],
+        },
+      ],
+    }) as ReturnType<typeof defineDevice>;
+    const [made, fn] = await machine(device);
+    write(made, 0x1234, u32(1));
+    write(made, 0x0ffc, u32(2), 2);
+    write(made, 0x3000, u32(3), 2);
+    const saved = fn.instance?.save();
+    expect(Object.keys(saved?.memory ?? {})).toEqual(['0', '2']);
+    for (const reset of [() => made.reset(), () => made.resetFunction(fn, 'flr')]) {
+      const [other, twin] = await machine(device);
+      twin.instance?.load(JSON.parse(JSON.stringify(saved)));
+      const at = { path: 'x86-uc', function: twin, bar: 2, length: 4, block: false } as const;
+      expect(read(other, 0x1234, 4)).toEqual(u32(1));
+      expect(other.cpu.read({ ...at, offset: 0x0ffc }).data).toEqual(u32(2));
+      expect(other.cpu.read({ ...at, offset: 0x3000 }).data).toEqual(u32(3));
+      twin.barMemory(0)[5] = 9;
+      twin.instance?.load(JSON.parse(JSON.stringify(saved)));
+      expect(twin.barMemory(0)[5]).toBe(0);
+      reset();
+      for (const bar of [0, 2]) expect(fn.barMemory(bar).every((byte) => byte === 0)).toBe(true);
+      write(made, 0x0, u32(7));
+    }
+    const plain = await createMachine({ core });
+    const [memory] = plain.functions as readonly [PciFunction];
+    memory.barMemory(0)[0] = 1;
+    plain.resetFunction(memory, 'hot');
+    expect(memory.barMemory(0)[0]).toBe(0);
+  });
+
   it('is as new after a reset', async () => {
     const [made, fn] = await machine(copier);
     copy(made, 0n, 0x100n, 64);
