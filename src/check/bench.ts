@@ -28,8 +28,16 @@ export interface Bench {
   readonly errors: readonly ContainedError[];
   /** The model is not called any more until a reset. */
   readonly stopped: boolean;
+  /** Host memory: a copy; setting it replaces all of it. */
+  ram: Uint8Array;
   /** Simulated time in nanoseconds. */
   readonly ns: number;
+}
+
+/** Gives `bench` the host memory and the time of `other`, whose time is not behind. */
+export function continueFrom(bench: Bench, other: Bench): void {
+  bench.ram = other.ram;
+  bench.run(Math.max(0, other.ns - bench.ns));
 }
 
 /** Message of MSI-X vector n: this address + 16 n, data n + 1. In the range that x86 takes as interrupts. */

@@ -123,6 +123,14 @@ export class DirectBench implements Bench {
     return events;
   }
 
+  get ram(): Uint8Array {
+    return this.host.ram.slice();
+  }
+
+  set ram(bytes: Uint8Array) {
+    this.host.ram = bytes;
+  }
+
   get errors(): readonly ContainedError[] {
     return this.instance.errors;
   }
@@ -133,11 +141,5 @@ export class DirectBench implements Bench {
 
   get ns(): number {
     return this.host.clock.ns;
-  }
-
-  /** Takes host memory and time of `other`, whose time is not behind. */
-  continueFrom(other: DirectBench): void {
-    this.host.ram = other.host.ram.slice();
-    this.run(Math.max(0, other.ns - this.ns));
   }
 }

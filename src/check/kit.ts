@@ -30,6 +30,9 @@ export interface KitError {
   readonly error: ContainedError;
 }
 
+/** Bytes of BARs from which on the kit makes machines for configuration space only. */
+const MANY_BYTES = 1 << 26;
+
 /** Reasons of `createMachine` that are no fault of the device: it is too large for a machine. */
 const TOO_LARGE: ReadonlySet<string> = new Set(['resource', 'out-of-range']);
 
@@ -54,8 +57,14 @@ export class Kit {
     return this.keep(new DirectBench(this.device));
   }
 
-  /** A fresh machine. Throws NotApplicable for a device that is too large for one. */
-  async machine(way: 'TLPs' | 'emulated' = 'TLPs'): Promise<MachineBench> {
+  /**
+   * A fresh machine. Throws NotApplicable for a device that is too large for one, or so large that every machine takes
+   * long to make, unless `evenSlow`.
+   */
+  async machine(way: 'TLPs' | 'emulated' = 'TLPs', evenSlow = false): Promise<MachineBench> {
+    const bytes = this.device.bars.reduce((sum, bar) => sum + (bar?.size ?? 0), 0);
+    if (bytes > MANY_BYTES && !evenSlow)
+      throw new NotApplicable(`BARs of ${bytes} bytes: a machine for each part takes long`);
     try {
       return this.keep(await machineBench(way, this.device, this.core));
     } catch (error) {

@@ -124,6 +124,14 @@ export class MachineBench implements Bench {
     return [...requests, ...interrupts];
   }
 
+  get ram(): Uint8Array {
+    return this.machine.memory.read(0, HOST_BYTES);
+  }
+
+  set ram(bytes: Uint8Array) {
+    this.machine.memory.write(0, bytes);
+  }
+
   get errors(): readonly ContainedError[] {
     return [...this.instance.errors, ...this.given];
   }

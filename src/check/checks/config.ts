@@ -48,7 +48,7 @@ export const config: Check = {
 /** Undefined for a device that is too large for a machine. */
 async function machineOf(kit: Kit): Promise<MachineBench | undefined> {
   try {
-    return await kit.machine();
+    return await kit.machine('TLPs', true);
   } catch (error) {
     if (error instanceof NotApplicable) return undefined;
     throw error;
