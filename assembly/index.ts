@@ -56,6 +56,7 @@ import { crc32, ecrc, lcrc } from './tlp/crc';
 import { crc16 } from './tlp/dllp';
 import { decodeHeader, encodeHeader } from './tlp/header';
 import { decodePrefixes, encodePrefixes, prefixBytes } from './tlp/prefix';
+import { dropLoadStore, loadStore, loadStoreWaits, resumeLoadStore } from './zpci/loadstore';
 import { dropStore, resumeStore, storeBlock } from './zpci/storeblock';
 
 function pair(lo: u32, hi: u32): u64 {
@@ -74,6 +75,7 @@ export function machineReset(): void {
   resetCombining();
   dropRecords();
   dropStore();
+  dropLoadStore();
   setNextTag(0);
 }
 
@@ -170,9 +172,21 @@ export function pcistb(
   return storeBlock(handle, spaceAndFlags, length, pair(offsetLo, offsetHi), pair(sourceLo, sourceHi));
 }
 
-/** The host has served the piece of a PCISTB that waited for it: the answer, or ANSWER_HOST again. */
-export function pcistbResume(): u32 {
-  return resumeStore();
+/** PCI LOAD (`isRead` not 0) or PCI STORE; see `loadStore` in zpci/loadstore.ts. Bytes stand staged at the offset. */
+export function pcilgOrStg(
+  isRead: u32,
+  handle: u32,
+  spaceAndFlags: u32,
+  length: u32,
+  offsetLo: u32,
+  offsetHi: u32,
+): u32 {
+  return loadStore(isRead != 0, handle, spaceAndFlags, length, pair(offsetLo, offsetHi));
+}
+
+/** The host has served what a PCI instruction waited for: its answer, or one with ANSWER_HOST again. */
+export function zpciResume(): u32 {
+  return loadStoreWaits() ? resumeLoadStore() : resumeStore();
 }
 
 /** HOST records to serve, from PLACE_RECORDS on. */

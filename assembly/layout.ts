@@ -478,14 +478,16 @@ export const TLP_OVERHEAD_BYTES = 8;
 /** Ticks per nanosecond: every byte time of gen 1 to 5 at x1 to x16 is a whole number of ticks. */
 export const TICKS_PER_NS = 4096;
 
-// Flags of the `pcistb` export, beside the address space in bits 3:0.
+// Flags of `pcistb` and `pcilgOrStg`, beside the address space in bits 3:0.
 export const STORE_PROBLEM_STATE = 1 << 8; // executed in problem state
 export const STORE_FROM_MEMORY = 1 << 9; // source is a guest address, else bytes staged in the payload ring
 /** Source bytes are the host's: it writes them straight into place once the core has said where. */
 export const STORE_IN_PLACE = 1 << 10;
+/** PCILG and PCISTG: the first register of the pair has an odd number. */
+export const OPERAND_ODD = 1 << 11;
 /** Answers of `pcistb` below this are packed as ANSWER_*; from it on they are where the host puts the bytes. */
 export const ANSWER_LIMIT = PAYLOAD_BYTES;
 /** Nothing happened yet: stage the bytes and call again without STORE_IN_PLACE. */
 export const STAGE_FIRST = ANSWER_LIMIT - 1;
-/** Set in an answer: the host has to serve the records and then call `pcistbResume`. */
+/** Set in an answer: the host has to serve the records and then call `zpciResume`. */
 export const ANSWER_HOST = 1 << 30;

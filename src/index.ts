@@ -68,6 +68,7 @@ export { createMachine, type Machine, type MachineStats } from './machine/machin
 export type { HostMemory } from './machine/memory.js';
 export type { InterruptMessage } from './machine/models.js';
 export type { TlpTrace, TracedTlp } from './machine/trace.js';
+export type { PciLoadAnswer, PciLoadInput, PciStoreInput } from './machine/zpci.js';
 export type { Fault } from './path/fault.js';
 export {
   type IoRegionCall,

@@ -81,6 +81,12 @@ export function checkLoadStoreForm(flags: u32, offset: u32, length: u32): u32 {
   return DONE;
 }
 
+/** Step 6b of 2.6: 1, 2 or 4 bytes of one DW of configuration space. */
+export function checkConfigForm(offset: u32, length: u32): u32 {
+  if (length == 0 || length == 3 || length > 4 - (offset & 3)) return interruption(PE_OPERAND);
+  return DONE;
+}
+
 /** What QEMU 7.2 makes of a PCILG or PCISTG length: the width of its lowest set bit. */
 export function quirkLength(length: u32): u32 {
   return 1 << ctz(length);

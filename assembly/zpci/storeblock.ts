@@ -54,6 +54,7 @@ import {
   ZPCI_INTERCEPTED,
 } from '../layout';
 import { ask } from './ask';
+import { deliverLive, findFunction } from './live';
 import {
   blockPiece,
   checkBlockForm,
@@ -67,15 +68,6 @@ import {
 } from './rules';
 
 const SPACE_MASK: u32 = 0xf;
-
-/** The function whose current handle is `handle` in all 32 bits; 0: there is none. */
-function findFunction(handle: u32): usize {
-  for (let slot: u32 = 0; slot < functionCount; slot++) {
-    const fn = functionAt(slot);
-    if (load<u32>(fn, FUNCTION_HANDLE) == handle) return fn;
-  }
-  return 0;
-}
 
 /**
  * One PCISTB. `spaceAndFlags`: address space in bits 3:0, STORE_* above. `source` is a guest address with
@@ -172,15 +164,6 @@ function sendBlock(address: u64, length: u32, data: usize): u32 {
   }
   pushWrites(address, length, data, 0);
   return deliverLive();
-}
-
-/**
- * Delivers as far as it goes; the ring starts over when nothing is left in it and nobody keeps its TLPs. Condition code 0
- * does not wait for delivery, but the host call does: ANSWER_HOST.
- */
-function deliverLive(): u32 {
-  if (deliverAll() && load<u32>(PARAMS, PARAM_MODE) == MODE_LIVE) rewindRing();
-  return isPending() ? DONE | ANSWER_HOST : DONE;
 }
 
 /**

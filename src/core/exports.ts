@@ -31,7 +31,15 @@ export type CoreExports = {
     sourceLo: number,
     sourceHi: number,
   ): number;
-  pcistbResume(): number;
+  pcilgOrStg(
+    isRead: number,
+    handle: number,
+    spaceAndFlags: number,
+    length: number,
+    offsetLo: number,
+    offsetHi: number,
+  ): number;
+  zpciResume(): number;
   records(): number;
   served(): void;
   deliver(): number;
@@ -78,7 +86,8 @@ export const EXPORT_NAMES = [
   'ringOperations',
   'drained',
   'pcistb',
-  'pcistbResume',
+  'pcilgOrStg',
+  'zpciResume',
   'records',
   'served',
   'deliver',

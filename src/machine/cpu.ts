@@ -14,6 +14,7 @@ import { ANSWER_DONE, ILC_PCISTB, unpackAnswer, type ZpciAnswer } from '../zpci/
 import type { PciFunction } from './function.js';
 import type { Models } from './models.js';
 import type { TlpTrace } from './trace.js';
+import { type PciLoadAnswer, type PciLoadInput, type PciStoreInput, ZpciUnit } from './zpci.js';
 
 export interface AccessInput {
   readonly path: PathId;
@@ -105,6 +106,7 @@ export class Cpu {
   private readonly pathOptions = new Map<PciFunction, Map<AccessPath, Options>>();
   private readonly hasPcistb: boolean;
   private readonly trace: TlpTrace;
+  private readonly zpci: ZpciUnit;
   // The core's instruction and its memory, at hand for the short way of `pcistb`.
   private readonly store: CoreExports['pcistb'];
   private readonly bytes: Uint8Array;
@@ -116,6 +118,11 @@ export class Cpu {
     this.trace = parts.trace;
     this.hasPcistb = parts.platform === 's390x';
     this.parts = parts;
+    this.zpci = new ZpciUnit({
+      ...parts,
+      preparePort: (fn) => this.preparePort(fn),
+      forgetPort: () => this.forgetPort(),
+    });
   }
 
   /** Writes `data` along a path; posted writes have arrived when it returns (functional fidelity). */
@@ -268,6 +275,16 @@ export class Cpu {
     return this.storeBlock(input);
   }
 
+  /** PCI LOAD: the checks of sheet zpci.md 2.6 in their order. */
+  pcilg(input: PciLoadInput): PciLoadAnswer {
+    return this.zpci.pcilg(input);
+  }
+
+  /** PCI STORE: the checks of sheet zpci.md 2.6 in their order. */
+  pcistg(input: PciStoreInput): ZpciAnswer {
+    return this.zpci.pcistg(input);
+  }
+
   /** PCISTB with every check, whatever the operands are. */
   private storeBlock(input: PcistbInput): ZpciAnswer {
     const { fh, as, length, offset, source } = input;
@@ -301,7 +318,7 @@ export class Cpu {
   /** Serves the models that a PCISTB reached, and unpacks its answer. */
   private endStore(packed: number): ZpciAnswer {
     const { models } = this.parts;
-    const answer = (packed & L.ANSWER_HOST) === 0 ? packed : models.finishStore();
+    const answer = (packed & L.ANSWER_HOST) === 0 ? packed : models.finishInstruction();
     this.trace.drain();
     models.settle();
     return unpackAnswer(answer >>> 0, ILC_PCISTB);

@@ -146,12 +146,12 @@ export class Models {
     this.parts.drainTrace();
   }
 
-  /** Goes on with a PCISTB that answered ANSWER_HOST; returns its answer. */
-  finishStore(): number {
+  /** Goes on with a PCI instruction that answered ANSWER_HOST; returns its answer. */
+  finishInstruction(): number {
     let answer = L.ANSWER_HOST;
     while ((answer & L.ANSWER_HOST) !== 0) {
       this.serve();
-      answer = this.parts.core.x.pcistbResume();
+      answer = this.parts.core.x.zpciResume();
     }
     return answer;
   }

@@ -271,7 +271,7 @@ describe('resolveOptions', () => {
 });
 
 describe('refuseUnbuilt', () => {
-  it.each(['beCheck', 'qemuQuirks'] as const)('refuses %s, which nothing reads', (name) => {
+  it.each(['beCheck'] as const)('refuses %s, which nothing reads', (name) => {
     expect(() => refuseUnbuilt({ [name]: true })).toThrow(
       expect.objectContaining({ name: 'ZtlpError', code: 'unsupported', field: name }),
     );

@@ -1,0 +1,137 @@
+/** PCI LOAD and PCI STORE as a guest on s390x executes them: registers in, condition code and status out. */
+import * as L from '../../assembly/layout.js';
+import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
+import type { Core } from '../core/core.js';
+import { checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
+import type { Platform } from '../path/table.js';
+import { ILC_PCISTG, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
+import type { PciFunction } from './function.js';
+import type { Models } from './models.js';
+import type { TlpTrace } from './trace.js';
+
+/** Operands of PCILG and PCISTG (sheet zpci.md 2.2, 2.6). */
+export interface PciLoadInput {
+  /** Function handle, 32 bits. */
+  readonly fh: number;
+  /** Address space: BAR 0 to 5; 15 is configuration space. */
+  readonly as: number;
+  /** Offset in the space, 64 bits. */
+  readonly offset: U64;
+  /** Bytes; as in the instruction only the low 4 bits count. */
+  readonly length: number;
+  /** Number of the first register of the pair that holds request and offset: an odd one is refused. Default 2. */
+  readonly r2?: number;
+  /** Executed in problem state: a privileged-operation exception. */
+  readonly problemState?: boolean;
+}
+
+export interface PciStoreInput extends PciLoadInput {
+  /** The register: its rightmost `length` bytes go out, the most significant first. */
+  readonly data: U64;
+}
+
+export interface PciLoadAnswer extends ZpciAnswer {
+  /** What the register holds: the byte at `offset` is the most significant one read. Undefined unless cc is 0. */
+  readonly data: U64 | undefined;
+}
+
+export interface ZpciParts {
+  readonly core: Core;
+  readonly platform: Platform;
+  readonly functions: readonly PciFunction[];
+  readonly trace: TlpTrace;
+  readonly models: Models;
+  /** Link options and mode of a function's port into the parameter block. */
+  preparePort(fn: PciFunction): void;
+  forgetPort(): void;
+}
+
+/** A load or store of up to this many bytes is one TLP also across a multiple of MPS (zpci.md 8.4). */
+const UNCUT = 8;
+
+export class ZpciUnit {
+  /** The staged bytes when the last instruction ended. */
+  private bytes = new Uint8Array(8);
+
+  constructor(private readonly parts: ZpciParts) {}
+
+  pcilg(input: PciLoadInput): PciLoadAnswer {
+    const { as } = check('PCILG', input, this.parts.platform);
+    const packed = this.execute(true, input);
+    const answer = unpackAnswer(packed, ILC_PCISTG);
+    if (answer.cc !== 0) return { ...answer, data: undefined };
+    const bytes = this.bytes.subarray(0, this.lengthOf(input));
+    // QEMU gives all 32 ones for one byte behind the configuration space of a function that it emulates.
+    const isBehind = as === L.SPACE_CONFIG && bytes.length === 1 && this.isBehindConfig(input);
+    return { ...answer, data: isBehind ? 0xffff_ffff : registerOf(bytes) };
+  }
+
+  pcistg(input: PciStoreInput): ZpciAnswer {
+    const { offset } = check('PCISTG', input, this.parts.platform);
+    const data = checkU64('data', input.data);
+    const register = new Uint8Array(8);
+    new DataView(register.buffer).setBigUint64(0, BigInt(data));
+    const { core } = this.parts;
+    core.u8.set(register.subarray(8 - Math.min(this.lengthOf(input), 8)), core.stagedAt(low32(offset)));
+    return unpackAnswer(this.execute(false, input), ILC_PCISTG);
+  }
+
+  private execute(isRead: boolean, input: PciLoadInput): number {
+    const { core, functions, models, trace } = this.parts;
+    const { fh, as, offset, length, r2 = 2, problemState } = input;
+    const fn = functions.find((candidate) => candidate.handle === fh);
+    if (fn !== undefined) this.parts.preparePort(fn);
+    core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);
+    core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
+    core.setParam(L.PARAM_UNCUT, UNCUT);
+    const flags = (problemState === true ? L.STORE_PROBLEM_STATE : 0) | ((r2 & 1) === 1 ? L.OPERAND_ODD : 0);
+    const begun = core.x.pcilgOrStg(isRead ? 1 : 0, fh, as | flags, length, low32(offset), high32(offset));
+    const packed = (begun & L.ANSWER_HOST) === 0 ? begun : models.finishInstruction();
+    // The bytes read are taken before a request of a model can overwrite them.
+    const at = core.stagedAt(low32(offset));
+    this.bytes = core.u8.slice(at, at + 8);
+    trace.drain();
+    models.settle();
+    this.parts.forgetPort();
+    return packed >>> 0;
+  }
+
+  /** Bytes that the instruction moves. QEMU 7.2 makes of a length of 3, 5, 6 or 7 its lowest set bit (zpci.md 2.6). */
+  private lengthOf({ fh, as, length }: PciLoadInput): number {
+    const bytes = length & 0xf;
+    if (as === L.SPACE_CONFIG) return bytes;
+    const fn = this.parts.functions.find((candidate) => candidate.handle === fh);
+    return fn?.options.qemuQuirks === true ? bytes & -bytes : bytes;
+  }
+
+  private isBehindConfig({ fh, offset }: PciLoadInput): boolean {
+    const fn = this.parts.functions.find((candidate) => candidate.handle === fh);
+    return fn !== undefined && fn.options.zpciMode === 'emulated' && BigInt(offset) >= BigInt(fn.config.size);
+  }
+}
+
+function check(name: string, input: PciLoadInput, platform: Platform): PciLoadInput {
+  needObject('input', input);
+  if (platform !== 's390x')
+    throw new ZtlpError('invalid-value', `${name} is an s390x instruction, this machine is ${platform}`, {
+      field: 'platform',
+      value: platform,
+      allowed: 's390x',
+    });
+  inRange('fh', input.fh, 0, 0xffff_ffff);
+  inRange('as', input.as, 0, 15);
+  checkU64('offset', input.offset);
+  inRange('length', input.length, 0, 0xffff_ffff);
+  if (input.r2 !== undefined) inRange('r2', input.r2, 0, 15);
+  if (input.problemState !== undefined && typeof input.problemState !== 'boolean')
+    throw invalid('problemState', input.problemState, 'true, false');
+  return input;
+}
+
+/** Bytes in ascending PCI address order as the right end of a register. */
+function registerOf(bytes: Uint8Array): U64 {
+  const register = new Uint8Array(8);
+  register.set(bytes, 8 - bytes.length);
+  const view = new DataView(register.buffer);
+  return join64(view.getUint32(4), view.getUint32(0));
+}
