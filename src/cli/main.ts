@@ -22,7 +22,7 @@ Examples:
   $ ztlp regress                                 a 4 KiB PCISTB against splits
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
   $ ztlp inspect --device ./my-device.mjs        what software finds in a device
-  $ ztlp check-device ./my-device.mjs            a device model against the rules
+  $ ztlp check-device ./my-device.mjs            a model against the rules
   $ ztlp new-device my-device                    a plug-in package to start from
   $ ztlp decode 40000001 0100000f fe000000 12345678  a TLP field by field
 

@@ -21,7 +21,8 @@ Examples:
   $ ztlp regress --device ./my-device.mjs   stores to its first memory BAR
 
 Exit codes: 0 passed; 1 a count, the final memory or a refusal differs from what
-its sources (docs/sources.md) say, or the device cannot be loaded or has no such BAR; 2 wrong call.`;
+its sources (docs/sources.md) say, or the device cannot be loaded or has no
+such BAR; 2 wrong call.`;
 
 const mpsOption = (text: string): number => Number(oneOf(...REGRESS_MPS.map(String))(text));
 
