@@ -9,6 +9,8 @@ export {
   type OptionName,
   type Options,
 } from './base/options.js';
+export { checkDevice } from './check/check-device.js';
+export type { CheckOptions, CheckOutcome, CheckReport, CheckResult } from './check/types.js';
 export type { AccessTotals, CoreSource } from './core/core.js';
 export { ready } from './core/shared.js';
 export type { U64 } from './core/u64.js';

@@ -4,9 +4,12 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ZtlpError } from '../base/errors.js';
 import { didYouMean } from '../base/names.js';
+import { checkDeviceCommand } from './commands/check-device.js';
 import { conformCommand } from './commands/conform.js';
 import { decodeCommand } from './commands/decode.js';
 import { encodeCommand } from './commands/encode.js';
+import { inspectCommand } from './commands/inspect.js';
+import { newDeviceCommand } from './commands/new-device.js';
 import { regressCommand } from './commands/regress.js';
 import { replayCommand } from './commands/replay.js';
 import { widthsCommand } from './commands/widths.js';
@@ -18,6 +21,9 @@ Examples:
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
   $ ztlp regress                                 a 4 KiB PCISTB against splits
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
+  $ ztlp inspect --device ./my-device.mjs        what software finds in a device
+  $ ztlp check-device ./my-device.mjs            a model against the rules
+  $ ztlp new-device my-device                    a plug-in package to start from
   $ ztlp decode 40000001 0100000f fe000000 12345678  a TLP field by field
 
 Exit codes: 0 done; 1 data that cannot be used, that disagrees or that nothing
@@ -78,6 +84,9 @@ function program(): Command {
     decodeCommand(),
     encodeCommand(),
     conformCommand(),
+    inspectCommand(),
+    checkDeviceCommand(),
+    newDeviceCommand(),
     helpCommand(root),
   ])
     root.addCommand(strict(command));

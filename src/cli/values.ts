@@ -43,6 +43,15 @@ export function parseCount(text: string): number {
   throw new InvalidArgumentError('Expected: a whole number from 0.');
 }
 
+/** A count from `least` to `most`. */
+export function countFrom(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = parseCount(text);
+    if (value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`Allowed: ${least} to ${most}.`);
+  };
+}
+
 /** One of `values`. */
 export function oneOf<T extends string>(...values: readonly T[]): (text: string) => T {
   return (text) => {

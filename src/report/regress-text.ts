@@ -43,6 +43,10 @@ export function formatRegress(report: RegressReport, style: Style): string {
             `first: ${first.way}, ${first.length} bytes at offset 0x${first.offset.toString(16)} (seed ${report.seed})`,
         );
   const verdict = report.passed ? style.bold('passed') : style.warn('FAILED');
-  const title = style.bold(`4 KiB block store against its splits, MPS ${report.mps}, BAR above 4 GiB`);
+  const { mps, above4GiB } = report;
+  const device = report.device === 'memory' ? '' : ` on ${report.device}`;
+  const title = style.bold(
+    `4 KiB block store against its splits${device}, MPS ${mps}, BAR ${above4GiB ? 'above' : 'below'} 4 GiB`,
+  );
   return [title, ways, random, refusals, verdict].join('\n\n');
 }

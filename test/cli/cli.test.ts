@@ -382,7 +382,17 @@ describe('--quiet', () => {
 });
 
 describe('help', () => {
-  const commands = ['widths', 'replay', 'regress', 'decode', 'encode', 'conform'];
+  const commands = [
+    'widths',
+    'replay',
+    'regress',
+    'decode',
+    'encode',
+    'conform',
+    'inspect',
+    'check-device',
+    'new-device',
+  ];
 
   it('of a name that is no command is one line', async () => {
     await refuses(['help', 'nope'], 2, /unknown command 'nope'.*allowed: widths, replay/);

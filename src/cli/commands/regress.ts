@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { REGRESS_MPS, runRegression } from '../../report/regress.js';
 import { formatRegress } from '../../report/regress-text.js';
+import { loadDevice } from '../load-device.js';
 import { type CommonFlags, complain, EXIT_DATA, printFound, styleFor, withCommonFlags } from '../output.js';
 import { once, oneOf, parseCount } from '../values.js';
 
@@ -9,6 +10,7 @@ interface Flags extends CommonFlags {
   readonly mps: number;
   readonly cases: number;
   readonly seed: number;
+  readonly device?: string;
 }
 
 const EXAMPLES = `
@@ -16,15 +18,18 @@ Examples:
   $ ztlp regress                 counts, memory and refusals at MPS 256
   $ ztlp regress --mps 4096      one TLP for the whole block
   $ ztlp regress --cases 10000 --seed 7
+  $ ztlp regress --device ./my-device.mjs   stores to its first memory BAR
 
 Exit codes: 0 passed; 1 a count, the final memory or a refusal differs from what
-its sources (docs/sources.md) say; 2 wrong call.`;
+its sources (docs/sources.md) say, or the device cannot be loaded or has no
+such BAR; 2 wrong call.`;
 
 const mpsOption = (text: string): number => Number(oneOf(...REGRESS_MPS.map(String))(text));
 
 async function run(flags: Flags): Promise<void> {
-  const { mps, cases, seed } = flags;
-  const report = await runRegression({ mps, cases, seed });
+  const { mps, cases, seed, device } = flags;
+  const given = device === undefined ? {} : { device: await loadDevice(device) };
+  const report = await runRegression({ mps, cases, seed, ...given });
   await printFound(flags, report, () => formatRegress(report, styleFor()));
   if (report.passed) return;
   process.exitCode = EXIT_DATA;
@@ -38,6 +43,7 @@ export function regressCommand(): Command {
     .option('--mps <bytes>', `Max Payload Size: ${REGRESS_MPS.join(', ')}`, once(mpsOption), 256)
     .option('--cases <n>', 'random offsets and lengths to try on every way', once(parseCount), 200)
     .option('--seed <n>', 'seed of the random cases', once(parseCount), 1)
+    .option('--device <device>', 'a file, a package or a model of ztlp with a memory BAR', once(String))
     .addHelpText('after', EXAMPLES)
     .action(run);
 }

@@ -1,0 +1,17 @@
+/** The models that come with ztlp, by the names that a command takes. */
+import { type Device, defineDevice } from '../device/define.js';
+import { copyEngine } from './copy-engine.js';
+import { memoryDevice } from './memory.js';
+import { virtioLike } from './virtio-like.js';
+
+/** Each with all defaults. */
+export const BUILTIN_DEVICES: Readonly<Record<string, () => Device>> = {
+  memory: () => {
+    const { name, vendorId, deviceId, bars } = memoryDevice();
+    // As in a machine that has no model: above 4 GiB.
+    const wide = bars.map((bar) => (bar === undefined ? undefined : { ...bar, bits: 64 as const }));
+    return defineDevice<unknown>({ name, vendorId, deviceId, bars: wide });
+  },
+  'copy-engine': () => copyEngine() as unknown as Device,
+  'virtio-like': () => virtioLike(),
+};
