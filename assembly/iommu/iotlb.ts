@@ -12,6 +12,9 @@ const SLOTS: u32 = 1 << IOTLB_LG2;
 const MOST: u32 = (SLOTS / 4) * 3;
 const ENTRY_LG2: u32 = IOTLB_ENTRY_LG2;
 
+/** 2^64 divided by the golden ratio, odd. */
+const MULTIPLIER: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
+
 let used: u32 = 0;
 
 function at(index: u32): usize {
@@ -24,7 +27,7 @@ function keyOf(slot: u32, address: u64): u64 {
 
 function home(key: u64): u32 {
   // Fibonacci hashing: the high bits of the product depend on all bits of the key.
-  return <u32>((key * 0x9e3779b97f4a7c15) >> (64 - SLOTS_LG2));
+  return <u32>((key * MULTIPLIER) >> (64 - SLOTS_LG2));
 }
 
 /** Index of the entry with `key`, or of the free one where it would go. */

@@ -188,10 +188,8 @@ describe.each(BUILDS)('translation tables on the %s build', (build) => {
     machine.config.read(fn.id, 0, 4); // any access ends with what the device has set going
     const status = fn.instance?.read(4, 0x3000 + 0x1c, 4) as Uint8Array;
     outcome.push(status[0] === 1 ? 'completed' : 'failed');
-    const written = new DataView((fn.instance?.read(4, 0x3020, 4) as Uint8Array).slice().buffer).getUint32(
-      0,
-      true,
-    );
+    const count = fn.instance?.read(4, 0x3020, 4) as Uint8Array;
+    const written = new DataView(count.slice().buffer).getUint32(0, true);
     expect([outcome[0], written]).toEqual([
       wanted.deviceCompleted === true ? 'completed' : 'failed',
       wanted.bytesWritten,
