@@ -60,8 +60,8 @@ export interface CheckedBar {
   readonly address: U64;
   readonly valid: AccessSizes;
   readonly impl: AccessSizes;
-  /** Offset in the BAR memory of the core. */
-  readonly memoryOffset: number;
+  /** Offset in the BAR memory of the core; undefined: the BAR has none. */
+  readonly memoryOffset: number | undefined;
   /** The core serves it; else the model does. */
   readonly isMemory: boolean;
 }
@@ -163,13 +163,16 @@ class Layout {
     const [region] = bar.regions;
     const isMemory = bar.regions.length === 1 && region?.kind === 'memory' && region.size === bar.size;
     const { valid, impl } = isMemory ? region : { valid: ANY_SIZES, impl: ANY_SIZES };
-    return { ...this.place(field, bar, given), valid, impl, isMemory };
+    checkInteger(`${field}.size`, bar.size, 4, 2 ** 31);
+    const hasMemory = bar.regions.some(({ kind }) => kind === 'memory');
+    return { ...this.place(field, bar, given, hasMemory), valid, impl, isMemory };
   }
 
   private place(
     field: string,
     { size, space, bits }: Shape,
     given: U64 | undefined,
+    hasMemory = true,
   ): Shape & Pick<CheckedBar, 'address' | 'memoryOffset'> {
     const address = given === undefined ? this.next(field, { size, space, bits }) : given;
     checkU64(`${field}.address`, address);
@@ -180,8 +183,9 @@ class Layout {
     if (BigInt(address) + BigInt(size) > BigInt(limit))
       throw invalid(`${field}.address`, address, `an end below ${name}`);
     if (space === 'memory') this.claim(field, BigInt(address), BigInt(size));
+    if (!hasMemory || space === 'io') return { size, space, bits, address, memoryOffset: undefined };
     const memoryOffset = this.barBytes;
-    if (space === 'memory') this.barBytes += Math.max(size, 64);
+    this.barBytes += Math.max(size, 64);
     return { size, space, bits, address, memoryOffset };
   }
 

@@ -32,8 +32,11 @@ export interface DmaParts {
   forget(): void;
 }
 
-/** Jobs that one settling may run: a model that asks for more each time something is done would never end. */
-const MAX_JOBS = 100_000;
+/**
+ * Jobs that one settling may run. A model that asks for more each time something is done would never end: its own guard
+ * stops it before; this is for several models that keep each other going.
+ */
+const MAX_JOBS = 1_000_000;
 
 export class DmaQueue {
   private jobs: Job[] = [];

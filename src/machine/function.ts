@@ -217,9 +217,14 @@ export class PciFunction {
 
   /** The bytes of BAR `bar` themselves, past every path and counter. A view that lives as long as the machine. */
   barMemory(bar: number): Uint8Array {
-    const config = this.checkedBar(bar);
-    const at = this.core.at(L.PLACE_BAR_MEMORY) + config.memoryOffset;
-    return this.core.u8.subarray(at, at + config.size);
+    const { memoryOffset, size } = this.checkedBar(bar);
+    if (memoryOffset === undefined)
+      throw new ZtlpError('not-found', `bar: BAR ${bar} of ${this.name} has no memory, its model serves it`, {
+        field: 'bar',
+        value: bar,
+      });
+    const at = this.core.at(L.PLACE_BAR_MEMORY) + memoryOffset;
+    return this.core.u8.subarray(at, at + size);
   }
 
   /**
@@ -252,7 +257,7 @@ export class PciFunction {
   /** Zeros in all BAR memory: what a reset leaves of a function that is memory and nothing else. */
   clearMemory(): void {
     this.slotConfig.bars.forEach((bar, n) => {
-      if (bar?.space === 'memory') this.barMemory(n).fill(0);
+      if (bar?.memoryOffset !== undefined) this.barMemory(n).fill(0);
     });
   }
 
@@ -295,7 +300,7 @@ export class PciFunction {
 
   private writeBar(at: number, bar: CheckedBar): void {
     this.set(at + L.BAR_BYTES, bar.size);
-    this.set(at + L.BAR_MEMORY, this.core.at(L.PLACE_BAR_MEMORY) + bar.memoryOffset);
+    this.set(at + L.BAR_MEMORY, this.core.at(L.PLACE_BAR_MEMORY) + (bar.memoryOffset ?? 0));
     this.set(at + L.BAR_VALID, packSizes(bar.valid));
     this.set(at + L.BAR_IMPL, packSizes(bar.impl));
     this.set(at + L.BAR_SERVER, bar.isMemory ? L.SERVED_BY_CORE : L.SERVED_BY_HOST);

@@ -192,7 +192,7 @@ const RESET_KINDS = ['cold', 'warm', 'hot', 'flr'];
 
 /** What `enumerate` gives out; one half each where there are two buses. */
 const BUS_WINDOWS = {
-  memory: { base: LOW_WINDOW.first, size: 0x2000_0000 },
+  memory: { base: LOW_WINDOW.first, size: LOW_WINDOW.end - LOW_WINDOW.first },
   prefetchable: { base: 2 ** 40, size: 2 ** 44 },
   io: { base: IO_WINDOW.first, size: 0xe000 },
 } as const;

@@ -161,7 +161,6 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
         ['fidelity', 'timed'],
         ['crc', 'always'],
         ['clpBarWords', 'big'],
-        ['dmaInErrorLsOpen', 'allowed'],
         ['dtsm', 0xff],
         ['vtdModel', 'qemu72'],
         ['tags', 32],

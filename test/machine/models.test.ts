@@ -388,6 +388,53 @@ describe.each(BUILDS)('device models on the %s core', (build) => {
     expect(memory.barMemory(0)[0]).toBe(0);
   });
 
+  it('stops a model whose DMA asks for more each time it is done, and the machine goes on', async () => {
+    const greedy = defineDevice({
+      name: 'greedy',
+      vendorId: 1,
+      deviceId: 2,
+      bars: [
+        {
+          size: 16,
+          registers: {
+            GO: {
+              offset: 0,
+              width: 4,
+              access: 'rw',
+              write(_value, ctx) {
+                const again = (): void => ctx.dma.read(0, 4, {}, again);
+                again();
+              },
+            },
+          },
+        },
+      ],
+    }) as ReturnType<typeof defineDevice>;
+    const [made, fn] = await machine(greedy);
+    write(made, 0, u32(1));
+    expect([fn.instance?.stopped, fn.instance?.errors.at(-1)?.model]).toEqual([true, 'greedy']);
+    expect(read(made, 0, 4)).toEqual(u32(0xffff_ffff));
+    made.resetFunction(fn, 'warm');
+    made.config.write(fn.id, 0x10, 0xc000_0000, 4);
+    made.config.write(fn.id, 4, 6, 2);
+    expect([fn.instance?.stopped, read(made, 0, 4)]).toEqual([false, u32(0)]);
+  });
+
+  it('takes no memory for a BAR that the model serves, however large', async () => {
+    const [made, fn] = await machine(
+      defineDevice({
+        name: 'wide',
+        vendorId: 1,
+        deviceId: 2,
+        bars: [{ size: 2 ** 31, bits: 64, callback: true }],
+        read: ({ offset }, length) => Uint8Array.from({ length }, () => offset / 2 ** 28),
+      }) as ReturnType<typeof defineDevice>,
+    );
+    expect(made.memoryBytes).toBeLessThan(64 << 20);
+    expect([...read(made, 0x7000_0000, 4)]).toEqual([7, 7, 7, 7]);
+    expect(() => fn.barMemory(0)).toThrow('BAR 0 of wide has no memory');
+  });
+
   it('is as new after a reset', async () => {
     const [made, fn] = await machine(copier);
     copy(made, 0n, 0x100n, 64);
