@@ -81,12 +81,13 @@ function removeAt(index: u32): void {
   store<u64>(at(hole), 0);
 }
 
-/** Drops the pages of [first, last] of one function, however many there could be. */
-export function dropRange(slot: u32, first: u64, last: u64): void {
+/** Drops the pages of [first, last] of one function, however many there could be. Returns how many entries it looked at. */
+export function dropRange(slot: u32, first: u64, last: u64): u32 {
+  if (used == 0) return 1;
   const pages = (last >> 12) - (first >> 12);
   if (pages < SLOTS) {
     for (let page: u64 = 0; page <= pages; page++) removeTranslation(slot, first + (page << 12));
-    return;
+    return <u32>pages + 1;
   }
   for (let index: u32 = 0; index < SLOTS; ) {
     const key = load<u64>(at(index));
@@ -96,6 +97,7 @@ export function dropRange(slot: u32, first: u64, last: u64): void {
       removeAt(index);
     else index += 1;
   }
+  return SLOTS;
 }
 
 export function clearTranslations(): void {

@@ -31,8 +31,8 @@ import {
 import { findFunction } from './live';
 import { DONE, interruption, NO_FUNCTION, withStatus } from './rules';
 
-/** Entries that one instruction looks at. Tables can map 2^52 pages; a guest that means it refreshes in parts. */
-const MOST_STEPS: u32 = 1 << 22;
+/** Entries of tables and buffer that one instruction looks at. Tables can map 2^52 pages: who means it refreshes in parts. */
+const MOST_ENTRIES: u32 = 1 << 26;
 
 /** A function goes into error; the host is told with a record and makes the event of it. */
 export function raiseEvent(fn: usize, event: u32, address: u64, isRead: bool): void {
@@ -66,22 +66,26 @@ function walkRange(fn: usize, dma: usize, from: u64, end: u64): u32 {
   const slot = slotOf(fn);
   const iota = load<u64>(dma, DMA_IOTA);
   const zeroOrigin = (load<u32>(dma, DMA_FLAGS) & DMA_QUIRKS) == 0;
-  let steps: u32 = 0;
-  for (let at = from; at < end; ) {
-    if (steps++ == MOST_STEPS) return withStatus(STATUS_RESOURCES);
+  let entries: u32 = 0;
+  // What is not mapped is dropped in runs, as long as they are.
+  let unmapped = from;
+  let at = from;
+  let answer = DONE;
+  while (at < end && answer == DONE) {
     const event = walkTables(iota, at, zeroOrigin);
-    if (event != 0) return fail(fn, event, at);
-    if (walkMapped) {
-      if (!setTranslation(slot, at, walkFrame, walkWritable)) return withStatus(STATUS_RESOURCES);
+    entries += 4;
+    if (event != 0) answer = fail(fn, event, at);
+    else if (walkMapped) {
+      if (unmapped < at) entries += dropRange(slot, unmapped, at - 1);
+      if (!setTranslation(slot, at, walkFrame, walkWritable)) answer = withStatus(STATUS_RESOURCES);
       at += 0x1000;
-    } else {
-      const covered = walkEnd == 0 || walkEnd > end ? end : walkEnd;
-      dropRange(slot, at, covered - 1);
-      at = covered;
-    }
+      unmapped = at;
+    } else at = walkEnd == 0 || walkEnd > end ? end : walkEnd;
     if (at == 0) break; // behind 2^64
+    if (entries > MOST_ENTRIES) answer = withStatus(STATUS_RESOURCES);
   }
-  return DONE;
+  if (unmapped < at) dropRange(slot, unmapped, at - 1);
+  return answer;
 }
 
 function fail(fn: usize, event: u32, address: u64): u32 {

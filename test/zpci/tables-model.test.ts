@@ -144,14 +144,12 @@ describe.each(BUILDS)('I/O translation on the %s build', (build) => {
       readOnly: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
       // Seven tables of 16 KiB: which level each serves, and the entries that addresses with few distinct bits reach.
       tables: fc.array(
-        fc
-          .integer({ min: -1, max: 3 })
-          .chain((level) =>
-            fc.record({
-              level: fc.constant(level),
-              entries: fc.array(entryOf(level), { minLength: 4, maxLength: 4 }),
-            }),
-          ),
+        fc.integer({ min: -1, max: 3 }).chain((level) =>
+          fc.record({
+            level: fc.constant(level),
+            entries: fc.array(entryOf(level), { minLength: 4, maxLength: 4 }),
+          }),
+        ),
         { minLength: 8, maxLength: 8 },
       ),
       pages: fc.array(fc.tuple(fc.nat(1), fc.nat(1), fc.nat(1), fc.nat(1), fc.nat(3)), {
