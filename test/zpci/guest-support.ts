@@ -141,13 +141,14 @@ export class Guest implements ClpView {
     return runClp(block, this);
   }
 
+  /** MPCIFC with a block; null: one that cannot be read. */
   mpcifc(
     oc: number,
-    fib: FibInput | Uint8Array | undefined = {},
+    fib: FibInput | Uint8Array | null = {},
     { fh = this.first.handle, dmaas = 0, fibAddress = 0x1000, problemState = false } = {},
   ): ModifyResult {
     const target = findByHandle(this.all, fh);
-    const bytes = fib === undefined || fib instanceof Uint8Array ? fib : encodeFib(fib);
+    const bytes = fib === null ? undefined : fib instanceof Uint8Array ? fib : encodeFib(fib);
     const input = { request: { fh, dmaas, oc }, fibAddress, fib: bytes, problemState };
     const result = executeMpcifc(input, target?.controls, this.limits);
     if (result.next !== undefined && target !== undefined) target.next = result.next;
