@@ -18,6 +18,11 @@ export interface ZpciAnswer {
   readonly programInterruption: ProgramInterruption | null;
 }
 
+/** How an instruction ends, before its length is known: `unpackAnswer(packAnswer(outcome), ilc)` is the answer. */
+export type ZpciOutcome =
+  | { readonly cc: 0 | 1 | 2 | 3; readonly status: number }
+  | { readonly programInterruption: ProgramInterruption['name'] };
+
 const NAMES: Readonly<Record<number, ProgramInterruption['name']>> = {
   [L.PE_PRIVILEGED]: 'privileged operation',
   [L.PE_ADDRESSING]: 'addressing',
@@ -46,11 +51,7 @@ export function unpackAnswer(packed: number, ilc: number): ZpciAnswer {
 }
 
 /** The packed form of an answer that is no success: what `unpackAnswer` takes. */
-export function packAnswer(
-  answer:
-    | { readonly cc: number; readonly status: number }
-    | { readonly programInterruption: ProgramInterruption['name'] },
-): number {
+export function packAnswer(answer: ZpciOutcome | { readonly cc: number; readonly status: number }): number {
   if ('cc' in answer) return answer.cc | (answer.status << L.ANSWER_STATUS_SHIFT);
   const code = Object.entries(NAMES).find(([, name]) => name === answer.programInterruption);
   return Number(code?.[0] ?? L.PE_OPERAND) << L.ANSWER_INTERRUPTION_SHIFT;
