@@ -65,7 +65,6 @@ export type { MsixMessage } from './machine/driver.js';
 export type {
   DmaRegistration,
   FunctionBar,
-  FunctionState,
   FunctionStats,
   PciFunction,
 } from './machine/function.js';
@@ -74,6 +73,14 @@ export type { HostMemory } from './machine/memory.js';
 export type { InterruptMessage, PciErrorEvent } from './machine/models.js';
 export type { TlpTrace, TracedTlp } from './machine/trace.js';
 export type { PciLoadAnswer, PciLoadInput, PciStoreInput, RpcitInput } from './machine/zpci.js';
+export type {
+  AdapterInterrupt,
+  ClpInput,
+  MpcifcInput,
+  SicInput,
+  StpcifcAnswer,
+  StpcifcInput,
+} from './machine/zpci-control.js';
 export type { Fault } from './path/fault.js';
 export {
   type IoRegionCall,
@@ -123,3 +130,4 @@ export {
 } from './tlp/split.js';
 export type { Attributes, Malformed, Pasid, Tlp, TlpInput, TlpPrefix, TlpType } from './tlp/types.js';
 export type { ProgramInterruption, ZpciAnswer } from './zpci/answer.js';
+export type { FunctionState } from './zpci/states.js';

@@ -49,6 +49,8 @@ export function walkTables(iota: u64, address: u64, zeroOrigin: bool): u32 {
   walkMapped = false;
   walkWritable = (iota & PROTECTED) == 0;
   let level = <i32>((<u32>iota >> 2) & 7);
+  // The other designations name a frame or a page table, which no group offers.
+  if (level > 3) return EVENT_TABLE_TYPE;
   while (true) {
     const shift = levelShift(level);
     const index = (address >> shift) & (level < 0 ? 0xff : 0x7ff);

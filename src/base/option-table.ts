@@ -381,6 +381,8 @@ export const COST_PRESETS = {
 
 /** Options that this version acts on. Setting another one to anything but its default is refused, never ignored. */
 export const BUILT_OPTIONS: ReadonlySet<keyof typeof OPTIONS> = new Set([
+  'clpBarWords',
+  'dtsm',
   'qemuQuirks',
   'boundary',
   'chunking',

@@ -21,6 +21,14 @@ import {
   type RpcitInput,
   ZpciUnit,
 } from './zpci.js';
+import type {
+  ClpInput,
+  MpcifcInput,
+  SicInput,
+  StpcifcAnswer,
+  StpcifcInput,
+  ZpciControl,
+} from './zpci-control.js';
 
 export interface AccessInput {
   readonly path: PathId;
@@ -95,6 +103,7 @@ export interface CpuParts {
   readonly functions: readonly PciFunction[];
   readonly trace: TlpTrace;
   readonly models: Models;
+  readonly control: ZpciControl;
 }
 
 const LINE = 64;
@@ -294,6 +303,41 @@ export class Cpu {
   /** REFRESH PCI TRANSLATIONS: the checks of sheet zpci.md 5.4 in their order. */
   rpcit(input: RpcitInput): ZpciAnswer {
     return this.zpci.rpcit(input);
+  }
+
+  /** CALL LOGICAL PROCESSOR (sheet zpci.md 4): request and response stand in guest memory. */
+  clp(input: ClpInput): ZpciAnswer {
+    return this.control.clp(input);
+  }
+
+  /** MODIFY PCI FUNCTION CONTROLS (sheet zpci.md 6.1). */
+  mpcifc(input: MpcifcInput): ZpciAnswer {
+    return this.control.mpcifc(input);
+  }
+
+  /** STORE PCI FUNCTION CONTROLS (sheet zpci.md 6.3). */
+  stpcifc(input: StpcifcInput): StpcifcAnswer {
+    return this.control.stpcifc(input);
+  }
+
+  /** SET INTERRUPTION CONTROLS (sheet zpci.md 6.5). */
+  sic(input: SicInput): ZpciAnswer {
+    return this.control.sic(input);
+  }
+
+  /** SCLP configure and deconfigure adapter (sheet zpci.md 1.3); returns the response code. */
+  sclp(command: 'configure' | 'deconfigure', fid: number): number {
+    return this.control.sclp(command, fid);
+  }
+
+  private get control(): ZpciControl {
+    if (this.hasPcistb) return this.parts.control;
+    const { platform } = this.parts;
+    throw new ZtlpError('invalid-value', `zPCI instructions belong to s390x, this machine is ${platform}`, {
+      field: 'platform',
+      value: platform,
+      allowed: 's390x',
+    });
   }
 
   /** PCISTB with every check, whatever the operands are. */

@@ -10,17 +10,8 @@ import { packSizes } from '../path/prepare.js';
 import type { ConfigModel } from '../pci/config-model.js';
 import { COMMAND, EXT, REG } from '../pci/registers.js';
 import { modeFacts, zpciFlags } from '../zpci/mode.js';
+import type { FunctionState } from '../zpci/states.js';
 import type { CheckedBar, CheckedSlot } from './config.js';
-
-/** zPCI function states (sheet zpci.md 1.2; `error-ls-open` is QEMU's BLOCKED). */
-export type FunctionState =
-  | 'reserved'
-  | 'standby'
-  | 'disabled'
-  | 'enabled'
-  | 'error-ls-open'
-  | 'error'
-  | 'permanent-error';
 
 const STATES: Readonly<Record<FunctionState, number>> = {
   reserved: L.STATE_RESERVED,
@@ -57,7 +48,9 @@ export interface FunctionStats {
 }
 
 /** Address of the interrupt messages of all groups that QEMU makes (zpci.md 4.5). */
-const MSI_ADDRESS = 0xfe00_0000_0000_0000n;
+export const MSI_ADDRESS = 0xfe00_0000_0000_0000n;
+
+const FIRST_FID = 0x10;
 
 /** One BAR of a function. */
 export interface FunctionBar {
@@ -175,6 +168,16 @@ export class PciFunction {
     return ((1 + (this.slot >> 5)) << 8) | ((this.slot & 31) << 3);
   }
 
+  /** Index in the function table: the low 16 bits of the handle. */
+  get handleIndex(): number {
+    return this.slotConfig.handleIndex;
+  }
+
+  /** Function ID, by which SCLP and error records name the function: the slot number and 0x10. */
+  get fid(): number {
+    return FIRST_FID + this.slot;
+  }
+
   /** zPCI function handle as a guest has to give it now: index, software-handled marker, enable bit (zpci.md 1.1). */
   get handle(): number {
     const bare = modeFacts(this.options.zpciMode).marker | this.slotConfig.handleIndex;
@@ -250,6 +253,11 @@ export class PciFunction {
     this.registered = registration;
   }
 
+  /** zPCI software has touched the function: its DMA is translated, or refused. */
+  get usesTranslation(): boolean {
+    return this.core.word(L.PLACE_DMA, this.slot * L.DMA_STRIDE + L.DMA_MODE) !== L.DMA_DIRECT;
+  }
+
   get translation(): DmaRegistration | undefined {
     return this.registered;
   }
@@ -304,6 +312,11 @@ export class PciFunction {
     this.set(at + L.BAR_VALID, packSizes(bar.valid));
     this.set(at + L.BAR_IMPL, packSizes(bar.impl));
     this.set(at + L.BAR_SERVER, bar.isMemory ? L.SERVED_BY_CORE : L.SERVED_BY_HOST);
+  }
+
+  /** Configuration space as firmware left it: what a zPCI function has after a reset. */
+  restoreConfig(): void {
+    this.config.load(this.firstConfig);
   }
 
   /** Counters from 0, state and configuration space from the start: what `machine.reset` does to a function. */

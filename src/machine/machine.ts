@@ -18,6 +18,7 @@ import { type FunctionStats, PciFunction } from './function.js';
 import { HostMemory } from './memory.js';
 import { type InterruptMessage, Models, type PciErrorEvent } from './models.js';
 import { TlpTrace } from './trace.js';
+import { type AdapterInterrupt, ZpciControl } from './zpci-control.js';
 
 /** Traffic of the whole machine since create or reset. `down` is towards the functions. */
 export interface MachineStats {
@@ -47,6 +48,7 @@ export class Machine {
   private readonly core: Core;
   private readonly clock = new Clock();
   private readonly models: Models;
+  private readonly control: ZpciControl;
 
   /** Use `createMachine`. */
   constructor(core: Core, config: CheckedConfig) {
@@ -62,14 +64,24 @@ export class Machine {
       clock: this.clock,
       mode: () => (trace.enabled ? L.MODE_TRACE : L.MODE_LIVE),
       drainTrace: () => trace.drain(),
+      interrupt: (fn, data) => this.control.message(fn, data),
       forget: () => this.cpu.forgetPort(),
+    });
+    this.control = new ZpciControl({
+      memory: this.memory,
+      functions,
+      options: config.options,
+      clock: this.clock,
+      resetDevice: (fn) => models.resetDevice(fn),
+      report: (fn, code, address) =>
+        void models.events.push({ slot: fn.slot, fh: fn.handle, code, address, isRead: false }),
     });
     models.attach(functions);
     this.models = models;
     const [first, behind] = MESSAGE_RANGES[platform];
     core.setParam(L.PARAM_MESSAGE_LO, first);
     core.setParam(L.PARAM_MESSAGE_END, behind);
-    this.cpu = new Cpu({ core, platform, functions, trace, models });
+    this.cpu = new Cpu({ core, platform, functions, trace, models, control: this.control });
     this.config = new ConfigAccess({
       core,
       prepare: () => this.cpu.prepareConfig(),
@@ -153,6 +165,11 @@ export class Machine {
     return this.models.interrupts.splice(0);
   }
 
+  /** The adapter interrupts of zPCI functions since the last call, in their order. */
+  takeAdapterInterrupts(): AdapterInterrupt[] {
+    return this.control.interrupts.splice(0);
+  }
+
   /** The error events of zPCI functions since the last call, in their order. */
   takeEvents(): PciErrorEvent[] {
     return this.models.events.splice(0);
@@ -175,6 +192,7 @@ export class Machine {
     this.core.x.functionsChanged(this.functions.length);
     this.trace.take();
     this.clock.reset();
+    this.control.reset();
     this.models.reset();
     this.cpu.forgetPort();
   }

@@ -41,6 +41,8 @@ export interface ModelParts {
   /** MODE_* of accesses now. */
   mode(): number;
   drainTrace(): void;
+  /** A message of a function; false: it is none of an adapter interrupt. */
+  interrupt(fn: PciFunction, data: number): boolean;
   /** The parameter block was overwritten. */
   forget(): void;
 }
@@ -105,6 +107,12 @@ export class Models {
     fn.config.reset(kind === 'flr' ? 'function' : kind === 'hot' ? 'hot' : 'power-on');
     this.resetInstance(fn, kind);
     this.settle();
+  }
+
+  /** The device behind a zPCI function as firmware hands it over. */
+  resetDevice(fn: PciFunction): void {
+    fn.restoreConfig();
+    this.resetInstance(fn, 'warm');
   }
 
   private resetInstance(fn: PciFunction, kind: ResetKind): void {
@@ -231,6 +239,7 @@ export class Models {
     const fn = this.functions[slot] as PciFunction;
     if (kind === L.RECORD_MESSAGE) {
       const message = core.u32[data >>> 2] as number;
+      if (this.parts.interrupt(fn, message)) return L.CPL_SC;
       this.interrupts.push({ slot, address: offset, data: message, ns: this.parts.clock.ns });
       return L.CPL_SC;
     }

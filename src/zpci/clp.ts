@@ -5,7 +5,7 @@ import type { ClpFunction, ClpView } from './clp-types.js';
 import { findByHandle, isEnabledHandle } from './handle.js';
 import { CLP_RESPONSE, transition } from './states.js';
 
-export type { ClpBar, ClpFunction, ClpGroup, ClpSetAnswer, ClpView, MioAddresses } from './clp-types.js';
+export type { ClpFunction, ClpGroup, ClpSetAnswer, ClpView } from './clp-types.js';
 
 //  request (length L1)                       response (length L2), at address + L1
 //  +--------+---------+--------+----------+  +--------+---------------+--------+----------+---

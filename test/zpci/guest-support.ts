@@ -23,7 +23,7 @@ import {
 } from '../../src/zpci/controls.js';
 import { encodeFib, type FibInput } from '../../src/zpci/fib.js';
 import { findByHandle, findByIndex, withEnableBit } from '../../src/zpci/handle.js';
-import { CLP_RESPONSE, type FunctionEvent, transition } from '../../src/zpci/states.js';
+import { type FunctionEvent, transition } from '../../src/zpci/states.js';
 
 export const SDMA = 0x1_0000_0000n;
 export const EDMA = 0x01ff_ffff_ffff_ffffn;
@@ -200,8 +200,6 @@ export function responseOf(result: ClpResult): {
   const data = new DataView(result.block.buffer, new DataView(result.block.buffer).getUint16(0));
   return { cc: result.cc, data, code: data.getUint16(2) };
 }
-
-export { CLP_RESPONSE };
 
 /** Fields of the cases that these tests read. */
 export interface Case {

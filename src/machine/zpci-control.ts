@@ -1,0 +1,365 @@
+/** Control of zPCI functions as a guest on s390x has it: CLP, MPCIFC, STPCIFC, SIC, SCLP, adapter interrupts, measurement. */
+import { inRange, needObject } from '../base/errors.js';
+import type { Options } from '../base/options.js';
+import { checkU64, type U64 } from '../core/u64.js';
+import { packAnswer, unpackAnswer, type ZpciAnswer, type ZpciOutcome } from '../zpci/answer.js';
+import { type ClpFunction, type ClpGroup, type ClpView, runClp, setFunctionResponse } from '../zpci/clp.js';
+import {
+  executeMpcifc,
+  type FunctionControls,
+  type ModifyResult,
+  storeControls,
+  without,
+} from '../zpci/controls.js';
+import { PEC } from '../zpci/events.js';
+import { FIB_BYTES } from '../zpci/fib.js';
+import { fmbFailure, updateFmb } from '../zpci/fmb.js';
+import { findByHandle, findByIndex } from '../zpci/handle.js';
+import { sclpRequest, type Transition, transition } from '../zpci/states.js';
+import type { Clock } from './clock.js';
+import { MSI_ADDRESS, type PciFunction } from './function.js';
+import type { HostMemory } from './memory.js';
+
+/** Operand of CLP: where the block is (zpci.md 4.1). */
+export interface ClpInput {
+  /** Guest address of the request; the response follows it. */
+  readonly address: U64;
+  readonly problemState?: boolean;
+}
+
+/** Operands of STPCIFC (zpci.md 6.3). */
+export interface StpcifcInput {
+  /** Function handle, 32 bits. */
+  readonly fh: number;
+  /** DMA address space, 8 bits. Default 0. */
+  readonly dmaas?: number;
+  /** Guest address of the 80 bytes of the function information block. */
+  readonly fib: U64;
+  readonly problemState?: boolean;
+}
+
+/** Operands of MPCIFC (zpci.md 6.1). */
+export interface MpcifcInput extends StpcifcInput {
+  /** Operation control, 8 bits: 2 and 3 interrupts, 4 to 6 translation, 7 and 9 recovery, 10 measurement. */
+  readonly oc: number;
+}
+
+/** Operands of SIC (zpci.md 6.5). */
+export interface SicInput {
+  /** 0: all interrupts, 1: single-interrupt mode. */
+  readonly operation: number;
+  /** Interruption subclass, 0 to 7. */
+  readonly isc: number;
+  readonly problemState?: boolean;
+}
+
+export interface StpcifcAnswer extends ZpciAnswer {
+  /** The request register holds the enabled handle afterwards. */
+  readonly setsEnableBit: boolean;
+}
+
+/** An adapter interrupt of the machine. */
+export interface AdapterInterrupt {
+  /** Interruption subclass, 0 to 7. */
+  readonly isc: number;
+  /** Slot of the function whose message made it. */
+  readonly slot: number;
+  readonly ns: number;
+}
+
+export interface ZpciControlParts {
+  readonly memory: HostMemory;
+  readonly functions: readonly PciFunction[];
+  readonly options: Options;
+  readonly clock: Clock;
+  /** The device behind a function as firmware hands it over: reset, its BARs where they were. */
+  resetDevice(fn: PciFunction): void;
+  /** An error event, which leaves the state of the function alone. */
+  report(fn: PciFunction, code: number, address: U64): void;
+}
+
+const ILC_CLP = 4;
+const ILC_FIB = 6;
+/** DMA addresses of a function of QEMU's default group, the group's number and intervals (zpci.md 4.4, 4.5). */
+const SDMA = 0x1_0000_0000n;
+const EDMA = 0x01ff_ffff_ffff_ffffn;
+const DEFAULT_GROUP = 0xff;
+/** Groups of functions whose options differ from the machine's. */
+const FIRST_GROUP = 0xf0;
+const NOI = 128;
+const MUI_MS = 4000;
+const CLP_BYTES = 8192;
+const VECTOR_MASK = 0x7ff;
+const ISCS = 8;
+/** A tick of the time-of-day clock is 2^-12 microseconds. */
+const TOD_PER_NS = 4.096;
+
+type Registered = Omit<FunctionControls, 'state'>;
+
+export class ZpciControl {
+  readonly interrupts: AdapterInterrupt[] = [];
+  private readonly registered = new Map<PciFunction, Registered>();
+  private readonly groups = new Map<string, number>();
+  /** Measurement blocks: each registration has a number, so that the timer of an old one does nothing. */
+  private readonly samples = new Map<PciFunction, { readonly address: bigint; count: number }>();
+  /** By ISC: single-interrupt mode, and whether its one interrupt was given. */
+  private single = new Array<boolean>(ISCS).fill(false);
+  private given = new Array<boolean>(ISCS).fill(false);
+
+  constructor(private readonly parts: ZpciControlParts) {}
+
+  reset(): void {
+    this.registered.clear();
+    this.samples.clear();
+    this.interrupts.length = 0;
+    this.single.fill(false);
+    this.given.fill(false);
+  }
+
+  /** CALL LOGICAL PROCESSOR: the answer stands in the block. */
+  clp(input: ClpInput): ZpciAnswer {
+    needObject('input', input);
+    const address = checkU64('address', input.address);
+    const result = runClp(this.readable(address, CLP_BYTES), this.view(), input.problemState === true);
+    if ('programInterruption' in result) return answerOf(result, ILC_CLP);
+    this.parts.memory.write(address, result.block);
+    return answerOf({ cc: result.cc, status: 0 }, ILC_CLP);
+  }
+
+  /** MODIFY PCI FUNCTION CONTROLS. */
+  mpcifc(input: MpcifcInput): ZpciAnswer {
+    const { fh, dmaas, fib, problemState } = checkFibInput(input);
+    const oc = inRange('oc', input.oc, 0, 0xff);
+    const entry = findByHandle(this.entries(), fh);
+    const bytes = this.readable(fib, FIB_BYTES);
+    const current = entry && this.controlsOf(entry.fn);
+    const { sdma, edma, dtsm, rtr } = { sdma: SDMA, edma: EDMA, ...(entry?.fn ?? this.parts).options };
+    const result = executeMpcifc(
+      {
+        request: { fh, dmaas, oc },
+        fibAddress: fib,
+        fib: bytes.length === FIB_BYTES ? bytes : undefined,
+        problemState,
+      },
+      current,
+      { sdma, edma, dtsm, rtr },
+    );
+    if (entry !== undefined) this.take(entry.fn, result);
+    return answerOf(result.answer, ILC_FIB);
+  }
+
+  /** STORE PCI FUNCTION CONTROLS. */
+  stpcifc(input: StpcifcInput): StpcifcAnswer {
+    const { fh, dmaas, fib, problemState } = checkFibInput(input);
+    const entry = findByIndex(this.entries(), fh);
+    const result = storeControls(
+      { request: { fh, dmaas }, fibAddress: fib, problemState },
+      entry && this.controlsOf(entry.fn),
+    );
+    const { setsEnableBit } = result;
+    if (result.fib === undefined) return { ...answerOf(result.answer, ILC_FIB), setsEnableBit };
+    if (this.readable(fib, FIB_BYTES).length < FIB_BYTES)
+      return { ...answerOf({ programInterruption: 'addressing' }, ILC_FIB), setsEnableBit: false };
+    this.parts.memory.write(fib, result.fib);
+    return { ...answerOf(result.answer, ILC_FIB), setsEnableBit };
+  }
+
+  /** SET INTERRUPTION CONTROLS: operations 0 and 1; others are an operand exception, as in QEMU 7.2. */
+  sic({ operation, isc, problemState }: SicInput): ZpciAnswer {
+    inRange('operation', operation, 0, 0xffff);
+    inRange('isc', isc, 0, ISCS - 1);
+    if (problemState === true) return answerOf({ programInterruption: 'privileged operation' }, ILC_FIB);
+    if (operation > 1) return answerOf({ programInterruption: 'operand' }, ILC_FIB);
+    this.single[isc] = operation === 1;
+    this.given[isc] = false;
+    return answerOf({ cc: 0, status: 0 }, ILC_FIB);
+  }
+
+  /** SCLP configure or deconfigure adapter; `fid` is the function ID. Returns the response code (zpci.md 1.3). */
+  sclp(command: 'configure' | 'deconfigure', fid: number): number {
+    const fn = this.parts.functions.find((candidate) => candidate.fid === fid);
+    const { response, step } = sclpRequest(fn?.state, command);
+    if (fn !== undefined && step !== undefined) this.step(fn, step);
+    return response;
+  }
+
+  /**
+   * A message of the function: sets its bit in the interruption bit vector, then the summary bit, and raises an adapter
+   * interrupt (zpci.md 6.4). False: no interrupts are registered, so it is not an adapter interrupt.
+   */
+  message(fn: PciFunction, data: number): boolean {
+    const { interrupts } = this.registered.get(fn) ?? {};
+    if (interrupts === undefined) return fn.usesTranslation;
+    const { qemuQuirks } = fn.options;
+    const vector = data & VECTOR_MASK;
+    // The vector is not held against the number of interrupts: a recorded case counts one beyond it as architecture.
+    const { aibv, aibvo, aisb, aisbo, sum, isc } = interrupts;
+    if (this.setBit(fn, aibv, aibvo + vector) === undefined) return true;
+    if (!sum && !qemuQuirks) return true;
+    const before = this.setBit(fn, aisb, aisbo);
+    if (before === 0) this.raise(fn, isc);
+    return true;
+  }
+
+  /** Sets a bit counted from the left; returns the byte before, undefined outside memory. */
+  private setBit(fn: PciFunction, base: bigint, bit: number): number | undefined {
+    const address = base + BigInt(bit >> 3);
+    const [byte] = this.readable(address, 1);
+    if (byte === undefined) {
+      this.parts.report(fn, PEC.AIBV, address);
+      return undefined;
+    }
+    this.parts.memory.write(address, Uint8Array.of(byte | (0x80 >> (bit & 7))));
+    return byte;
+  }
+
+  private raise(fn: PciFunction, isc: number): void {
+    if (this.single[isc] === true && this.given[isc] === true) return;
+    this.given[isc] = true;
+    this.interrupts.push({ isc, slot: fn.slot, ns: this.parts.clock.ns });
+  }
+
+  private controlsOf(fn: PciFunction): FunctionControls {
+    return { ...this.registered.get(fn), state: fn.state };
+  }
+
+  private take(fn: PciFunction, { next, event }: ModifyResult): void {
+    if (!fn.usesTranslation) fn.translation = undefined;
+    if (event !== undefined) this.parts.report(fn, event.pec, event.address);
+    if (next !== undefined) this.become(fn, next);
+  }
+
+  private become(fn: PciFunction, { state, ...registered }: FunctionControls): void {
+    const before = this.registered.get(fn);
+    this.registered.set(fn, registered);
+    if (registered.ioat !== before?.ioat) fn.translation = registered.ioat;
+    if (state !== fn.state) fn.state = state;
+    if (registered.fmb !== before?.fmb) this.measure(fn, registered.fmb);
+  }
+
+  private step(fn: PciFunction, { state, tearsDown, resetsDevice }: Transition): void {
+    if (!fn.usesTranslation) fn.translation = undefined;
+    if (resetsDevice) this.parts.resetDevice(fn);
+    this.become(fn, { ...without(this.controlsOf(fn), tearsDown), state });
+  }
+
+  /** Begins or ends the updates of a measurement block. */
+  private measure(fn: PciFunction, address: bigint | undefined): void {
+    if (address === undefined) {
+      this.samples.delete(fn);
+      return;
+    }
+    const block = { address, count: 0 };
+    this.samples.set(fn, block);
+    this.schedule(fn, block);
+  }
+
+  private schedule(fn: PciFunction, block: { readonly address: bigint; count: number }): void {
+    const { clock, memory } = this.parts;
+    clock.after(MUI_MS * 1e6, () => {
+      if (this.samples.get(fn) !== block) return;
+      const { loads, stores, storeBlocks, refreshes } = fn.stats;
+      const counters = { loads, stores, storeBlocks, refreshes };
+      const tod = Math.floor(clock.ns * TOD_PER_NS);
+      const update = updateFmb({ address: block.address, samples: block.count, tod, counters });
+      for (const { address, bytes } of update.writes) {
+        if (this.readable(address, bytes.length).length < bytes.length) {
+          const failure = fmbFailure(address);
+          this.samples.delete(fn);
+          this.parts.report(fn, failure.pec, failure.address);
+          return;
+        }
+        memory.write(address, bytes);
+      }
+      block.count = update.samples;
+      this.schedule(fn, block);
+    });
+  }
+
+  /** Guest memory from `address` on, as far as there is any. */
+  private readable(address: U64, length: number): Uint8Array {
+    const { memory } = this.parts;
+    const left = BigInt(memory.size) - BigInt(address);
+    return left <= 0n ? new Uint8Array(0) : memory.read(address, Number(left < length ? left : length));
+  }
+
+  private entries(): readonly {
+    readonly index: number;
+    readonly handle: number;
+    readonly fn: PciFunction;
+  }[] {
+    return this.parts.functions.map((fn) => ({ index: fn.handleIndex, handle: fn.handle, fn }));
+  }
+
+  private view(): ClpView {
+    const { functions, options } = this.parts;
+    return {
+      clpBarWords: options.clpBarWords,
+      functions: () => functions.map((fn) => this.describe(fn)),
+      group: (id) => this.group(id),
+      setFunction: (index, oc, ndas) => {
+        const fn = functions.find((candidate) => candidate.handleIndex === index) as PciFunction;
+        const { response, step } = setFunctionResponse(this.describe(fn), oc, ndas);
+        if (step === 'enable' || step === 'disable') {
+          const taken = transition(fn.state, step);
+          if ('state' in taken) this.step(fn, taken);
+        }
+        return { response, handle: fn.handle };
+      },
+    };
+  }
+
+  private describe(fn: PciFunction): ClpFunction {
+    const identity = fn.config.read(0, 4);
+    return {
+      index: fn.handleIndex,
+      handle: fn.handle,
+      fid: fn.fid,
+      vendorId: identity & 0xffff,
+      deviceId: identity >>> 16,
+      state: fn.state,
+      groupId: this.groupOf(fn.options),
+      sdma: SDMA,
+      edma: EDMA,
+      bars: fn.bars.map((bar, n) =>
+        bar?.space === 'memory'
+          ? { sizeExponent: Math.log2(bar.size), word: fn.config.read(0x10 + 4 * n, 4) }
+          : { sizeExponent: 0, word: fn.config.read(0x10 + 4 * n, 4) },
+      ),
+      uid: fn.slot + 1,
+    };
+  }
+
+  /** Functions whose group options are the machine's are in the default group, each other set has one of its own. */
+  private groupOf(options: Options): number {
+    const key = keyOf(options);
+    if (key === keyOf(this.parts.options)) return DEFAULT_GROUP;
+    const known = this.groups.get(key) ?? FIRST_GROUP + this.groups.size;
+    this.groups.set(key, known);
+    return known;
+  }
+
+  private group(id: number): ClpGroup | undefined {
+    const all = [this.parts.options, ...this.parts.functions.map(({ options }) => options)];
+    const options = all.find((candidate) => this.groupOf(candidate) === id);
+    if (options === undefined) return undefined;
+    const { relaxed, maxstbl, dtsm, rtr } = options;
+    return { noi: NOI, refresh: true, relaxed, rtr, maxstbl, mui: MUI_MS, dtsm, msia: MSI_ADDRESS };
+  }
+}
+
+function keyOf({ relaxed, maxstbl, dtsm, rtr }: Options): string {
+  return [relaxed, maxstbl, dtsm, rtr].join();
+}
+
+function answerOf(outcome: ZpciOutcome, ilc: number): ZpciAnswer {
+  return unpackAnswer(packAnswer(outcome), ilc);
+}
+
+function checkFibInput(input: StpcifcInput): Required<StpcifcInput> {
+  needObject('input', input);
+  const { fh, dmaas = 0, fib, problemState = false } = input;
+  inRange('fh', fh, 0, 0xffff_ffff);
+  inRange('dmaas', dmaas, 0, 0xff);
+  return { fh, dmaas, fib: checkU64('fib', fib), problemState };
+}
