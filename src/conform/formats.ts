@@ -5,6 +5,7 @@ import { runCrc, runDllp } from './dllp.js';
 import { type CaseRunner, type FileReport, named, Tally } from './report.js';
 import { runSplit } from './split.js';
 import { runBeCount, runByteRange, runTlp } from './tlp.js';
+import { runZpci } from './zpci.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -25,7 +26,7 @@ const FORMATS: ReadonlyMap<string, FileRunner> = new Map([
     }),
   ],
   ['access-path-vectors/1', groups({ cases: runAccessPath, memoryRegionOps: runMemoryRegion })],
-  ['zpci-vectors/1', groups({ cases: null })],
+  ['zpci-vectors/1', groups({ cases: runZpci })],
   ['vtd-vectors/1', groups({ cases: null })],
   ['smmuv3-vectors/1', groups({ cases: null })],
   ['vfio-migration-vectors/1', counted('transitions', countTransitions)],

@@ -6,6 +6,7 @@ import { runFormat } from './formats.js';
 import { parseJson } from './json.js';
 import { type FileReport, named } from './report.js';
 import { runText } from './text-files.js';
+import { prepareZpci } from './zpci-guest.js';
 
 export { type ConformReport, type FileReport, hasDisagreement } from './report.js';
 
@@ -26,10 +27,20 @@ export async function conformFile(path: string): Promise<FileReport> {
     isJson = beginsJson(value);
   }
   const whole = resumed(head, chunks);
-  return isJson ? conformVectors(path, parseJson(path, await readAll(path, whole))) : runText(path, whole);
+  if (!isJson) return runText(path, whole);
+  const json = parseJson(path, await readAll(path, whole));
+  if (isZpci(json)) await prepareZpci();
+  return conformVectors(path, json);
 }
 
-/** Runs an already parsed JSON file; `file` is its name in the report. Await `ready()` before. */
+function isZpci(json: unknown): boolean {
+  return typeof json === 'object' && json !== null && 'format' in json && json.format === 'zpci-vectors/1';
+}
+
+/**
+ * Runs an already parsed JSON file; `file` is its name in the report. Await `ready()` before, and `prepareZpci()` for
+ * `zpci-vectors/1`.
+ */
 export function conformVectors(file: string, json: unknown): FileReport {
   sharedCore(); // without a core every case would fail: say so once
   return runFormat(file, json);

@@ -225,10 +225,8 @@ describe('traces and dumps', () => {
 describe('JSON formats that are recognised but not built', () => {
   const transitions = (count: number) => ({ name: 'x', transitions: Array(count).fill({ from: 'STOP' }) });
   const formats: [string, number, object][] = [
-    ['zpci-vectors/1', 2, { cases: [{}, {}] }],
     ['vtd-vectors/1', 3, { configs: { aw39: { caps: [1, 2] } }, cases: [1, 2, 3] }],
     ['smmuv3-vectors/1', 1, { cases: [{}] }],
-    ['zpci-vectors/1', 0, { cases: [] }],
     [
       'vfio-migration-vectors/1',
       7,

@@ -1,6 +1,6 @@
 /** Agreement with every copied vector file, in full, on both builds of the core. */
 import { beforeAll, describe, expect, it, test } from 'vitest';
-import { conformFile, type FileReport, hasDisagreement } from '../../src/conform/index.js';
+import { conformFile, conformVectors, type FileReport, hasDisagreement } from '../../src/conform/index.js';
 import { BUILDS, readVectors, useCore, vectorPath } from './support.js';
 
 const TLP = 'tlp-cocotbext-pcie.json';
@@ -114,6 +114,50 @@ describe.each(BUILDS)('%s core', (build) => {
     });
     expect(paths).toMatchObject({ disagreements: [], deviations: [], format: 'access-path-vectors/1' });
     expect(hasDisagreement(paths)).toBe(false);
+  });
+});
+
+describe('zpci-qemu72.json', () => {
+  it('agrees in all cases but two, whose data the file does not hold', async () => {
+    const report = await conformFile(vectorPath('zpci-qemu72.json'));
+    expect(report).toMatchObject({
+      format: 'zpci-vectors/1',
+      groups: [{ name: 'cases', cases: 545, agree: 543, documented: 2, disagree: 0 }],
+      disagreements: [],
+    });
+    expect(report.deviations.map(({ id }) => id)).toEqual([
+      'address-space.pcilg-000',
+      'address-space.pcilg-001',
+    ]);
+    expect(hasDisagreement(report)).toBe(false);
+  });
+
+  it('disagrees where a case says something else, whatever field it is', async () => {
+    const json = (await readVectors('zpci-qemu72.json')) as {
+      format: string;
+      cases: Record<string, object>[];
+    };
+    const changes: Record<string, (expected: Record<string, unknown>) => void> = {
+      'pcilg.bar-dword-000': (expected) => Object.assign(expected, { cc: 1 }),
+      'pcilg.bar-dword-005': (expected) => Object.assign(expected, { cc: 2 }),
+      'pcistg.bar-dword-000': (expected) => Object.assign(expected, { programInterruption: null }),
+      'rpcit.table-008': (expected) => Object.assign(expected, { status: 8, cc: 1 }),
+      'dma-000': (expected) => Object.assign(expected, { bytesWritten: 63 }),
+      'dma-002': (expected) => Object.assign(expected, { memoryChanged: [] }),
+      'msi-000': (expected) => Object.assign(expected, { aibv: '40'.padEnd(64, '0') }),
+      'clp.list-000': (expected) => Object.assign(expected, { responseCode: '0x0020' }),
+    };
+    const cases = json.cases.filter(({ id }) => String(id) in changes);
+    for (const one of cases) changes[String(one.id)]?.(one.expect as Record<string, unknown>);
+    expect(cases.length).toBe(5);
+    const report = conformVectors('changed.json', { format: json.format, cases });
+    expect(report.disagreements.map(({ id }) => id)).toEqual(cases.map(({ id }) => id));
+  });
+
+  it('names a case of which it does not know what it asks', () => {
+    const broken = [{ id: 'a' }, { id: 'b', basis: 'architecture', instruction: 'NOP' }, 5];
+    const report = conformVectors('broken.json', { format: 'zpci-vectors/1', cases: broken });
+    expect(report.groups).toMatchObject([{ cases: 3, disagree: 3 }]);
   });
 });
 
