@@ -243,11 +243,11 @@ function toRootComplex(at: usize, kind: u32): void {
   toFunction(at);
 }
 
+/** The address is 64 bits long: its upper half stands where byte enables would, of which a message needs none. */
 function recordMessage(at: usize, address: u64, bytes: u32): void {
-  const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
   const data = load<u32>(at, DESCRIPTOR_PAYLOAD);
   const slot = load<u16>(at, DESCRIPTOR_SLOT);
-  pushRecord(RECORD_MESSAGE, slot, 0, <u32>address, bytes, enables, data, 0, false);
+  pushRecord(RECORD_MESSAGE, slot, 0, <u32>address, bytes, <u32>(address >> 32), data, 0, false);
 }
 
 /** A request of a zPCI function (zpci.md 5.6, 6.4): translated, an interrupt message, or refused with or without an event. */
@@ -271,8 +271,9 @@ function toTranslation(at: usize, kind: u32, isRead: bool, address: u64, bytes: 
   }
   if (found == REFUSED && dmaEvent != 0) {
     store<u32>(fn, STATE_ERROR, FUNCTION_STATE);
-    const high = <u32>(address >> 32);
-    pushRecord(RECORD_EVENT, slot, isRead ? 1 : 0, <u32>address, dmaEvent, high, 0, 0, false);
+    const first = address + skip;
+    const high = <u32>(first >> 32);
+    pushRecord(RECORD_EVENT, slot, isRead ? 1 : 0, <u32>first, dmaEvent, high, 0, 0, false);
   }
   // A frame outside host memory, like a request that is not translated, reaches nobody.
   const from = found - skip;

@@ -52,17 +52,19 @@ export function refresh(handle: u32, flags: u32, start: u64, length: u64): u32 {
   if (state == STATE_PERMANENT_ERROR) return NO_FUNCTION;
   const dma = dmaOf(slotOf(fn));
   if (load<u32>(dma, DMA_MODE) != DMA_REGISTERED) return fail(fn, EVENT_INVALID_SPACE, start);
-  // An end behind 2^64 is one behind every limit.
-  const end = start + length < start ? <u64>0 - 0x1000 : start + length;
-  if (end < load<u64>(dma, DMA_PBA) || start > load<u64>(dma, DMA_PAL))
+  // An end at or behind 2^64 is that of the last page.
+  const wraps = start + length < start;
+  if ((!wraps && start + length < load<u64>(dma, DMA_PBA)) || start > load<u64>(dma, DMA_PAL))
     return fail(fn, EVENT_OUT_OF_RANGE, start);
-  const answer = walkRange(fn, dma, start & ~0xfff, end);
+  const last: u64 = wraps ? ~0 : start + length - 1;
+  const answer = length == 0 ? DONE : walkRange(fn, dma, start & ~0xfff, last);
   if (answer == DONE || answer == withStatus(STATUS_RESOURCES))
     store<f64>(fn, load<f64>(fn, FUNCTION_REFRESHES) + 1, FUNCTION_REFRESHES);
   return answer;
 }
 
-function walkRange(fn: usize, dma: usize, from: u64, end: u64): u32 {
+/** Refreshes the pages of [from, last]. */
+function walkRange(fn: usize, dma: usize, from: u64, last: u64): u32 {
   const slot = slotOf(fn);
   const iota = load<u64>(dma, DMA_IOTA);
   const zeroOrigin = (load<u32>(dma, DMA_FLAGS) & DMA_QUIRKS) == 0;
@@ -71,20 +73,27 @@ function walkRange(fn: usize, dma: usize, from: u64, end: u64): u32 {
   let unmapped = from;
   let at = from;
   let answer = DONE;
-  while (at < end && answer == DONE) {
+  do {
     const event = walkTables(iota, at, zeroOrigin);
     entries += 4;
-    if (event != 0) answer = fail(fn, event, at);
-    else if (walkMapped) {
-      if (unmapped < at) entries += dropRange(slot, unmapped, at - 1);
+    if (event != 0) {
+      answer = fail(fn, event, at);
+      break;
+    }
+    // The first address that the next step looks at; 0 behind 2^64.
+    let next = walkEnd;
+    if (walkMapped) {
+      if (unmapped != at) entries += dropRange(slot, unmapped, at - 1);
       if (!setTranslation(slot, at, walkFrame, walkWritable)) answer = withStatus(STATUS_RESOURCES);
-      at += 0x1000;
-      unmapped = at;
-    } else at = walkEnd == 0 || walkEnd > end ? end : walkEnd;
-    if (at == 0) break; // behind 2^64
+      next = at + 0x1000;
+      unmapped = next;
+    }
+    at = next;
     if (entries > MOST_ENTRIES) answer = withStatus(STATUS_RESOURCES);
-  }
-  if (unmapped < at) dropRange(slot, unmapped, at - 1);
+  } while (at != 0 && at <= last && answer == DONE);
+  // Up to where the walk came; a run that reaches the end of the range ends with it.
+  const behind = at == 0 || at > last ? last : at - 1;
+  if (unmapped != at && unmapped <= behind) dropRange(slot, unmapped, behind);
   return answer;
 }
 

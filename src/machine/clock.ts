@@ -1,6 +1,6 @@
 /** Simulated time and its timers: integer ticks, ties in the order in which they were set. */
 import * as L from '../../assembly/layout.js';
-import { invalid } from '../base/errors.js';
+import { invalid, ZtlpError } from '../base/errors.js';
 
 interface Timer {
   readonly ticks: number;
@@ -14,6 +14,7 @@ const MAX_NS = 2 ** 53 / L.TICKS_PER_NS;
 export class Clock {
   private ticks = 0;
   private order = 0;
+  private running = false;
   /** A binary heap: the earliest timer first. */
   private readonly heap: Timer[] = [];
 
@@ -31,7 +32,26 @@ export class Clock {
   /** Moves time on by `ns`; `settle` is called after each timer, for what the callback set going. */
   run(ns: number, settle: () => void): void {
     if (!(ns >= 0 && this.ns + ns < MAX_NS)) throw invalid('ns', ns, `0 to ${MAX_NS} with the time so far`);
+    this.checkStill('run');
     const end = this.ticks + Math.round(ns * L.TICKS_PER_NS);
+    this.running = true;
+    try {
+      this.runTo(end, settle);
+    } finally {
+      this.running = false;
+    }
+  }
+
+  /** Throws while time runs: a callback of a timer cannot move it. */
+  checkStill(what: string): void {
+    if (this.running)
+      throw new ZtlpError('unsupported', `${what} was called from a timer`, {
+        field: what,
+        allowed: 'a call when run has returned',
+      });
+  }
+
+  private runTo(end: number, settle: () => void): void {
     for (let next = this.heap[0]; next !== undefined && next.ticks <= end; next = this.heap[0]) {
       this.take();
       this.ticks = next.ticks;

@@ -171,6 +171,7 @@ export class Cpu {
     op: 'read' | 'write',
     length: number,
   ): { at: number; run: () => AccessResult } {
+    this.parts.models.checkIdle(`cpu.${op}`);
     const path = pathOf(input.path);
     const fn = this.ownFunction(input.function);
     this.checkPath(path, fn);
@@ -331,6 +332,7 @@ export class Cpu {
   }
 
   private get control(): ZpciControl {
+    this.parts.models.checkIdle('a control instruction');
     if (this.hasPcistb) return this.parts.control;
     const { platform } = this.parts;
     throw new ZtlpError('invalid-value', `zPCI instructions belong to s390x, this machine is ${platform}`, {
@@ -343,6 +345,7 @@ export class Cpu {
   /** PCISTB with every check, whatever the operands are. */
   private storeBlock(input: PcistbInput): ZpciAnswer {
     const { fh, as, length, offset, source } = input;
+    this.parts.models.checkIdle('cpu.pcistb');
     if (!isU32(fh)) throw invalid('fh', fh, 'a 32-bit function handle');
     if (!isU32(as) || as > 15) throw invalid('as', as, 'an integer from 0 to 15');
     if (!isU32(length)) throw invalid('length', length, 'an integer; its low 13 bits are the operand length');
@@ -418,6 +421,7 @@ export class Cpu {
 
   /** Prepares a configuration request; an uncacheable access on x86, so that open lines leave first. */
   prepareConfig(): void {
+    this.parts.models.checkIdle('config');
     const [port] = this.parts.functions;
     if (port === undefined) return;
     if (this.parts.platform === 'x86-64') this.wcFence(port);
@@ -436,6 +440,7 @@ export class Cpu {
   wcStore(input: Omit<WriteInput, 'path' | 'block' | 'sourceAddress'>): AccessTotals {
     needObject('input', input);
     const { function: fn, data, offset } = input;
+    this.parts.models.checkIdle('cpu.wcStore');
     this.prepareCombining(this.ownFunction(fn));
     const bar = fn.bar(input.bar);
     if (!(data instanceof Uint8Array) || data.length < 1 || data.length > L.PAGE_BYTES) {
@@ -459,6 +464,7 @@ export class Cpu {
 
   /** An event that closes every open line, whichever function it belongs to: SFENCE, an uncacheable access, ... */
   wcFence(fn?: PciFunction): AccessTotals {
+    this.parts.models.checkIdle('cpu.wcFence');
     const port = fn === undefined ? this.parts.functions[0] : this.ownFunction(fn);
     if (port === undefined) throw invalid('function', fn, 'one of machine.functions');
     this.prepareCombining(port);

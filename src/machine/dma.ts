@@ -40,6 +40,8 @@ const MAX_JOBS = 1_000_000;
 
 export class DmaQueue {
   private jobs: Job[] = [];
+  /** Jobs before this one are done. */
+  private first = 0;
   private running = false;
 
   constructor(private readonly parts: DmaParts) {}
@@ -50,11 +52,13 @@ export class DmaQueue {
 
   /** Forgets what is queued of `fn`: a reset. */
   drop(fn: PciFunction): void {
-    this.jobs = this.jobs.filter((job) => job.fn !== fn);
+    this.jobs = this.jobs.slice(this.first).filter((job) => job.fn !== fn);
+    this.first = 0;
   }
 
   clear(): void {
     this.jobs = [];
+    this.first = 0;
   }
 
   /** Runs what is queued, and what its completions queue. Never from within a running access. */
@@ -62,10 +66,10 @@ export class DmaQueue {
     if (this.running) return;
     this.running = true;
     try {
-      for (let count = 0; this.jobs.length > 0; count++) {
-        const job = this.jobs.shift() as Job;
+      for (let count = 0; this.first < this.jobs.length; count++) {
+        const job = this.jobs[this.first++] as Job;
         if (count >= MAX_JOBS) {
-          this.jobs = [];
+          this.clear();
           throw new ZtlpError(
             'resource',
             `${job.fn.name}: more than ${MAX_JOBS} DMA requests at one instant`,
@@ -77,6 +81,7 @@ export class DmaQueue {
         }
         job.done(this.perform(job));
       }
+      this.clear();
     } finally {
       this.running = false;
     }

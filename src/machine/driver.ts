@@ -15,6 +15,8 @@ export interface MsixMessage {
 }
 
 const ENTRY = 16;
+const VECTOR_CONTROL = 12;
+const MASKED = 1;
 const ENABLE = 0x8000;
 const FUNCTION_MASK = 0x4000;
 
@@ -47,12 +49,29 @@ export function enableMsix(
     if ((low32(address) & 3) !== 0) throw invalid(`messages[${n}].address`, address, 'a multiple of 4');
     inRange(`messages[${n}].data`, message.data, 0, 0xffff_ffff);
   });
+  if (!fn.decodes)
+    throw new ZtlpError(
+      'invalid-value',
+      `${fn.name}: its BARs do not answer, so the table cannot be written`,
+      {
+        field: 'function',
+        allowed: 'a function in D0 with Memory Space Enable',
+      },
+    );
   const table = config.read(fn.id, at + 4, 4);
   // Masked as a whole while the entries change, as drivers do it.
   config.write(fn.id, at + 2, control | ENABLE | FUNCTION_MASK, 2);
-  for (const [n, { address, data }] of messages.entries()) {
-    const entry = Uint32Array.of(low32(address), high32(address), data, 0);
-    writeWords(machine, fn, table & 7, (table & ~7) + ENTRY * n, entry);
+  for (let n = 0; n < vectors; n++) {
+    const message = messages[n];
+    const at = (table & ~7) + ENTRY * n;
+    // The others stay masked, or become so.
+    if (message === undefined)
+      writeWords(machine, fn, table & 7, at + VECTOR_CONTROL, Uint32Array.of(MASKED));
+    else {
+      const { address, data } = message;
+      const entry = Uint32Array.of(low32(address), high32(address), data, 0);
+      writeWords(machine, fn, table & 7, at, entry);
+    }
   }
   config.write(fn.id, at + 2, (control | ENABLE) & ~FUNCTION_MASK, 2);
 }

@@ -1,9 +1,9 @@
 /** One PCI function of a machine: its identity, BARs, zPCI handle and state. */
 import * as L from '../../assembly/layout.js';
-import { invalid, ZtlpError } from '../base/errors.js';
+import { invalid, needObject, ZtlpError } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
-import { high32, low32, type U64 } from '../core/u64.js';
+import { checkU64, high32, low32, type U64 } from '../core/u64.js';
 import type { Device } from '../device/define.js';
 import type { DeviceInstance } from '../device/instance.js';
 import { packSizes } from '../path/prepare.js';
@@ -69,6 +69,24 @@ export interface DmaRegistration {
   readonly iota: U64;
 }
 
+/** Bit T of the anchor: translation through tables. */
+const TRANSLATED = 0x800;
+
+function checkRegistration(registration: DmaRegistration): void {
+  needObject('translation', registration);
+  const { pba, pal, iota } = registration;
+  checkU64('translation.pba', pba);
+  checkU64('translation.pal', pal);
+  if (BigInt(pba) > BigInt(pal)) throw invalid('translation.pal', pal, `an address from ${pba} on`);
+  checkU64('translation.iota', iota);
+  if ((low32(iota) & TRANSLATED) === 0)
+    throw invalid(
+      'translation.iota',
+      iota,
+      'an anchor with bit 0x800: a translation without tables is not built',
+    );
+}
+
 export class PciFunction {
   readonly slot: number;
   readonly name: string;
@@ -125,8 +143,12 @@ export class PciFunction {
 
   /** Command or power state changed: whether the BARs answer. The caller rebuilds the windows. */
   decodeChanged(): void {
-    const decodes = this.config.command.memory && this.isAwake;
-    this.set(L.FUNCTION_COMMAND, decodes ? L.COMMAND_MEMORY : 0);
+    this.set(L.FUNCTION_COMMAND, this.decodes ? L.COMMAND_MEMORY : 0);
+  }
+
+  /** Whether the BARs in memory space answer: Memory Space Enable, in power state D0. */
+  get decodes(): boolean {
+    return this.config.command.memory && this.isAwake;
   }
 
   /** BAR `index` holds another address. The caller rebuilds the windows. */
@@ -235,6 +257,7 @@ export class PciFunction {
    * requests reach the bus as they are: a machine that no zPCI software has touched.
    */
   set translation(registration: DmaRegistration | undefined) {
+    if (registration !== undefined) checkRegistration(registration);
     const at = this.slot * L.DMA_STRIDE;
     const put = (offset: number, value: U64): void => {
       this.core.setWord(L.PLACE_DMA, at + offset, low32(value));

@@ -109,6 +109,7 @@ export class Machine {
   resetFunction(fn: PciFunction, kind: 'cold' | 'warm' | 'hot' | 'flr'): void {
     if (!this.functions.includes(fn)) throw invalid('function', fn, 'one of machine.functions');
     if (!RESET_KINDS.includes(kind)) throw invalid('kind', kind, RESET_KINDS.join(', '));
+    this.models.checkIdle('resetFunction');
     this.models.resetFunction(fn, kind);
   }
 
@@ -157,6 +158,7 @@ export class Machine {
 
   /** Moves time on by `ns` nanoseconds: timers of device models fire, and what they set going is done. */
   run(ns: number): void {
+    this.models.checkIdle('run');
     this.clock.run(ns, () => this.models.settle());
   }
 
@@ -187,6 +189,8 @@ export class Machine {
 
   /** Memories cleared, counters at 0, functions enabled: as after create, without a new instance. */
   reset(): void {
+    this.models.checkIdle('reset');
+    this.clock.checkStill('reset');
     this.core.x.machineReset();
     for (const fn of this.functions) fn.reset();
     this.core.x.functionsChanged(this.functions.length);

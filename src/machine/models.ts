@@ -1,5 +1,6 @@
 /** Device models at work: serves what the core asks of them, and gives them time, DMA and interrupts. */
 import * as L from '../../assembly/layout.js';
+import { ZtlpError } from '../base/errors.js';
 import type { Core } from '../core/core.js';
 import { join64, low32, type U64 } from '../core/u64.js';
 import type { AccessFailure } from '../device/access.js';
@@ -81,6 +82,7 @@ export class Models {
   private functions: readonly PciFunction[] = [];
   private block: Block | undefined;
   private busy = false;
+  private serving = false;
 
   constructor(private readonly parts: ModelParts) {
     this.dma = new DmaQueue({
@@ -220,11 +222,27 @@ export class Models {
   private serve(): void {
     const { core } = this.parts;
     const count = core.x.records();
-    for (let n = 0; n < count; n++) {
-      const at = core.at(L.PLACE_RECORDS) + n * L.RECORD_STRIDE;
-      const status = this.perform(at);
-      core.u32[(at + L.RECORD_STATUS) >>> 2] = status;
+    // The short way of PCISTB would pass by `checkIdle`.
+    this.parts.forget();
+    this.serving = true;
+    try {
+      for (let n = 0; n < count; n++) {
+        const at = core.at(L.PLACE_RECORDS) + n * L.RECORD_STRIDE;
+        const status = this.perform(at);
+        core.u32[(at + L.RECORD_STATUS) >>> 2] = status;
+      }
+    } finally {
+      this.serving = false;
     }
+  }
+
+  /** Throws while a model answers an access: the machine is in the middle of it. */
+  checkIdle(what: string): void {
+    if (!this.serving) return;
+    throw new ZtlpError('unsupported', `${what} was called from a callback of a device model`, {
+      field: what,
+      allowed: 'DMA of the context; accesses from DMA and timer callbacks and from outside',
+    });
   }
 
   private perform(at: number): number {
@@ -240,7 +258,8 @@ export class Models {
     if (kind === L.RECORD_MESSAGE) {
       const message = core.u32[data >>> 2] as number;
       if (this.parts.interrupt(fn, message)) return L.CPL_SC;
-      this.interrupts.push({ slot, address: offset, data: message, ns: this.parts.clock.ns });
+      const address = join64(offset, word(L.RECORD_OFFSET_HI));
+      this.interrupts.push({ slot, address, data: message, ns: this.parts.clock.ns });
       return L.CPL_SC;
     }
     if (kind === L.RECORD_EVENT) {

@@ -82,6 +82,7 @@ export class ZpciUnit {
   pcistg(input: PciStoreInput): ZpciAnswer {
     const { offset } = check('PCISTG', input, this.parts.platform);
     const data = checkU64('data', input.data);
+    this.parts.models.checkIdle('cpu.pcistg');
     const register = new Uint8Array(8);
     new DataView(register.buffer).setBigUint64(0, BigInt(data));
     const { core } = this.parts;
@@ -96,6 +97,7 @@ export class ZpciUnit {
     checkU64('start', start);
     checkU64('length', length);
     const { core, models } = this.parts;
+    models.checkIdle('cpu.rpcit');
     const packed = core.x.rpcit(fh, flags, low32(start), high32(start), low32(length), high32(length));
     models.finishPosted();
     return unpackAnswer(packed >>> 0, ILC_PCISTG);
@@ -104,6 +106,7 @@ export class ZpciUnit {
   private execute(isRead: boolean, input: PciLoadInput): number {
     const { core, functions, models, trace } = this.parts;
     const { fh, as, offset, length } = input;
+    models.checkIdle(isRead ? 'cpu.pcilg' : 'cpu.pcistg');
     const fn = functions.find((candidate) => candidate.handle === fh);
     if (fn !== undefined) this.parts.preparePort(fn);
     core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);

@@ -160,8 +160,6 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
         ['rtr', true],
         ['fidelity', 'timed'],
         ['crc', 'always'],
-        ['clpBarWords', 'big'],
-        ['dtsm', 0xff],
         ['vtdModel', 'qemu72'],
         ['tags', 32],
         ['hostPreset', 'bdw'],

@@ -61,9 +61,8 @@ function fcOf(fn: PciFunction): number {
   return state | registered;
 }
 
-it('there are 45 cases of RPCIT and 21 of DMA', () => {
-  expect([REFRESHES.length, TRANSFERS.length]).toEqual([REFRESHES.length, 21]);
-  expect(REFRESHES.length).toBeGreaterThan(40);
+it('there are 48 cases of RPCIT and 21 of DMA', () => {
+  expect([REFRESHES.length, TRANSFERS.length]).toEqual([48, 21]);
 });
 
 describe.each(BUILDS)('translation tables on the %s build', (build) => {
@@ -172,7 +171,8 @@ describe.each(BUILDS)('translation tables on the %s build', (build) => {
     // The writer: address, length, where to look for completion (a page that stays mapped), then the doorbell.
     const ring = ringPage(vector);
     const outcome: string[] = [];
-    const bytes = Uint8Array.from({ length }, (_, p) => 3 * p + 1);
+    // From byte 29 on none of the next 227 is the fill byte.
+    const bytes = Uint8Array.from({ length }, (_, p) => 3 * (p + 29) + 1);
     machine.takeEvents();
     const store = (offset: number, width: 4 | 8, value: bigint): void => {
       const data = new Uint8Array(width);
@@ -180,7 +180,7 @@ describe.each(BUILDS)('translation tables on the %s build', (build) => {
       else new DataView(data.buffer).setUint32(0, Number(value), true);
       expect(fn.instance?.write(4, 0x3000 + offset, data)).toBe('ok');
     };
-    store(0x24, 4, 0n); // POSITION
+    store(0x24, 4, 29n); // POSITION
     store(0x00, 8, iova);
     store(0x08, 4, BigInt(length));
     store(0x10, 8, ring);
@@ -203,8 +203,11 @@ describe.each(BUILDS)('translation tables on the %s build', (build) => {
     else {
       expect(now.every((at) => changed?.includes(at))).toBe(true);
       expect(image.filter((byte) => byte !== 0x55).length).toBeGreaterThan(0);
-      const seen = now.length === length ? now.map((at) => image[at - 0x1400_0000]) : [];
-      if (seen.length > 0 && wanted.memoryChanged?.length === 1) expect(seen).toEqual([...bytes]);
+      expect(now.length).toBe(length);
+      const seen = now.map((at) => image[at - 0x1400_0000]);
+      // Frames that are not in the order of their pages hold the same bytes in another order.
+      if (wanted.memoryChanged?.length === 1) expect(seen).toEqual([...bytes]);
+      else expect(seen.sort()).toEqual([...bytes].sort());
     }
     if (wanted.fibAfter !== undefined) expect(fcOf(fn)).toBe(wanted.fibAfter.fc);
     expect(machine.takeEvents().length > 0).toBe(((wanted.fibAfter?.fc ?? 0) & 0x20) !== 0);
