@@ -231,7 +231,8 @@ export class ConfigModel {
     const state = readPowerState(this.bytes, at);
     const supported = word16(this.bytes, at + 2);
     const missing = state === 1 ? 0x0200 : state === 2 ? 0x0400 : 0;
-    if (missing === 0 || (supported & missing) !== 0) return state;
+    // From D3hot the only way is to D0 (PCI PM 1.2 section 5.4).
+    if (missing === 0 || ((supported & missing) !== 0 && before !== 3)) return state;
     this.bytes[at + 4] = ((this.bytes[at + 4] as number) & ~3) | before;
     return before;
   }

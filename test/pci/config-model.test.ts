@@ -288,6 +288,8 @@ describe('the observer', () => {
       ['powerState', 1, false],
       ['powerState', 3, false],
     ]);
+    model.write(AT.pm + 4, 1, 1); // from D3hot there is only the way to D0
+    expect([calls, model.powerState]).toEqual([[], 3]);
     model.write(AT.pm + 4, 0, 1);
     expect(calls.map(([name]) => name)).toEqual(['command', 'powerState']);
     expect(calls[1]).toEqual(['powerState', 0, true]);
