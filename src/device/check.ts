@@ -22,6 +22,12 @@ function unknownKey(field: string, key: string, known: readonly string[]): ZtlpE
   });
 }
 
+/** Like `invalid`, where a bigint is wrong because it is one: shown as `5n`. */
+export function typed(field: string, value: unknown, allowed: string): ZtlpError {
+  if (typeof value !== 'bigint') return invalid(field, value, allowed);
+  return new ZtlpError('invalid-value', `${field}: ${value}n is not valid`, { field, value, allowed });
+}
+
 /** `value`, which must not be left out. */
 export function needed<T>(field: string, value: T): T {
   if (value === undefined) throw new ZtlpError('invalid-value', `${field}: is missing`, { field, value });

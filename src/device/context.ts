@@ -1,7 +1,7 @@
 /** Builds the context of one instance: what a model can ask of the machine, each request counted and checked. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
 import { checkU64, type U64 } from '../core/u64.js';
-import { booleanOr, checkFields, checkFunction, choiceOr, integerOr } from './check.js';
+import { booleanOr, checkFields, checkFunction, choiceOr, integerOr, typed } from './check.js';
 import type { Guard } from './guard.js';
 import type { DeviceHost } from './host.js';
 import type { Msix } from './msix.js';
@@ -118,11 +118,7 @@ export function createContext<S>(
     }),
     after: (ns, callback) => {
       if (typeof ns !== 'number' || !(ns >= 0 && ns <= Number.MAX_SAFE_INTEGER))
-        throw invalid(
-          'after ns',
-          typeof ns === 'bigint' ? `${ns}n` : ns,
-          'a number of nanoseconds from 0 on',
-        );
+        throw typed('after ns', ns, 'a number of nanoseconds from 0 on');
       if (typeof callback !== 'function') throw invalid('after callback', callback, 'a function');
       if (!guard.operation('after')) return () => undefined;
       const ends = outstanding.add('timers');

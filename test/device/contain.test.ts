@@ -292,7 +292,7 @@ describe('a wrong request', () => {
     ['after callback: 5', (ctx) => void ctx.after(1, 5 as never)],
     ['bad has no registers in BAR 0', (ctx) => void ctx.registers(0)],
     ['bad has no registers in BAR 0; allowed: 1', (ctx) => void ctx.registers(0)],
-    ['after ns: "5n" is not valid', (ctx) => void ctx.after(5n as never, () => undefined)],
+    ['after ns: 5n is not valid', (ctx) => void ctx.after(5n as never, () => undefined)],
     [
       'ctx.state cannot be replaced: set its fields',
       (ctx) => {
