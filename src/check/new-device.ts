@@ -140,7 +140,7 @@ ztlp is in no registry yet. Install it here from a checkout of it, then run the 
 - \`npm pack\` in the checkout, here \`npm install --no-save ztlp-VERSION.tgz && npm test\`.
 
 NODE_PATH does not work: Node does not look there for ES modules.
-\`npx ztlp check-device index.mjs\` checks the rules that every device has to keep; it needs nothing installed.
+\`npx ztlp check-device index.mjs\` checks the rules that every device has to keep.
 The registers stand in \`index.mjs\`; how to write a device is told in \`docs/devices.md\` of ztlp.
 `;
 }

@@ -2,8 +2,8 @@
 import { Console } from 'node:console';
 import { EXIT_DATA, remark } from './output.js';
 
-/** Exit code of Node for a module whose `await` at the top never ends. */
-const UNSETTLED = 13;
+/** What is wrong with a module that leaves nothing to be done before it is loaded. */
+export const ENDLESS_AWAIT = 'its top-level await never ends';
 
 /**
  * Does `body`, in which `what` is loaded and called. Its `console` goes to stderr, so that it does not stand before what
@@ -12,19 +12,23 @@ const UNSETTLED = 13;
 export async function contained<T>(what: string, body: () => Promise<T>): Promise<T> {
   const before = globalThis.console;
   globalThis.console = new Console(process.stderr, process.stderr);
-  const onExit = (code: number): void => {
-    const isWaiting = code === UNSETTLED || process.exitCode === UNSETTLED;
-    remark(
-      `${what}: ${isWaiting ? 'its top-level await never ends' : 'ended the process while it was loaded'}`,
-    );
-    process.exitCode = EXIT_DATA;
-    if (isWaiting) process.exit(EXIT_DATA); // else Node adds a warning that names this program
+  const end = (problem: string): void => {
+    leave();
+    remark(`${what}: ${problem}`);
+    process.exit(EXIT_DATA);
   };
+  const onIdle = (): void => end(ENDLESS_AWAIT);
+  const onExit = (): void => end('ended the process while it was loaded');
+  const leave = (): void => {
+    process.off('beforeExit', onIdle);
+    process.off('exit', onExit);
+    globalThis.console = before;
+  };
+  process.on('beforeExit', onIdle);
   process.on('exit', onExit);
   try {
     return await body();
   } finally {
-    process.off('exit', onExit);
-    globalThis.console = before;
+    leave();
   }
 }

@@ -263,6 +263,7 @@ describe('a device outside of any package', () => {
   ])('may not end the command: %s', async (text, pattern) => {
     await refuses(['inspect', file('ends.mjs', text)], 1, pattern);
     await refuses(['regress', '--device', file('ends.mjs', text)], 1, pattern);
+    await refuses(['check-device', file('ends.mjs', text)], 1, pattern);
   });
 });
 
