@@ -104,7 +104,12 @@ export async function checkDevice(device: Device, options: CheckOptions = {}): P
     results.push(result);
     onCheck?.(result);
   }
-  const checks = assign(results, kit.errors);
+  const checks = assign(results, kit.errors).map((result, n) =>
+    // Of a model that does not run, nothing can be said to pass.
+    stoppedIn !== undefined && result.outcome === 'pass' && n >= indexOf(stoppedIn)
+      ? skipped(result, stoppedIn)
+      : result,
+  );
   return {
     device: device.name,
     seed,
@@ -116,8 +121,15 @@ export async function checkDevice(device: Device, options: CheckOptions = {}): P
 
 const isSummary = (check: Check): boolean => check === loops || check === floods;
 
-function skipped({ id, title }: Check, stoppedIn: string): CheckResult {
-  return { id, title, outcome: 'not-applicable', line: `not run: the model was stopped in ${stoppedIn}` };
+const indexOf = (id: string): number => CHECKS.findIndex((check) => check.id === id);
+
+function skipped({ id, title }: Pick<Check, 'id' | 'title'>, stoppedIn: string): CheckResult {
+  return {
+    id,
+    title,
+    outcome: 'not-applicable',
+    line: id === stoppedIn ? 'the model was stopped' : `not run: the model was stopped in ${stoppedIn}`,
+  };
 }
 
 async function outcomeOf(check: Check, kit: Kit): Promise<CheckResult> {

@@ -43,5 +43,21 @@ function ownerOf({ check, error }: KitError, isUsual: boolean): string {
 function lineOf({ way, error }: KitError): string {
   const { callback, at, message, timeNs, effect } = error;
   const place = at === undefined ? '' : ` at ${where(at.bar, at.offset)}`;
-  return `${callback}${place} (${way}, ${timeNs} ns): ${message} (${effect})`;
+  const line = frameOf(error.cause);
+  return `${callback}${place} (${way}, ${timeNs} ns): ${message} (${effect})${line}`;
+}
+
+/** Where ztlp itself lies. */
+const OWN = new URL('../', import.meta.url).href;
+const FRAME = /^\s+at .*?((?:file:\/\/)?\/[^():]+):(\d+):\d+\)?$/;
+
+/** The first line of the model in the stack of what it threw, as `, file:line`; empty when there is none. */
+function frameOf(cause: unknown): string {
+  if (!(cause instanceof Error) || typeof cause.stack !== 'string') return '';
+  for (const text of cause.stack.split('\n')) {
+    const [, path = '', line] = FRAME.exec(text) ?? [];
+    if (line === undefined || path.startsWith(OWN) || path.startsWith(new URL(OWN).pathname)) continue;
+    return `, ${path.slice(path.lastIndexOf('/') + 1)}:${line}`;
+  }
+  return '';
 }

@@ -16,7 +16,8 @@ export class Monitor {
   exhausted = false;
   /** A callback of the model is running. */
   inside = 0;
-  private calls = 0;
+  /** Callbacks in this check so far. */
+  calls = 0;
 
   /** @param onCall told when a check begins (callback empty) and when a callback is called or has returned */
   constructor(readonly onCall?: (check: string, callback: string, bar: number, offset: number) => void) {}

@@ -2,7 +2,7 @@
 import { isBuiltin } from 'node:module';
 import { invalid } from '../base/errors.js';
 
-/** What both npm (no capitals) and `defineDevice` take; a scope is not part of a device's name. */
+/** What both npm (no capitals) and `defineDevice` take; a scope is no part of a device's name. */
 const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 /** Names that npm keeps for itself; `ztlp` would shadow what the package imports. */
 const TAKEN: ReadonlySet<string> = new Set(['node_modules', 'favicon.ico', 'ztlp']);
@@ -18,7 +18,7 @@ export function newDevicePackage(name: string): ReadonlyMap<string, string> {
     throw invalid(
       'name',
       name,
-      'up to 64 lower-case letters, digits, -, _ and ., first a letter or digit, and no name of Node, npm or ztlp',
+      'up to 64 lower-case letters, digits, -, _ and ., first a letter or digit, without a scope (@me/), and no name of Node, npm or ztlp',
     );
   return new Map([
     ['package.json', manifest(name)],
@@ -97,7 +97,7 @@ export default defineDevice(
 }
 
 function deviceTest(name: string): string {
-  return `/** Tests of ${name}: \`npm test\`. */
+  return `/** Tests of ${name}: \`npm test\`, once ztlp is installed here (see README.md). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createMachine } from 'ztlp';
@@ -133,7 +133,14 @@ function readme(name: string): string {
   return `# ${name}
 
 A device model for ztlp: writes VALUE to host memory when its doorbell rings.
-\`npm install\` and \`npm test\` run its test; \`npx ztlp check-device index.mjs\` checks the rules that every device has to keep.
+
+ztlp is in no registry yet. Install it here from a checkout of it, then run the test:
+
+- \`npm link /path/to/ztlp --ignore-scripts && npm test\` (after \`npm install\` in the checkout), or
+- \`npm pack\` in the checkout, here \`npm install --no-save ztlp-VERSION.tgz && npm test\`.
+
+NODE_PATH does not work: Node does not look there for ES modules.
+\`npx ztlp check-device index.mjs\` checks the rules that every device has to keep.
 The registers stand in \`index.mjs\`; how to write a device is told in \`docs/devices.md\` of ztlp.
 `;
 }

@@ -1,13 +1,15 @@
 /** Loads a device model: one that comes with ztlp, a file, or an installed package. */
 import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, extname, isAbsolute, join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { dirname, extname, isAbsolute, join, relative, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type ErrorCode, show, ZtlpError } from '../base/errors.js';
 import { didYouMean } from '../base/names.js';
 import { type Device, defineDevice } from '../device/define.js';
 import type { DeviceDefinition } from '../device/types.js';
 import { BUILTIN_DEVICES } from '../devices/builtin.js';
+import { resolveSelf } from './resolve-self.js';
+import { syntaxPlace } from './syntax-place.js';
 
 const TYPESCRIPT: ReadonlySet<string> = new Set(['.ts', '.mts', '.cts']);
 const CONDITIONS: ReadonlySet<string> = new Set(['.', 'node', 'import', 'default']);
@@ -29,13 +31,14 @@ export async function loadDevice(name: string, cwd = process.cwd()): Promise<Dev
       name,
       `this Node (${process.version}) does not run TypeScript: compile it, or take Node 22.18 or newer`,
     );
+  if (extname(file) === '.json')
+    throw failure('malformed', name, 'is JSON: a device is a module with a default export');
   let module: Readonly<Record<string, unknown>>;
+  resolveSelf();
   try {
     module = await import(pathToFileURL(file).href);
   } catch (error) {
-    const what =
-      error instanceof SyntaxError ? syntaxProblem(error) : `fails when it is loaded: ${messageOf(error)}`;
-    throw failure('malformed', name, what, error);
+    throw failure('malformed', name, loadProblem(error, file, cwd), error);
   }
   return deviceOf(name, module);
 }
@@ -133,14 +136,30 @@ function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
-/** With the line, which Node puts before the message in the stack. */
-function syntaxProblem(error: SyntaxError): string {
-  const place = /^file:.*\/([^/]+:\d+)$/m.exec(error.stack ?? '');
-  return `has a syntax error${place === null ? '' : ` in ${place[1]}`}: ${error.message}`;
+function loadProblem(error: unknown, file: string, cwd: string): string {
+  if (error instanceof SyntaxError) return syntaxProblem(error, file, cwd);
+  if (error instanceof ZtlpError) return error.message;
+  return `fails when it is loaded: ${messageOf(error)}`;
+}
+
+/** With the file that has the error, which may be one that the device imports, and the line. */
+function syntaxProblem(error: SyntaxError, file: string, cwd: string): string {
+  const [, url, line] = /^(file:.*?):(\d+)$/m.exec(error.stack ?? '') ?? [];
+  const place =
+    url === undefined || line === undefined ? syntaxPlace(file) : ([fileURLToPath(url), line] as const);
+  const text = place === undefined ? '' : ` in ${shortPath(place[0], cwd)}:${place[1]}`;
+  return `has a syntax error${text}: ${error.message}`;
+}
+
+/** As seen from `cwd` when it lies there. */
+function shortPath(file: string, cwd: string): string {
+  const path = relative(cwd, file);
+  return path.startsWith('..') || isAbsolute(path) ? file : path;
 }
 
 function messageOf(error: unknown): string {
   try {
+    if (error instanceof ZtlpError) return error.message;
     return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   } catch {
     return 'what it throws has no text';

@@ -3,7 +3,7 @@ import type { AccessSizes } from '../base/device.js';
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
 import type { Bar } from '../pci/config-space.js';
 import { type MsixCapability, pbaBytes, tableBytes } from './capabilities.js';
-import { booleanOr, checkFields, choiceOr, type Fields, hex, isPowerOfTwo } from './check.js';
+import { booleanOr, checkFields, choiceOr, type Fields, hex, isPowerOfTwo, needed } from './check.js';
 import { type ByteOrder, type Register, type RegisterMap, resolveRegisters } from './registers.js';
 import type { DeviceContext, RegionKind } from './types.js';
 
@@ -116,8 +116,14 @@ function resolveBar(
   const { space, bits, prefetchable } = resolveKind(field, bar, dump);
   const size = resolveSize(`${field}.size`, bar.size, space, bits);
   for (const { kind, offset, size: bytes } of msix) {
-    if (offset + bytes > size)
-      throw invalid(`capabilities.msix: ${kind}`, offset, `an end within the ${size} bytes of ${field}`);
+    if (offset + bytes <= size) continue;
+    const [key, name] = kind === 'msix-table' ? ['tableOffset', 'table'] : ['pbaOffset', 'PBA'];
+    const what = `the ${name} of ${bytes} bytes ends at ${hex(offset + bytes)}, ${field} at ${hex(size)}`;
+    throw new ZtlpError('out-of-range', `capabilities.msix.${key}: ${hex(offset)} is not valid: ${what}`, {
+      field: `capabilities.msix.${key}`,
+      value: offset,
+      allowed: bytes > size ? 'a larger BAR' : `0 to ${hex(size - bytes)}`,
+    });
   }
   const { regions, registers } =
     form === 'regions'
@@ -131,8 +137,14 @@ function formOf(field: string, given: unknown): (typeof FORMS)[number] {
   const bar = checkFields(field, given, [...FORMS, ...COMMON, ...RULES, 'byteOrder']);
   const forms = FORMS.filter((key) => bar[key] !== undefined);
   const [form] = forms;
-  if (form === undefined || forms.length > 1)
-    throw invalid(field, forms.join(' and ') || 'nothing', `one of ${FORMS.join(', ')}`);
+  const allowed = `one of ${FORMS.join(', ')}`;
+  if (form === undefined)
+    throw new ZtlpError('invalid-value', `${field}: does not say what serves it`, {
+      field,
+      value: given,
+      allowed,
+    });
+  if (forms.length > 1) throw invalid(field, forms.join(' and '), allowed);
   if ((form === 'memory' || form === 'callback') && bar[form] !== true)
     throw invalid(`${field}.${form}`, bar[form], 'true');
   return form;
@@ -159,7 +171,7 @@ function resolveKind(field: string, bar: Fields, dump: Bar | undefined) {
 
 function resolveSize(field: string, value: unknown, space: 'memory' | 'io', bits: 32 | 64): number {
   const [min, max] = space === 'io' ? [4, 256] : [16, bits === 64 ? 2 ** 52 : 2 ** 31];
-  const size = inRange(field, value as number, min, max);
+  const size = inRange(field, needed(field, value) as number, min, max);
   if (!isPowerOfTwo(size)) throw invalid(field, size, 'a power of two');
   return size;
 }

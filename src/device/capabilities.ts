@@ -1,7 +1,7 @@
 /** Capabilities as a device declares them: one entry per structure of PCIe base specification chapter 7, defaults, checks. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
 import type { DeviceType } from '../pci/capability-definitions.js';
-import { booleanOr, checkFields, choiceOr, type Fields, integerOr } from './check.js';
+import { booleanOr, checkFields, choiceOr, type Fields, integerOr, needed } from './check.js';
 
 /** PCI Express Capability (7.5.3). */
 export interface PcieCapability {
@@ -193,15 +193,15 @@ function resolveMsi(field: string, given: Fields): Required<MsiCapability> {
 }
 
 function resolveMsix(field: string, given: Fields): Required<MsixCapability> {
-  const bar = inRange(`${field}.bar`, given.bar as number, 0, 5);
+  const bar = inRange(`${field}.bar`, needed(`${field}.bar`, given.bar) as number, 0, 5);
   const offset = (key: 'tableOffset' | 'pbaOffset'): number => {
     // The two registers hold 32 bits, of which the low three name the BAR.
-    const value = inRange(`${field}.${key}`, given[key] as number, 0, 0xffff_fff8);
+    const value = inRange(`${field}.${key}`, needed(`${field}.${key}`, given[key]) as number, 0, 0xffff_fff8);
     if (value % 8 !== 0) throw invalid(`${field}.${key}`, value, 'a multiple of 8');
     return value;
   };
   return {
-    vectors: inRange(`${field}.vectors`, given.vectors as number, 1, 2048),
+    vectors: inRange(`${field}.vectors`, needed(`${field}.vectors`, given.vectors) as number, 1, 2048),
     bar,
     tableOffset: offset('tableOffset'),
     pbaOffset: offset('pbaOffset'),

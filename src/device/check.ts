@@ -22,6 +22,18 @@ function unknownKey(field: string, key: string, known: readonly string[]): ZtlpE
   });
 }
 
+/** Like `invalid`, where a bigint is wrong because it is one: shown as `5n`. */
+export function typed(field: string, value: unknown, allowed: string): ZtlpError {
+  if (typeof value !== 'bigint') return invalid(field, value, allowed);
+  return new ZtlpError('invalid-value', `${field}: ${value}n is not valid`, { field, value, allowed });
+}
+
+/** `value`, which must not be left out. */
+export function needed<T>(field: string, value: T): T {
+  if (value === undefined) throw new ZtlpError('invalid-value', `${field}: is missing`, { field, value });
+  return value;
+}
+
 /** An integer from `min` to `max`, or `fallback` when it was left out. */
 export function integerOr(field: string, value: unknown, min: number, max: number, fallback: number): number {
   return value === undefined ? fallback : inRange(field, value as number, min, max);

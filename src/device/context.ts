@@ -1,7 +1,7 @@
 /** Builds the context of one instance: what a model can ask of the machine, each request counted and checked. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
 import { checkU64, type U64 } from '../core/u64.js';
-import { booleanOr, checkFields, checkFunction, choiceOr, integerOr } from './check.js';
+import { booleanOr, checkFields, checkFunction, choiceOr, integerOr, typed } from './check.js';
 import type { Guard } from './guard.js';
 import type { DeviceHost } from './host.js';
 import type { Msix } from './msix.js';
@@ -64,6 +64,12 @@ export function createContext<S>(
     get state() {
       return parts.state();
     },
+    set state(value) {
+      throw new ZtlpError('invalid-value', 'ctx.state cannot be replaced: set its fields', {
+        field: 'state',
+        value,
+      });
+    },
     registers: (bar) => of(parts.banks, bar, `${name} has no registers in BAR`),
     memory: (bar) => of(parts.memories, bar, `${name} has no memory in BAR`),
     dma: Object.freeze({
@@ -112,7 +118,7 @@ export function createContext<S>(
     }),
     after: (ns, callback) => {
       if (typeof ns !== 'number' || !(ns >= 0 && ns <= Number.MAX_SAFE_INTEGER))
-        throw invalid('after ns', ns, 'a number of nanoseconds from 0 on');
+        throw typed('after ns', ns, 'a number of nanoseconds from 0 on');
       if (typeof callback !== 'function') throw invalid('after callback', callback, 'a function');
       if (!guard.operation('after')) return () => undefined;
       const ends = outstanding.add('timers');
@@ -158,7 +164,7 @@ function of<T>(things: ReadonlyMap<number, T>, bar: number, problem: string): T 
   throw new ZtlpError('not-found', `${problem} ${bar}`, {
     field: 'bar',
     value: bar,
-    allowed: [...things.keys()].join(', ') || 'none',
+    ...(things.size === 0 ? {} : { allowed: [...things.keys()].join(', ') }),
   });
 }
 

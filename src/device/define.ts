@@ -6,7 +6,7 @@ import { ConfigSpace } from '../pci/config-space.js';
 import { REG } from '../pci/registers.js';
 import { type ResolvedBar, resolveBars } from './bars.js';
 import { type ResolvedCapabilities, resolveCapabilities } from './capabilities.js';
-import { booleanOr, checkFields, checkFunction, type Fields, integerOr } from './check.js';
+import { booleanOr, checkFields, checkFunction, type Fields, integerOr, needed } from './check.js';
 import { configOf } from './config.js';
 import type { DeviceDefinition } from './types.js';
 
@@ -76,6 +76,7 @@ const CONFIG_SIZES: readonly number[] = [256, 4096];
 export function defineDevice<S = undefined>(definition: DeviceDefinition<S>): Device<S> {
   const fields = checkFields('device', definition, KEYS);
   const { name, config: dump } = fields;
+  needed('name', name);
   if (typeof name !== 'string' || !NAME.test(name))
     throw invalid('name', name, 'up to 64 letters, digits, -, _ and .');
   for (const key of CALLBACKS) checkFunction(key, fields[key]);
@@ -103,8 +104,8 @@ export function defineDevice<S = undefined>(definition: DeviceDefinition<S>): De
 }
 
 function resolveIdentity(fields: Fields): Identity {
-  const vendorId = inRange('vendorId', fields.vendorId as number, 0, 0xfffe);
-  const deviceId = inRange('deviceId', fields.deviceId as number, 0, 0xffff);
+  const vendorId = inRange('vendorId', needed('vendorId', fields.vendorId) as number, 0, 0xfffe);
+  const deviceId = inRange('deviceId', needed('deviceId', fields.deviceId) as number, 0, 0xffff);
   return {
     vendorId,
     deviceId,

@@ -1,6 +1,6 @@
 /** Registers as a device declares them, by the datasheet's name: their types, and the checks of a declaration. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
-import { booleanOr, checkFields, checkFunction, choiceOr, hex } from './check.js';
+import { booleanOr, checkFields, checkFunction, choiceOr, hex, typed } from './check.js';
 
 /**
  * What software may do:
@@ -107,7 +107,7 @@ export function checkValue(field: string, value: unknown, width: number): number
     typeof value === 'bigint'
       ? width === 8 && value >= 0n && value <= ones
       : width !== 8 && Number.isInteger(value) && (value as number) >= 0 && (value as number) <= ones;
-  if (!fits) throw invalid(field, value, `${width === 8 ? 'a bigint' : 'an integer'} from 0 to ${hex(ones)}`);
+  if (!fits) throw typed(field, value, `${width === 8 ? 'a bigint' : 'an integer'} from 0 to ${hex(ones)}`);
   return value === 0 ? 0 : (value as number | bigint); // -0 becomes 0
 }
 

@@ -216,6 +216,14 @@ class Layout {
   }
 }
 
+/** A definition that nobody gave to `defineDevice`: it has more than memory. */
+function refuseDefinition(field: string, device: DeviceModel): void {
+  const isModel = (bar: unknown): boolean =>
+    isObject(bar) && ['registers', 'callback', 'regions'].some((key) => key in (bar as object));
+  if (!device.bars.some(isModel) && !('capabilities' in device)) return;
+  throw invalid(field, device, 'what defineDevice gives: wrap it in defineDevice({ ... })');
+}
+
 /** Addresses are a list, and each belongs to a BAR. */
 function checkAddresses(
   field: string,
@@ -267,6 +275,7 @@ function checkSlot(
     const options = slotOptions(field, slot, machine, base);
     return { name: device.name, model: device, options, bars, config: configOf(device), handleIndex };
   }
+  refuseDefinition(`${field}.device`, device);
   if (device.bars.length > L.BAR_COUNT) {
     throw invalid(`${field}.device.bars`, device.bars.length, `at most ${L.BAR_COUNT} BARs`);
   }

@@ -7,6 +7,8 @@ import type { RegionKind } from '../device/types.js';
 import type { PciFunction } from '../machine/function.js';
 import { createMachine } from '../machine/machine.js';
 import type { Platform } from '../path/table.js';
+import type { Capability } from '../pci/capabilities.js';
+import { ConfigSpace } from '../pci/config-space.js';
 import { describeConfig } from '../pci/describe.js';
 
 export interface InspectInput {
@@ -39,6 +41,12 @@ export interface InspectedFunction {
   readonly name: string;
   /** Function handle of s390x, else undefined. */
   readonly handle: string | undefined;
+  readonly vendorId: number;
+  readonly deviceId: number;
+  /** 24 bits: base class, sub-class, programming interface. */
+  readonly classCode: number;
+  /** In the order of their chains; extended ones behind the others. */
+  readonly capabilities: readonly Capability[];
   /** Configuration space in words, as firmware left it. */
   readonly config: readonly string[];
   readonly bars: readonly InspectedBar[];
@@ -76,10 +84,21 @@ function inspect(fn: PciFunction, platform: Platform): InspectedFunction {
       },
     ];
   });
+  const { vendorId, deviceId, classCode, capabilities, extendedCapabilities } = new ConfigSpace(
+    fn.config.save(),
+  );
   return {
     address: addressOf(fn.id),
     name: fn.name,
     handle: platform === 's390x' ? hex64(fn.handle) : undefined,
+    vendorId,
+    deviceId,
+    classCode,
+    capabilities: [...capabilities, ...extendedCapabilities].map(({ id, name, offset }) => ({
+      id,
+      name,
+      offset,
+    })),
     config: describeConfig(fn.config),
     bars,
   };

@@ -139,7 +139,25 @@ describe('ztlp check-device', () => {
       () => 'memroy',
       /is no file, no installed package and none of .*, did you mean memory\?/,
     ],
-    ['a syntax error', () => file('syntax.mjs', 'export default {\n'), /has a syntax error/],
+    [
+      'a syntax error',
+      () => file('syntax.mjs', '\nexport default {;\n'),
+      /has a syntax error in .*syntax\.mjs:2: /,
+    ],
+    [
+      'a syntax error in a file that it imports',
+      () => {
+        file('wrong.mjs', 'const a = 1;\n\nconst b = ;\n');
+        return file('importing.mjs', 'import "./wrong.mjs";\nexport default {};\n');
+      },
+      /importing\.mjs: has a syntax error in .*wrong\.mjs:3: /,
+    ],
+    ['JSON', () => file('device.json', '{}'), /is JSON: a device is a module with a default export/],
+    [
+      'a wrong call of defineDevice',
+      () => file('own.mjs', 'import { defineDevice } from "ztlp/device";\nexport default defineDevice({});'),
+      /^ztlp: \S*own\.mjs: name: is missing$/m,
+    ],
     ['an empty module', () => file('empty.mjs', ''), /has no default export/],
     ['an empty script', () => file('empty.cjs', ''), /has no default export/],
     ['no default export', () => file('none.mjs', 'export const a = 1;'), /has no default export/],
@@ -191,7 +209,8 @@ describe('ztlp check-device', () => {
   });
 
   it.each([
-    [['check-device'], /missing required argument 'device'/],
+    [['check-device'], /device: name one, as an argument or with --device/],
+    [['check-device', 'memory', '--device', 'memory'], /device: name one/],
     [['check-device', 'memory', 'memory'], /too many arguments/],
     [['check-device', 'memory', '--sed', '1'], /unknown option '--sed'/],
     [['check-device', 'memory', '--seed', 'x'], /Expected: a whole number from 0/],
@@ -199,11 +218,52 @@ describe('ztlp check-device', () => {
     [['check-device', 'memory', '--accesses', '0'], /Allowed: 1 to 100000/],
     [['inspect', '--function', '00:01.0'], /goes with --lspci/],
     [['inspect', '--platform', 'vax'], /Allowed choices are x86-64, arm64, s390x/],
-    [['inspect', 'memory'], /too many arguments/],
+    [['inspect', 'memory', 'memory'], /too many arguments/],
+    [['new-device', 'nic', '--dir', ''], /--dir: "" is no directory/],
+    [['new-device', '@me/nic'], /without a scope/],
     [['new-device'], /missing required argument 'name'/],
     [['new-device', 'My Device'], /name: "My Device" is not valid/],
   ])('refuses the call %j with exit code 2', async (args, pattern) => {
     await refuses(args, 2, pattern);
+  });
+});
+
+describe('a device outside of any package', () => {
+  const device = file(
+    'outside.mjs',
+    `import { defineDevice } from 'ztlp/device';
+     import { ZtlpError } from 'ztlp';
+     import { copyEngine } from 'ztlp/devices';
+     console.log('loading', typeof ZtlpError, typeof copyEngine);
+     export default defineDevice({
+       name: 'outside', vendorId: 1, deviceId: 2, bars: [{ size: 64, callback: true }],
+       read: () => { throw new Error('cannot'); },
+     });`,
+  );
+
+  it('finds ztlp, and prints to stderr while it is inspected', async () => {
+    for (const args of [[device], ['--device', device]]) {
+      const { code, stdout, stderr } = await ztlp(['inspect', '--json', ...args]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: 'loading function function\n' });
+      expect(JSON.parse(stdout).functions).toMatchObject([
+        { name: 'outside', vendorId: 1, deviceId: 2, classCode: 0xff0000, capabilities: [] },
+      ]);
+    }
+  });
+
+  it('finds ztlp in the thread of check-device, which names the line that throws', async () => {
+    const { code, stdout } = await ztlp(['check-device', '--device', device, '--accesses', '5']);
+    expect(code).toBe(1);
+    expect(stdout.replace(/\s+/g, ' ')).toMatch(/: cannot \(completer-abort\), outside\.mjs:7 /);
+  });
+
+  it.each([
+    ['process.exit(0);', /: ended the process while it was loaded$/m],
+    ['await new Promise(() => {});', /: its top-level await never ends$/m],
+  ])('may not end the command: %s', async (text, pattern) => {
+    await refuses(['inspect', file('ends.mjs', text)], 1, pattern);
+    await refuses(['regress', '--device', file('ends.mjs', text)], 1, pattern);
+    await refuses(['check-device', file('ends.mjs', text)], 1, pattern);
   });
 });
 

@@ -291,6 +291,14 @@ describe('a wrong request', () => {
     ['after ns: -1', (ctx) => void ctx.after(-1, () => undefined)],
     ['after callback: 5', (ctx) => void ctx.after(1, 5 as never)],
     ['bad has no registers in BAR 0', (ctx) => void ctx.registers(0)],
+    ['bad has no registers in BAR 0; allowed: 1', (ctx) => void ctx.registers(0)],
+    ['after ns: 5n is not valid', (ctx) => void ctx.after(5n as never, () => undefined)],
+    [
+      'ctx.state cannot be replaced: set its fields',
+      (ctx) => {
+        (ctx as { state: unknown }).state = {};
+      },
+    ],
     ['bad has no memory in BAR 1', (ctx) => void ctx.memory(1)],
     ['memory offset: 65', (ctx) => void ctx.memory(2).read(65, 1)],
     ['bad has no capability msix', (ctx) => ctx.msix.raise(0)],

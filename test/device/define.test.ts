@@ -195,9 +195,9 @@ describe('a definition', () => {
   it.each<[string, unknown, string]>([
     ['no object', 5, 'device: 5 is not valid'],
     ['an unknown field', { ...ID, venderId: 1 }, 'did you mean vendorId?'],
-    ['no name', { ...ID, name: undefined }, 'name: undefined'],
+    ['no name', { ...ID, name: undefined }, 'name: is missing'],
     ['a name with a space', { ...ID, name: 'a b' }, 'name: "a b"'],
-    ['no vendor', { ...ID, vendorId: undefined }, 'vendorId: undefined'],
+    ['no vendor', { ...ID, vendorId: undefined }, 'vendorId: is missing'],
     ['a vendor that means no function', { ...ID, vendorId: 0xffff }, 'vendorId: 65535'],
     ['a wide device ID', { ...ID, deviceId: 0x10000 }, 'deviceId: 65536'],
     ['a wide revision', { ...ID, revision: 256 }, 'revision: 256'],
@@ -217,7 +217,7 @@ describe('a definition', () => {
     ['seven BARs', { ...ID, bars: Array(7).fill(undefined) }, 'at most 6 BARs'],
     ['a BAR that is none', bars(5), 'bars[0]: 5'],
     ['an unknown BAR field', bars({ ...memory, sise: 4 }), 'did you mean size?'],
-    ['no form', bars({ size: 64 }), 'bars[0]: "nothing"'],
+    ['no form', bars({ size: 64 }), 'bars[0]: does not say what serves it; allowed: one of memory'],
     ['two forms', bars({ ...memory, callback: true }), 'bars[0]: "memory and callback"'],
     ['memory that is not true', bars({ size: 64, memory: 1 }), 'bars[0].memory: 1'],
     [
@@ -291,7 +291,11 @@ describe('a definition', () => {
     ['MSI without a number', capability({ msi: {} }), 'capabilities.msi.vectors: undefined'],
     ['too many MSI-X vectors', capability(msix({ vectors: 2049 })), 'capabilities.msix.vectors: 2049'],
     ['an MSI-X table at 4', capability(msix({ tableOffset: 4 })), 'a multiple of 8'],
-    ['an MSI-X table outside', capability(msix({ tableOffset: 4088 })), 'an end within the 4096 bytes'],
+    [
+      'an MSI-X table outside',
+      capability(msix({ tableOffset: 4088 })),
+      'capabilities.msix.tableOffset: 0xff8 is not valid: the table of 48 bytes ends at 0x1028, bars[0] at 0x1000',
+    ],
     [
       'MSI-X tables that overlap',
       capability(msix({ pbaOffset: 0x128 })),

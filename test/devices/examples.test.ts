@@ -43,6 +43,14 @@ describe('examples/counter', () => {
   });
 });
 
+describe('examples/uart', () => {
+  it('passes the test beside it', async () => {
+    const { code, stdout } = await runNode('--test', ['--test-reporter=tap', 'examples/uart.test.mjs']);
+    expect(stdout).toMatch(/^# pass 4$/m);
+    expect(code).toBe(0);
+  });
+});
+
 describe('examples/copy-engine', () => {
   it('prints the TLPs of one copy', async () => {
     const { code, stdout } = await runNode(join(ROOT, 'examples/copy-engine.mjs'), []);

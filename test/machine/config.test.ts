@@ -187,6 +187,8 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
         [{ slots: [{ device: { ...device, deviceId: -1 } }] }, 'slots[0].device.deviceId'],
         [{ slots: [{ device: { ...device, deviceId: 1.5 } }] }, 'slots[0].device.deviceId'],
         [bars({ size: 256 }), 'slots[0].bars[0].memory'],
+        [bars({ size: 256, callback: true }), 'slots[0].device'],
+        [{ slots: [{ device: { ...device, capabilities: {} } }] }, 'slots[0].device'],
         [bar({ memory: false }), 'slots[0].bars[0].memory'],
         [bar({ valid: { min: 1, max: 8, unaligned: 'yes' } }), 'slots[0].bars[0].valid.unaligned'],
       ];

@@ -1,7 +1,9 @@
 /** DMA that fails, and a device that is about to be stopped: the model goes on in order, and sends nothing new. */
 import type { DmaFailure } from '../../device/types.js';
 import { armInterrupts, performAll } from '../bench.js';
-import { type Check, exercise, Failed, NotApplicable } from '../kit.js';
+import { type Check, exercise, Failed, type Kit, NotApplicable } from '../kit.js';
+import { momentsOf, untilRest } from '../moments.js';
+import { plural } from '../text.js';
 
 const FAILURES: readonly DmaFailure[] = ['unsupported-request', 'completer-abort', 'blocked'];
 
@@ -50,9 +52,37 @@ export const quiesce: Check = {
       bench.run(QUIET_NS);
       const [first] = bench.takeEvents();
       if (first === undefined) continue;
-      const why = kit.device.definition.quiesce === undefined ? ' (it has no quiesce callback)' : '';
-      throw new Failed(`after quiesce the device sends ${first}${why}`);
+      throw new Failed(`after quiesce the device sends ${first}${withoutCallback(kit)}`);
     }
-    return `${PARTS} times in ${accesses.length} accesses`;
+    const waiting = whileTimersAreSet(kit);
+    const more = waiting === 0 ? '' : `, ${plural(waiting, 'time')} while timers were set`;
+    return `${PARTS} times in ${accesses.length} accesses${more}`;
   },
 };
+
+/** Quiesces while something is set for later, on every time scale, and waits until that would have come. */
+function whileTimersAreSet(kit: Kit): number {
+  const { accesses, ends } = momentsOf(kit, 12, 8);
+  for (const end of ends) {
+    const bench = kit.direct();
+    armInterrupts(bench);
+    performAll(bench, accesses.slice(0, end));
+    kit.needRunning(bench);
+    bench.instance.quiesce();
+    bench.takeEvents();
+    let waited = 0;
+    for (const ns of untilRest(kit, bench)) {
+      bench.run(ns);
+      waited += ns;
+      const [first] = bench.takeEvents();
+      if (first !== undefined)
+        throw new Failed(
+          `within ${waited} ns after quiesce the device sends ${first}${withoutCallback(kit)}`,
+        );
+    }
+  }
+  return ends.length;
+}
+
+const withoutCallback = (kit: Kit): string =>
+  kit.device.definition.quiesce === undefined ? ' (it has no quiesce callback)' : '';

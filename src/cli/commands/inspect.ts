@@ -6,6 +6,7 @@ import { type Device, lspciDevice } from '../../device/index.js';
 import type { Platform } from '../../path/table.js';
 import { inspectDevices } from '../../report/inspect.js';
 import { formatInspect } from '../../report/inspect-text.js';
+import { contained } from '../contained.js';
 import { loadDevice } from '../load-device.js';
 import { type CommonFlags, printFound, styleFor, withCommonFlags } from '../output.js';
 import { once, oneOf } from '../values.js';
@@ -31,15 +32,18 @@ what lspci -vxxxx prints; sizes of BARs are taken from its [size=].
 
 Exit codes: 0 shown; 1 a device or dump cannot be used; 2 wrong call.`;
 
-async function run(flags: Flags): Promise<void> {
-  const { device: names = [], lspci, platform } = flags;
+async function run(file: string | undefined, flags: Flags): Promise<void> {
+  const { device = [], lspci, platform } = flags;
+  const names = file === undefined ? device : [file, ...device];
   if (lspci === undefined && flags.function !== undefined)
     throw new ZtlpError('invalid-value', '--function: goes with --lspci', { field: 'function' });
-  const devices: Device[] = [];
-  for (const name of names) devices.push(await loadDevice(name));
-  if (lspci !== undefined) devices.push(fromDump(lspci, flags.function));
-  if (devices.length === 0) devices.push(await loadDevice('memory'));
-  const report = await inspectDevices({ devices, platform });
+  const report = await contained(names.join(', '), async () => {
+    const devices: Device[] = [];
+    for (const name of names) devices.push(await loadDevice(name));
+    if (lspci !== undefined) devices.push(fromDump(lspci, flags.function));
+    if (devices.length === 0) devices.push(await loadDevice('memory'));
+    return inspectDevices({ devices, platform });
+  });
   await printFound(flags, report, () => formatInspect(report, styleFor()));
 }
 
@@ -63,6 +67,7 @@ export function inspectCommand(): Command {
   return withCommonFlags(new Command('inspect'))
     .summary('configuration space and registers of a device, by name')
     .description('Shows what software finds: identity, capabilities, BARs, registers with their values.')
+    .argument('[device]', 'the same as --device')
     .option(
       '--device <device>',
       'a file, a package or a model of ztlp; repeat for more',

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { REGRESS_MPS, runRegression } from '../../report/regress.js';
 import { formatRegress } from '../../report/regress-text.js';
+import { contained } from '../contained.js';
 import { loadDevice } from '../load-device.js';
 import { type CommonFlags, complain, EXIT_DATA, printFound, styleFor, withCommonFlags } from '../output.js';
 import { once, oneOf, parseCount } from '../values.js';
@@ -18,7 +19,7 @@ Examples:
   $ ztlp regress                 counts, memory and refusals at MPS 256
   $ ztlp regress --mps 4096      one TLP for the whole block
   $ ztlp regress --cases 10000 --seed 7
-  $ ztlp regress --device ./my-device.mjs   stores to its first memory BAR
+  $ ztlp regress --device memory   stores to the first BAR that is memory
 
 Exit codes: 0 passed; 1 a count, the final memory or a refusal differs from what
 its sources (docs/sources.md) say, or the device cannot be loaded or has no
@@ -28,8 +29,11 @@ const mpsOption = (text: string): number => Number(oneOf(...REGRESS_MPS.map(Stri
 
 async function run(flags: Flags): Promise<void> {
   const { mps, cases, seed, device } = flags;
-  const given = device === undefined ? {} : { device: await loadDevice(device) };
-  const report = await runRegression({ mps, cases, seed, ...given });
+  const options = { mps, cases, seed };
+  const report =
+    device === undefined
+      ? await runRegression(options)
+      : await contained(device, async () => runRegression({ ...options, device: await loadDevice(device) }));
   await printFound(flags, report, () => formatRegress(report, styleFor()));
   if (report.passed) return;
   process.exitCode = EXIT_DATA;
