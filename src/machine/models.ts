@@ -168,6 +168,8 @@ export class Models {
       } else this.parts.drainTrace();
     }
     this.parts.drainTrace();
+    // A block is one access: that of a peer's DMA ends here too.
+    this.endBlock();
   }
 
   /** Goes on with a PCI instruction that answered ANSWER_HOST; returns its answer. */
@@ -338,7 +340,13 @@ export class Models {
       bytes.set(part, at);
       at += part.length;
     }
-    block.fn.instance?.write(block.bar, block.offset, bytes);
+    const before = this.serving;
+    this.serving = true;
+    try {
+      block.fn.instance?.write(block.bar, block.offset, bytes);
+    } finally {
+      this.serving = before;
+    }
   }
 
   private hostOf(fn: PciFunction, msi: Msi): DeviceHost {
