@@ -8,6 +8,7 @@ const PARSE_NS = 250;
 /** Answers the oldest message: its bytes in reverse order. */
 function answer(ctx) {
   const message = ctx.state.messages.shift();
+  ctx.state.due.shift();
   if (message === undefined) return;
   ctx.memory(0).write(ANSWERS, message.reverse());
   ctx.registers(0).set('LENGTH', message.length);
@@ -36,16 +37,18 @@ export default defineDevice({
   ],
   capabilities: { pcie: { maxPayloadSize: 256 }, pm: true },
 
-  state: () => ({ messages: [] }),
+  state: () => ({ messages: [], due: [] }),
   write(at, bytes, byteEnables, ctx) {
     if (byteEnables !== undefined) throw new Error(`a message with holes at ${at.offset}`);
     ctx.state.messages.push(bytes);
+    ctx.state.due.push(ctx.time.ns + PARSE_NS);
     ctx.after(PARSE_NS, () => answer(ctx));
   },
   read: (_at, _length, ctx) => ctx.state.messages.length & 0xff, // fits whatever is read
-  save: ({ state }) => state.messages,
-  load(messages, ctx) {
+  save: ({ state, time }) => ({ messages: state.messages, waits: state.due.map((ns) => ns - time.ns) }),
+  load({ messages, waits }, ctx) {
     ctx.state.messages = messages;
-    for (let n = 0; n < messages.length; n++) ctx.after(PARSE_NS, () => answer(ctx));
+    ctx.state.due = waits.map((ns) => ctx.time.ns + ns);
+    for (const ns of waits) ctx.after(ns, () => answer(ctx));
   },
 });

@@ -40,7 +40,6 @@ import {
   RECORD_CONFIG_READ,
   RECORD_CONFIG_WRITE,
   RECORD_DATA,
-  RECORD_EVENT,
   RECORD_KIND,
   RECORD_MESSAGE,
   RECORD_READ,
@@ -50,11 +49,11 @@ import {
   SLOT_NONE,
   SPACE_CONFIG,
   STATE_ENABLED,
-  STATE_ERROR,
 } from '../layout';
 import { addressOf, pushCompletion, requestLength } from '../tlp/build';
 import { enabledBytes, firstOffset } from '../tlp/bytes';
 import { completionPiece } from '../tlp/split';
+import { raiseEvent } from './events';
 import {
   functionAt,
   routedBar,
@@ -269,12 +268,7 @@ function toTranslation(at: usize, kind: u32, isRead: bool, address: u64, bytes: 
     } else if (state == STATE_ENABLED) recordMessage(at, address, bytes);
     return;
   }
-  if (found == REFUSED && dmaEvent != 0) {
-    store<u32>(fn, STATE_ERROR, FUNCTION_STATE);
-    const first = address + skip;
-    const high = <u32>(first >> 32);
-    pushRecord(RECORD_EVENT, slot, isRead ? 1 : 0, <u32>first, dmaEvent, high, 0, 0, false);
-  }
+  if (found == REFUSED && dmaEvent != 0) raiseEvent(fn, dmaEvent, address + skip, isRead);
   // A frame outside host memory, like a request that is not translated, reaches nobody.
   const from = found - skip;
   if (found == REFUSED || from >= hostBytes || bytes > hostBytes - <u32>from) {

@@ -6,11 +6,9 @@
 import { iotlb } from '../kernel/arena';
 import { IOTLB_ENTRY_LG2, IOTLB_LG2, PAGE_BYTES } from '../layout';
 
-const SLOTS_LG2: u32 = IOTLB_LG2;
 const SLOTS: u32 = 1 << IOTLB_LG2;
 /** At three quarters a run is still short. */
 const MOST: u32 = (SLOTS / 4) * 3;
-const ENTRY_LG2: u32 = IOTLB_ENTRY_LG2;
 
 /** 2^64 divided by the golden ratio, odd. */
 const MULTIPLIER: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
@@ -18,7 +16,7 @@ const MULTIPLIER: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
 let used: u32 = 0;
 
 function at(index: u32): usize {
-  return iotlb + <usize>((index & (SLOTS - 1)) << ENTRY_LG2);
+  return iotlb + <usize>((index & (SLOTS - 1)) << IOTLB_ENTRY_LG2);
 }
 
 function keyOf(slot: u32, address: u64): u64 {
@@ -27,7 +25,7 @@ function keyOf(slot: u32, address: u64): u64 {
 
 function home(key: u64): u32 {
   // Fibonacci hashing: the high bits of the product depend on all bits of the key.
-  return <u32>((key * MULTIPLIER) >> (64 - SLOTS_LG2));
+  return <u32>((key * MULTIPLIER) >> (64 - IOTLB_LG2));
 }
 
 /** Index of the entry with `key`, or of the free one where it would go. */
@@ -59,7 +57,7 @@ export function setTranslation(slot: u32, address: u64, frame: u64, writable: bo
   return true;
 }
 
-export function removeTranslation(slot: u32, address: u64): void {
+function removeTranslation(slot: u32, address: u64): void {
   const index = probe(keyOf(slot, address));
   if (load<u64>(at(index)) != 0) removeAt(index);
 }
@@ -101,6 +99,6 @@ export function dropRange(slot: u32, first: u64, last: u64): u32 {
 }
 
 export function clearTranslations(): void {
-  memory.fill(iotlb, 0, SLOTS << ENTRY_LG2);
+  memory.fill(iotlb, 0, SLOTS << IOTLB_ENTRY_LG2);
   used = 0;
 }

@@ -4,7 +4,6 @@ import {
   DMA_DIRECT,
   DMA_FLAGS,
   DMA_IN_ERROR,
-  DMA_IOTA,
   DMA_MODE,
   DMA_MSIA,
   DMA_PAL,
@@ -59,9 +58,4 @@ export function translate(slot: u32, state: u32, address: u64, bytes: u32, isRea
     return REFUSED;
   }
   return (found & ~0xfff) | (address & 0xfff);
-}
-
-/** The translation anchor of a function, when one is registered. */
-export function iotaOf(slot: u32): u64 {
-  return load<u64>(dmaOf(slot), DMA_IOTA);
 }

@@ -33,7 +33,7 @@ export function roomForRecord(): bool {
   return recordCount < <u32>RECORD_SLOTS;
 }
 
-/** Adds a record; `waits`: nothing else happens before the host has answered. Returns it. */
+/** Adds a record; `waits`: nothing else happens before the host has answered. */
 export function pushRecord(
   kind: u32,
   slot: u32,

@@ -4,11 +4,12 @@ import { deliverAll, isPending } from '../fabric/deliver';
 import { functionAt, functionCount } from '../fabric/functions';
 import { PARAMS } from '../kernel/arena';
 import { rewindRing } from '../kernel/rings';
-import { ANSWER_HOST, FUNCTION_HANDLE, MODE_LIVE, PARAM_MODE } from '../layout';
+import { ANSWER_HOST, FUNCTION_HANDLE, HANDLE_ENABLE_LG2, MODE_LIVE, PARAM_MODE } from '../layout';
 import { DONE } from './rules';
 
-/** The function whose current handle is `handle` in all 32 bits; 0: there is none. */
-export function findFunction(handle: u32): usize {
+/** The function whose current handle is `handle` in all 32 bits, enable bit included; 0: there is none. */
+export function findEnabled(handle: u32): usize {
+  if (handle >>> HANDLE_ENABLE_LG2 == 0) return 0;
   for (let slot: u32 = 0; slot < functionCount; slot++) {
     const fn = functionAt(slot);
     if (load<u32>(fn, FUNCTION_HANDLE) == handle) return fn;

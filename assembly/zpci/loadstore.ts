@@ -24,7 +24,6 @@ import {
   FUNCTION_LOADS,
   FUNCTION_STORES,
   FUNCTION_ZPCI_FLAGS,
-  HANDLE_ENABLE_LG2,
   INSTRUCTION_PCILG,
   INSTRUCTION_PCISTG,
   OPERAND_ODD,
@@ -45,7 +44,7 @@ import {
   ZPCI_QUIRKS,
 } from '../layout';
 import { ask } from './ask';
-import { deliverLive, findFunction } from './live';
+import { deliverLive, findEnabled } from './live';
 import {
   checkConfigForm,
   checkLoadStoreForm,
@@ -99,8 +98,7 @@ export function dropLoadStore(): void {
 export function loadStore(read: bool, handle: u32, spaceAndFlags: u32, bytes: u32, at: u64): u32 {
   if (spaceAndFlags & STORE_PROBLEM_STATE) return interruption(PE_PRIVILEGED);
   if (spaceAndFlags & OPERAND_ODD) return interruption(PE_SPECIFICATION);
-  if (handle >>> HANDLE_ENABLE_LG2 == 0) return NO_FUNCTION;
-  fn = findFunction(handle);
+  fn = findEnabled(handle);
   if (fn == 0) return NO_FUNCTION;
   const answer = checkState(fn);
   if (answer != DONE) return answer;

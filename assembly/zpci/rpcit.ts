@@ -1,10 +1,10 @@
 // Floor 6: REFRESH PCI TRANSLATIONS: makes the translation buffer agree with the tables, in the order of zpci.md 5.4.
 
+import { raiseEvent } from '../fabric/events';
 import { slotOf } from '../fabric/functions';
 import { dropRange, setTranslation } from '../iommu/iotlb';
 import { walkEnd, walkFrame, walkMapped, walkTables, walkWritable } from '../iommu/s390-tables';
 import { dmaOf } from '../iommu/zpci';
-import { pushRecord } from '../kernel/records';
 import {
   DMA_FLAGS,
   DMA_IOTA,
@@ -20,7 +20,6 @@ import {
   OPERAND_ODD,
   PE_PRIVILEGED,
   PE_SPECIFICATION,
-  RECORD_EVENT,
   STATE_ERROR,
   STATE_PERMANENT_ERROR,
   STATUS_ERROR_RECOVERY,
@@ -28,25 +27,18 @@ import {
   STATUS_RESOURCES,
   STORE_PROBLEM_STATE,
 } from '../layout';
-import { findFunction } from './live';
+import { findEnabled } from './live';
 import { DONE, interruption, NO_FUNCTION, withStatus } from './rules';
 
 /** Entries of tables and buffer that one instruction looks at. Tables can map 2^52 pages: who means it refreshes in parts. */
 const MOST_ENTRIES: u32 = 1 << 26;
 
-/** A function goes into error; the host is told with a record and makes the event of it. */
-export function raiseEvent(fn: usize, event: u32, address: u64, isRead: bool): void {
-  store<u32>(fn, STATE_ERROR, FUNCTION_STATE);
-  const high = <u32>(address >> 32);
-  pushRecord(RECORD_EVENT, slotOf(fn), isRead ? 1 : 0, <u32>address, event, high, 0, 0, false);
-}
-
 /** `flags`: STORE_PROBLEM_STATE, OPERAND_ODD. Refreshes [start, start + length), whole pages. */
 export function refresh(handle: u32, flags: u32, start: u64, length: u64): u32 {
   if (flags & STORE_PROBLEM_STATE) return interruption(PE_PRIVILEGED);
   if (flags & OPERAND_ODD) return interruption(PE_SPECIFICATION);
-  const fn = findFunction(handle);
-  if (fn == 0 || handle >>> 31 == 0) return NO_FUNCTION;
+  const fn = findEnabled(handle);
+  if (fn == 0) return NO_FUNCTION;
   const state = load<u32>(fn, FUNCTION_STATE);
   if (state == STATE_ERROR) return withStatus(STATUS_ERROR_RECOVERY);
   if (state == STATE_PERMANENT_ERROR) return NO_FUNCTION;

@@ -23,7 +23,6 @@ import {
   FUNCTION_MAXSTBL,
   FUNCTION_STORE_BLOCKS,
   FUNCTION_ZPCI_FLAGS,
-  HANDLE_ENABLE_LG2,
   INSTRUCTION_PCISTB,
   INSTRUCTION_PCISTG,
   KIND_MWR32,
@@ -45,7 +44,7 @@ import {
   ZPCI_INTERCEPTED,
 } from '../layout';
 import { ask } from './ask';
-import { deliverLive, findFunction } from './live';
+import { deliverLive, findEnabled } from './live';
 import {
   blockPiece,
   checkBlockForm,
@@ -72,8 +71,7 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
   // The operand length has 13 bits; what stands above them is ignored.
   const length = lengthField & PCISTB_LENGTH_MASK;
   if (spaceAndFlags & STORE_PROBLEM_STATE) return interruption(PE_PRIVILEGED);
-  if (handle >>> HANDLE_ENABLE_LG2 == 0) return NO_FUNCTION;
-  const fn = findFunction(handle);
+  const fn = findEnabled(handle);
   if (fn == 0) return NO_FUNCTION;
   let answer = checkState(fn);
   if (answer != DONE) return answer;

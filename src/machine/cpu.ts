@@ -15,6 +15,7 @@ import type { PciFunction } from './function.js';
 import type { Models } from './models.js';
 import type { TlpTrace } from './trace.js';
 import {
+  needS390,
   type PciLoadAnswer,
   type PciLoadInput,
   type PciStoreInput,
@@ -308,38 +309,33 @@ export class Cpu {
 
   /** CALL LOGICAL PROCESSOR (sheet zpci.md 4): request and response stand in guest memory. */
   clp(input: ClpInput): ZpciAnswer {
-    return this.control.clp(input);
+    return this.controlFor('CLP').clp(input);
   }
 
   /** MODIFY PCI FUNCTION CONTROLS (sheet zpci.md 6.1). */
   mpcifc(input: MpcifcInput): ZpciAnswer {
-    return this.control.mpcifc(input);
+    return this.controlFor('MPCIFC').mpcifc(input);
   }
 
   /** STORE PCI FUNCTION CONTROLS (sheet zpci.md 6.3). */
   stpcifc(input: StpcifcInput): StpcifcAnswer {
-    return this.control.stpcifc(input);
+    return this.controlFor('STPCIFC').stpcifc(input);
   }
 
   /** SET INTERRUPTION CONTROLS (sheet zpci.md 6.5). */
   sic(input: SicInput): ZpciAnswer {
-    return this.control.sic(input);
+    return this.controlFor('SIC').sic(input);
   }
 
   /** SCLP configure and deconfigure adapter (sheet zpci.md 1.3); returns the response code. */
   sclp(command: 'configure' | 'deconfigure', fid: number): number {
-    return this.control.sclp(command, fid);
+    return this.controlFor('SCLP').sclp(command, fid);
   }
 
-  private get control(): ZpciControl {
-    this.parts.models.checkIdle('a control instruction');
-    if (this.hasPcistb) return this.parts.control;
-    const { platform } = this.parts;
-    throw new ZtlpError('invalid-value', `zPCI instructions belong to s390x, this machine is ${platform}`, {
-      field: 'platform',
-      value: platform,
-      allowed: 's390x',
-    });
+  private controlFor(instruction: string): ZpciControl {
+    needS390(instruction, this.parts.platform);
+    this.parts.models.checkIdle(`cpu.${instruction.toLowerCase()}`);
+    return this.parts.control;
   }
 
   /** PCISTB with every check, whatever the operands are. */
@@ -349,7 +345,7 @@ export class Cpu {
     if (!isU32(fh)) throw invalid('fh', fh, 'a 32-bit function handle');
     if (!isU32(as) || as > 15) throw invalid('as', as, 'an integer from 0 to 15');
     if (!isU32(length)) throw invalid('length', length, 'an integer; its low 13 bits are the operand length');
-    if (!this.hasPcistb) throw this.notS390();
+    needS390('PCISTB', this.parts.platform);
     checkU64('offset', offset);
     if (fh !== this.preparedHandle) this.prepareFor(fh);
     let flags = as | (input.problemState === true ? L.STORE_PROBLEM_STATE : 0);
@@ -380,15 +376,6 @@ export class Cpu {
     this.trace.drain();
     models.settle();
     return unpackAnswer(answer >>> 0, ILC_PCISTB);
-  }
-
-  private notS390(): ZtlpError {
-    const { platform } = this.parts;
-    return new ZtlpError('invalid-value', `PCISTB is an s390x instruction, this machine is ${platform}`, {
-      field: 'platform',
-      value: platform,
-      allowed: 's390x',
-    });
   }
 
   private stageSource(source: Uint8Array, length: number, offset: number): void {

@@ -269,7 +269,7 @@ export class Models {
       this.events.push({
         slot,
         fh: fn.handle,
-        code: bytes,
+        code: word(L.RECORD_EVENT_CODE),
         address: join64(offset, word(L.RECORD_OFFSET_HI)),
         isRead: bar === 1,
       });
@@ -278,7 +278,7 @@ export class Models {
     if (kind === L.RECORD_INSTRUCTION) {
       this.endBlock();
       const answer = fn.instance?.acceptInstruction({
-        op: INSTRUCTIONS[data] ?? 'pcistb',
+        op: INSTRUCTIONS[word(L.RECORD_INSTRUCTION_KIND)] ?? 'pcistb',
         as: bar,
         offset: join64(offset, word(L.RECORD_OFFSET_HI)),
         length: bytes,

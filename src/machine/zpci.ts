@@ -104,10 +104,10 @@ export class ZpciUnit {
   }
 
   private execute(isRead: boolean, input: PciLoadInput): number {
-    const { core, functions, models, trace } = this.parts;
+    const { core, models, trace } = this.parts;
     const { fh, as, offset, length } = input;
     models.checkIdle(isRead ? 'cpu.pcilg' : 'cpu.pcistg');
-    const fn = functions.find((candidate) => candidate.handle === fh);
+    const fn = this.named(fh);
     if (fn !== undefined) this.parts.preparePort(fn);
     core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);
     core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
@@ -124,18 +124,35 @@ export class ZpciUnit {
     return packed >>> 0;
   }
 
+  private named(fh: number): PciFunction | undefined {
+    return this.parts.functions.find((fn) => fn.handle === fh);
+  }
+
   /** Bytes that the instruction moves. QEMU 7.2 makes of a length of 3, 5, 6 or 7 its lowest set bit (zpci.md 2.6). */
   private lengthOf({ fh, as, length }: PciLoadInput): number {
     const bytes = length & 0xf;
     if (as === L.SPACE_CONFIG) return bytes;
-    const fn = this.parts.functions.find((candidate) => candidate.handle === fh);
-    return fn?.options.qemuQuirks === true ? bytes & -bytes : bytes;
+    return this.named(fh)?.options.qemuQuirks === true ? bytes & -bytes : bytes;
   }
 
   private isBehindConfig({ fh, offset }: PciLoadInput): boolean {
-    const fn = this.parts.functions.find((candidate) => candidate.handle === fh);
+    const fn = this.named(fh);
     return fn !== undefined && fn.options.zpciMode === 'emulated' && BigInt(offset) >= BigInt(fn.config.size);
   }
+}
+
+/** Throws on a machine that has no PCI instructions. */
+export function needS390(instruction: string, platform: Platform): void {
+  if (platform === 's390x') return;
+  throw new ZtlpError(
+    'invalid-value',
+    `${instruction} is an s390x instruction, this machine is ${platform}`,
+    {
+      field: 'platform',
+      value: platform,
+      allowed: 's390x',
+    },
+  );
 }
 
 type Common = Pick<PciLoadInput, 'fh' | 'r2' | 'problemState'>;
@@ -155,12 +172,7 @@ function check(name: string, input: PciLoadInput, platform: Platform): PciLoadIn
 
 function checkCommon(name: string, input: Common, platform: Platform): number {
   needObject('input', input);
-  if (platform !== 's390x')
-    throw new ZtlpError('invalid-value', `${name} is an s390x instruction, this machine is ${platform}`, {
-      field: 'platform',
-      value: platform,
-      allowed: 's390x',
-    });
+  needS390(name, platform);
   inRange('fh', input.fh, 0, 0xffff_ffff);
   if (input.r2 !== undefined) inRange('r2', input.r2, 0, 15);
   if (input.problemState !== undefined && typeof input.problemState !== 'boolean')

@@ -1,18 +1,19 @@
 /** The records that tell a guest of PCI errors and of functions that come and go: 32 bytes each, big-endian. */
+import * as L from '../../assembly/layout.js';
 import { inRange, invalid } from '../base/errors.js';
 import { checkU64, type U64 } from '../core/u64.js';
 
 /** PCI event codes (zpci.md 5.6). Those from 0x0300 stand in availability records, the others in error records. */
 export const PEC = {
-  INVALID_ADDRESS_SPACE: 0x1,
-  OUT_OF_RANGE: 0x2,
+  INVALID_ADDRESS_SPACE: L.EVENT_INVALID_SPACE,
+  OUT_OF_RANGE: L.EVENT_OUT_OF_RANGE,
   INVALID_TRANSACTION_FORMAT: 0x3,
-  TRANSLATION_PROTECTION: 0x4,
+  TRANSLATION_PROTECTION: L.EVENT_TRANSLATION,
   ACCESS_PROTECTION: 0x5,
   KEY: 0x6,
-  INVALID_TABLE_ENTRY: 0x7,
-  INVALID_TABLE_LENGTH: 0x8,
-  TABLE_TYPE: 0x9,
+  INVALID_TABLE_ENTRY: L.EVENT_INVALID_ENTRY,
+  INVALID_TABLE_LENGTH: L.EVENT_TABLE_LENGTH,
+  TABLE_TYPE: L.EVENT_TABLE_TYPE,
   INVALID_MSI: 0xa,
   SERR: 0xb,
   NO_MSI: 0x10,

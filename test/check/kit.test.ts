@@ -7,7 +7,7 @@ import { BUILTIN_DEVICES } from '../../src/devices/builtin.js';
 import { memoryDevice } from '../../src/devices/memory.js';
 import { ZtlpError } from '../../src/index.js';
 import { readBuild } from '../support/builds.js';
-import { copier } from './models.js';
+import { copier } from '../support/models.js';
 
 const ID = { vendorId: 0x1af4, deviceId: 0x10f0 } as const;
 let core: WebAssembly.Module;

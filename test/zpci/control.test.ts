@@ -1,35 +1,18 @@
 /** CLP, MPCIFC, STPCIFC and interrupts as instructions of a machine: the recorded cases, then what they do to DMA and devices. */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { type Device, defineDevice } from '../../src/device/index.js';
 import { virtioLike } from '../../src/devices/index.js';
 import { createMachine, type Machine, type PciFunction, type U64 } from '../../src/index.js';
 import { encodeFib, type FibInput } from '../../src/zpci/fib.js';
 import { BUILDS, readBuild } from '../support/builds.js';
-import { type Case, casesOf, INTERRUPTS_FIB, VALID_FIB } from './guest-support.js';
+import { blockOf, type Case, casesOf, INTERRUPTS_FIB, type Printed, VALID_FIB } from './guest-support.js';
 
 const FIB = 0x1000;
 const CLP = 0x2000;
 const HOST_BYTES = 0x1420_0000;
 
 const CONTROLS = [...casesOf('MPCIFC'), ...casesOf('STPCIFC')];
-
-type Printed = Readonly<Record<string, string | number>>;
-
-function blockOf(printed: Printed): Uint8Array {
-  const number = (field: string): bigint => BigInt(printed[field] ?? 0);
-  const bytes = encodeFib({
-    fc: Number(number('fc')),
-    pba: number('pba'),
-    pal: number('pal'),
-    iota: number('iota'),
-    aibv: number('aibv'),
-    aisb: number('aisb'),
-    fmb: number('fmbAddr'),
-  });
-  bytes[0] = Number(number('fmt'));
-  new DataView(bytes.buffer).setUint32(40, Number(number('intData')));
-  return bytes;
-}
 
 interface MsiCase {
   readonly id: string;
@@ -258,31 +241,55 @@ describe.each(BUILDS)('control instructions on the %s build', (build) => {
     expect(fn.state).toBe('disabled');
   });
 
-  it('SIC: in single mode one interrupt of a subclass until the next SIC', () => {
-    const machine = fresh();
-    const fn = machine.functions[1] as PciFunction;
-    machine.memory.write(FIB, encodeFib({ ...INTERRUPTS_FIB, aibvo: 0, noi: 8 }));
-    expect(machine.cpu.mpcifc({ fh: fn.handle, oc: 2, fib: FIB }).cc).toBe(0);
+  it('SIC: in single mode one interrupt of a subclass until the next SIC', async () => {
+    const bell = defineDevice({
+      name: 'bell',
+      vendorId: 1,
+      deviceId: 2,
+      bars: [
+        {
+          size: 0x1000,
+          registers: {
+            RING: { offset: 0, width: 4, access: 'wo', write: (value, ctx) => ctx.msix.raise(value) },
+          },
+        },
+      ],
+      capabilities: { msix: { vectors: 2, bar: 0, tableOffset: 0x800, pbaOffset: 0xc00 } },
+    }) as Device;
+    const machine = await createMachine({
+      core,
+      platform: 's390x',
+      hostMemoryBytes: 0x10000,
+      slots: [{ device: bell, options: { zpciMode: 'native' } }],
+    });
+    const fn = first(machine);
+    const summary = 0x5000;
+    const fib = { isc: 3, noi: 2, aibvo: 0, sum: true, aisbo: 1, aibv: 0x4000, aisb: summary };
+    expect(mpcifc(machine, 2, fib).cc).toBe(0);
     machine.enableMsix(
       fn,
       [0, 1].map((data) => ({ address: 0xfe00_0000_0000_0000n, data })),
     );
-    // The writer's ring read fails without translation: the message alone is what counts here.
-    const summary = Number(INTERRUPTS_FIB.aisb);
-    const ring = (): number => {
-      machine.memory.write(summary, new Uint8Array(8));
-      fn.state = 'enabled';
-      fn.instance?.write(1, 0x0c, Uint8Array.of(1)); // masked
-      const bytes = new Uint8Array(8);
-      new DataView(bytes.buffer).setUint32(0, 0, true);
-      fn.instance?.write(1, 0x0c, Uint8Array.of(0)); // unmasked: sends what is pending
-      machine.config.read(fn.id, 0, 4);
-      return machine.takeAdapterInterrupts().length;
+    /** Rings for vector 1 with the summary byte as given; the interrupts that come of it. */
+    const ring = (before: number): number[] => {
+      machine.memory.write(summary, Uint8Array.of(before));
+      machine.memory.write(0x4000, new Uint8Array(8));
+      const at = { fh: fn.handle, as: 0, offset: 0, length: 4 };
+      expect(machine.cpu.pcistg({ ...at, data: 0x0100_0000 }).cc).toBe(0);
+      expect([...machine.memory.read(0x4000, 1), ...machine.memory.read(summary, 1)]).toEqual([
+        0x40,
+        before | 0x40,
+      ]);
+      return machine.takeAdapterInterrupts().map(({ isc }) => isc);
     };
-    expect(ring()).toBe(0);
+    expect([ring(0), ring(0), ring(0x40), ring(1)]).toEqual([[3], [3], [], []]);
+    const sic = (operation: number, isc = 3) => machine.cpu.sic({ operation, isc }).cc;
+    expect([sic(1), ring(0), ring(0), sic(1, 2), ring(0)]).toEqual([0, [3], [], 0, []]);
+    expect([sic(1), ring(0), ring(0), sic(0), ring(0), ring(0)]).toEqual([0, [3], [], 0, [3], [3]]);
     expect(machine.cpu.sic({ operation: 2, isc: 3 }).programInterruption?.name).toBe('operand');
-    expect(machine.cpu.sic({ operation: 1, isc: 3, problemState: true }).cc).toBe(null);
-    expect(machine.cpu.sic({ operation: 1, isc: 3 }).cc).toBe(0);
+    const inProblemState = machine.cpu.sic({ operation: 1, isc: 3, problemState: true });
+    expect(inProblemState.programInterruption?.name).toBe('privileged operation');
+    expect(ring(0)).toEqual([3]);
   });
 
   it('Z-FMB-01: the measurement block counts each instruction once, and says when it was written', async () => {
@@ -329,6 +336,6 @@ describe.each(BUILDS)('control instructions on the %s build', (build) => {
     );
     expect(machine.cpu.stpcifc({ fh, fib: 2n ** 63n }).programInterruption?.name).toBe('addressing');
     const x86 = await createMachine({ core });
-    expect(() => x86.cpu.clp({ address: 0 })).toThrow('zPCI instructions belong to s390x');
+    expect(() => x86.cpu.clp({ address: 0 })).toThrow('CLP is an s390x instruction');
   });
 });

@@ -1,30 +1,10 @@
 /** MPCIFC and STPCIFC against what QEMU 7.2 was observed to answer: every such case of vectors/zpci-qemu72.json. */
 import { describe, expect, it } from 'vitest';
-import { decodeFib, encodeFib, FIB_BYTES } from '../../src/zpci/fib.js';
-import { type Case, casesOf, outcomeOf, setUp } from './guest-support.js';
+import { decodeFib, FIB_BYTES } from '../../src/zpci/fib.js';
+import { blockOf, type Case, casesOf, outcomeOf, setUp } from './guest-support.js';
 
 const MODIFY = casesOf('MPCIFC');
 const STORE = casesOf('STPCIFC');
-
-/** A block as cases print it. */
-type Printed = Readonly<Record<string, string | number>>;
-
-function blockOf(printed: Printed): Uint8Array {
-  const number = (field: string): bigint => BigInt(printed[field] ?? 0);
-  const bytes = encodeFib({
-    format: 0,
-    fc: Number(number('fc')),
-    pba: number('pba'),
-    pal: number('pal'),
-    iota: number('iota'),
-    aibv: number('aibv'),
-    aisb: number('aisb'),
-    fmb: number('fmbAddr'),
-  });
-  bytes[0] = Number(number('fmt'));
-  new DataView(bytes.buffer).setUint32(40, Number(number('intData')));
-  return bytes;
-}
 
 describe('the MPCIFC cases', () => {
   it('are 71: 49 of the architecture, 11 choices of a model and 11 QEMU deviations', () => {

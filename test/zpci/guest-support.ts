@@ -292,3 +292,23 @@ export function outcomeOf({ expect: { cc, status, programInterruption } }: Case)
   const name = programInterruption.name.replaceAll('-', ' ');
   return { programInterruption: name as ProgramInterruption['name'] };
 }
+
+/** A block as cases print it. */
+export type Printed = Readonly<Record<string, string | number>>;
+
+export function blockOf(printed: Printed): Uint8Array {
+  const number = (field: string): bigint => BigInt(printed[field] ?? 0);
+  const bytes = encodeFib({
+    format: 0,
+    fc: Number(number('fc')),
+    pba: number('pba'),
+    pal: number('pal'),
+    iota: number('iota'),
+    aibv: number('aibv'),
+    aisb: number('aisb'),
+    fmb: number('fmbAddr'),
+  });
+  bytes[0] = Number(number('fmt'));
+  new DataView(bytes.buffer).setUint32(40, Number(number('intData')));
+  return bytes;
+}
