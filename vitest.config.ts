@@ -19,5 +19,7 @@ export default defineConfig({
     globalSetup: ['test/build-core.ts'],
     forceRerunTriggers: ['**/assembly/**/*.ts', '**/asconfig.json'],
     testTimeout: 120_000,
+    // By default one processor is left free: half of a machine with two.
+    maxWorkers: '100%',
   },
 });
