@@ -60,6 +60,7 @@ import { crc16 } from './tlp/dllp';
 import { decodeHeader, encodeHeader } from './tlp/header';
 import { decodePrefixes, encodePrefixes, prefixBytes } from './tlp/prefix';
 import { dropLoadStore, loadStore, loadStoreWaits, resumeLoadStore } from './zpci/loadstore';
+import { slotOfMio } from './zpci/mio';
 import { refresh } from './zpci/rpcit';
 import { dropStore, resumeStore, storeBlock } from './zpci/storeblock';
 
@@ -189,6 +190,11 @@ export function pcilgOrStg(
   offsetHi: u32,
 ): u32 {
   return loadStore(isRead != 0, handle, spaceAndFlags, length, pair(offsetLo, offsetHi));
+}
+
+/** Slot of the function at a MIO address with these bits 63:32; one behind the last when there is none. */
+export function mioSlot(high: u32): u32 {
+  return slotOfMio(high);
 }
 
 /** REFRESH PCI TRANSLATIONS; see `refresh` in zpci/rpcit.ts. Records may wait afterwards. */

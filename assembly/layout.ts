@@ -237,6 +237,8 @@ export const RECORD_EVENT_CODE = RECORD_BYTES; // EVENT_*
 export const INSTRUCTION_PCILG = 0;
 export const INSTRUCTION_PCISTG = 1;
 export const INSTRUCTION_PCISTB = 2;
+/** The MIO form of an instruction: this much above the number of the other. */
+export const INSTRUCTION_MIO = 3;
 
 // ------------------------------------------------------------------------------ ACCESS block: what one access did
 // f64 words: counts are exact up to 2^53.
@@ -259,6 +261,7 @@ export const ACCESS_ANSWER = 120; // zPCI answer of a fault, packed as ANSWER_*
 export const ACCESS_UNCLAIMED = 128; // requests no function claimed
 export const ACCESS_FAULT_POSITION = 136; // offset of the faulting operation
 export const ACCESS_FAULT_BYTES = 144; // length of the refused instruction's operand
+export const ACCESS_MIO_OPERATIONS = 152; // host operations in the MIO form
 export const ACCESS_BLOCK_BYTES = 192;
 
 export const FAULT_NONE = 0;
@@ -351,6 +354,7 @@ export const COUNT_SYSTEM_CALLS = 4; // dispatch level pieces are system calls
 export const COUNT_HOST_OPERATIONS = 8; // host level pieces are host operations
 export const COUNT_DEVICE_CALLS = 16; // host level pieces are device calls
 export const COUNT_LINE_STORES = 32; // guest pieces are lines, filled by naturally aligned stores of up to 64 bytes
+export const COUNT_MIO = 64; // host operations are MIO forms of the PCI instructions
 
 // What must hold for a guest-level piece.
 export const CHECK_NONE = 0;
@@ -361,6 +365,8 @@ export const CHECK_ZPCI_BLOCK = 4; // always PCISTB
 export const CHECK_KIND = 0xff; // the bits of the above
 export const CHECK_CALL = 0x100; // the guest level is a system call that takes ranges within a page: else FAULT_EINVAL
 export const CHECK_AT_HOST = 0x200; // the kind holds for host operations, the host's own PCI instructions
+export const CHECK_PASSED_ON = 0x400; // a VMM passes the instruction on: those of the host reach the function
+export const CHECK_RETRY = 0x800; // a kernel accessor in the form with a handle: busy is tried again
 
 // --------------------------------------------------------------------------------------- FUNCTION table
 export const FUNCTION_SLOTS = 64;
@@ -380,8 +386,9 @@ export const FUNCTION_WIRE_DOWN = 64;
 export const FUNCTION_WIRE_UP = 72;
 export const FUNCTION_DEVICE_CALLS = 80;
 export const FUNCTION_REFRESHES = 88; // f64, measurement block: successful RPCIT
-export const FUNCTION_COMMAND = 96; // COMMAND_* of the command register
-export const FUNCTION_BARS = 104;
+export const FUNCTION_POLICY_VIOLATIONS = 96; // f64, PCI instructions that the function does not take
+export const FUNCTION_COMMAND = 104; // COMMAND_* of the command register
+export const FUNCTION_BARS = 112;
 /** Memory Space Enable: without it no BAR claims an address (PCI local bus specification 3.0, 6.2.2). */
 export const COMMAND_MEMORY = 2;
 export const BAR_BASE = 0; // u64 bus address
@@ -409,6 +416,11 @@ export const DMA_PAL = 16;
 export const DMA_IOTA = 24; // u64: translation anchor
 export const DMA_MSIA = 32; // u64: a write to this page is an interrupt message
 export const DMA_STRIDE = 40;
+
+/** Bit T of an anchor: translation through tables. Without it real addresses stand from the first DMA address on. */
+export const IOTA_TRANSLATED = 0x800;
+/** First DMA address of every function, bits 63:32 (QEMU 7.2, zpci.md 4.4). */
+export const SDMA_HI = 1;
 
 /** Entries of the I/O translation buffer, and bytes of each. */
 export const IOTLB_LG2 = 16;
@@ -446,6 +458,17 @@ export const ZPCI_QUIRKS = 16; // lengths 3, 5, 6, 7 act as their lowest set bit
 export const ZPCI_EMULATED = 32; // device calls instead of TLPs
 export const ZPCI_INTERCEPTED = 64; // executed by a VMM
 export const ZPCI_ASKS = 128; // the device model accepts or refuses each PCI instruction
+export const ZPCI_MIO_CAPABLE = 256; // the function can be reached by the MIO forms
+export const ZPCI_MIO_ENABLED = 512; // and this guest may use them (CLP set PCI function, operation 2)
+export const ZPCI_HOST_MIO = 1024; // the kernel that passes instructions on uses MIO forms
+
+// MIO addresses: what machines use is not public, so the layout is ours. Write-through addresses; those for write-back
+// have one bit more, at the position that CLP command 1 reports.
+export const MIO_BASE_HI = 0x0010_0000; // bits 63:32
+export const MIO_SLOT_SHIFT = 4; // bits 63:32: slot above BAR number
+export const MIO_BAR_MASK = 0xf;
+export const MIO_WRITE_BACK_HI = 0x0200_0000; // bit 57
+export const MIO_WRITE_BACK_BIT = 6; // the same counted from the left
 
 export const HANDLE_ENABLE_LG2 = 31; // bit number of the enable bit
 export const HANDLE_INDEX_MASK = 0xffff;
@@ -467,6 +490,7 @@ export const STATUS_BLOCKED = 12; // function blocked
 export const STATUS_RESOURCES = 16; // insufficient resources
 export const STATUS_ADDRESS_SPACE = 20; // invalid address space
 export const STATUS_ERROR_RECOVERY = 40; // function not available: QEMU in error recovery
+export const PE_OPERATION = 1; // operation exception: the machine has no such instruction
 export const PE_PRIVILEGED = 2; // privileged-operation exception
 export const PE_ADDRESSING = 5; // addressing exception
 export const PE_SPECIFICATION = 6; // specification exception
@@ -525,6 +549,8 @@ export const STORE_FROM_MEMORY = 1 << 9; // source is a guest address, else byte
 export const STORE_IN_PLACE = 1 << 10;
 /** PCILG and PCISTG: the first register of the pair has an odd number. */
 export const OPERAND_ODD = 1 << 11;
+/** The MIO form: the offset is a MIO address, which names function and space. */
+export const OPERAND_ADDRESS = 1 << 12;
 /** Answers of `pcistb` below this are packed as ANSWER_*; from it on they are where the host puts the bytes. */
 export const ANSWER_LIMIT = PAYLOAD_BYTES;
 /** Nothing happened yet: stage the bytes and call again without STORE_IN_PLACE. */

@@ -50,7 +50,7 @@ export type {
 export { type CopyEngineOptions, type CopyEngineState, copyEngine } from './devices/copy-engine.js';
 export { type MemoryDeviceOptions, memoryDevice } from './devices/memory.js';
 export { type VirtioLikeOptions, virtioLike } from './devices/virtio-like.js';
-export type { MachineConfig, SlotConfig } from './machine/config.js';
+export type { InitialState, MachineConfig, SlotConfig } from './machine/config.js';
 export type {
   AccessInput,
   AccessResult,
@@ -70,11 +70,15 @@ export type {
 } from './machine/function.js';
 export { createMachine, type Machine, type MachineStats } from './machine/machine.js';
 export type { HostMemory } from './machine/memory.js';
-export type { InterruptMessage, PciErrorEvent } from './machine/models.js';
+export type { MioBlockInput, MioLoadInput, MioStoreInput } from './machine/mio.js';
+export type { InterruptMessage } from './machine/models.js';
+export type { PciEvent } from './machine/pci-events.js';
 export type { TlpTrace, TracedTlp } from './machine/trace.js';
 export type { PciLoadAnswer, PciLoadInput, PciStoreInput, RpcitInput } from './machine/zpci.js';
 export type {
   AdapterInterrupt,
+  ClpImmediateAnswer,
+  ClpImmediateInput,
   ClpInput,
   MpcifcInput,
   SicInput,
@@ -130,4 +134,5 @@ export {
 } from './tlp/split.js';
 export type { Attributes, Malformed, Pasid, Tlp, TlpInput, TlpPrefix, TlpType } from './tlp/types.js';
 export type { ProgramInterruption, ZpciAnswer } from './zpci/answer.js';
+export type { ZpciIdentity, ZpciTraits } from './zpci/identity.js';
 export type { FunctionState } from './zpci/states.js';

@@ -4,6 +4,7 @@ import {
   DMA_DIRECT,
   DMA_FLAGS,
   DMA_IN_ERROR,
+  DMA_IOTA,
   DMA_MODE,
   DMA_MSIA,
   DMA_PAL,
@@ -14,6 +15,8 @@ import {
   EVENT_OUT_OF_RANGE,
   EVENT_TRANSLATION,
   FUNCTION_SLOTS,
+  IOTA_TRANSLATED,
+  SDMA_HI,
   STATE_ENABLED,
   STATE_ERROR_LS_OPEN,
 } from '../layout';
@@ -52,6 +55,8 @@ export function translate(slot: u32, state: u32, address: u64, bytes: u32, isRea
     dmaEvent = EVENT_OUT_OF_RANGE;
     return REFUSED;
   }
+  // Without tables an I/O address is a real one above the first DMA address (zpci.md 5.4).
+  if ((load<u32>(dma, DMA_IOTA) & IOTA_TRANSLATED) == 0) return address - ((<u64>SDMA_HI) << 32);
   const found = findTranslation(slot, address);
   if (found == ~0 || (!isRead && (found & 1) == 0)) {
     dmaEvent = EVENT_TRANSLATION;

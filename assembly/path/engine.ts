@@ -15,35 +15,27 @@ import { isWaiting, lastStatus, pushRecord, recordCount, roomForRecord } from '.
 import { recordOperation, recycle, roomForOperation, skipDelivery, stage } from '../kernel/rings';
 import {
   ACCESS_ANSWER,
-  ACCESS_BYTES_DONE,
-  ACCESS_DEVICE_CALLS,
-  ACCESS_EXITS,
   ACCESS_FAULT,
   ACCESS_FAULT_BYTES,
   ACCESS_FAULT_POSITION,
-  ACCESS_GUEST_INSTRUCTIONS,
-  ACCESS_HOST_OPERATIONS,
-  ACCESS_SYSTEM_CALLS,
   BAR_BASE,
   BAR_BYTES,
   BAR_IMPL,
   BAR_MEMORY,
   BAR_SERVER,
   BAR_VALID,
+  CC_BUSY,
   CHECK_64,
   CHECK_AT_HOST,
   CHECK_CALL,
   CHECK_KIND,
   CHECK_NATURAL,
   CHECK_NONE,
+  CHECK_PASSED_ON,
+  CHECK_RETRY,
   CHECK_ZPCI,
   CHECK_ZPCI_BLOCK,
-  COUNT_DEVICE_CALLS,
-  COUNT_EXITS,
-  COUNT_HOST_OPERATIONS,
-  COUNT_INSTRUCTIONS,
-  COUNT_LINE_STORES,
-  COUNT_SYSTEM_CALLS,
+  COUNT_MIO,
   CPL_SC,
   FAULT_ALIGNMENT,
   FAULT_EINVAL,
@@ -55,6 +47,8 @@ import {
   FUNCTION_LOADS,
   FUNCTION_STORE_BLOCKS,
   FUNCTION_STORES,
+  FUNCTION_ZPCI_FLAGS,
+  INSTRUCTION_MIO,
   INSTRUCTION_PCILG,
   INSTRUCTION_PCISTB,
   INSTRUCTION_PCISTG,
@@ -65,11 +59,8 @@ import {
   OP_ACCESS,
   OP_SKIPPED,
   OPERATION_READ,
-  OPERATION_WRITE,
   PAGE_BYTES,
   PARAM_CHECK,
-  PARAM_COALESCED,
-  PARAM_COUNTING,
   PARAM_DESCENDING,
   PARAM_EXCLUDED_END,
   PARAM_EXCLUDED_LO,
@@ -98,6 +89,7 @@ import {
   ZPCI_EMULATED,
 } from '../layout';
 import { ask, asks } from '../zpci/ask';
+import { checkCapable } from '../zpci/mio';
 import {
   checkBlockForm,
   checkLoadStoreForm,
@@ -107,7 +99,20 @@ import {
   insideBar,
   interruption,
 } from '../zpci/rules';
-import { naturalPiece, nextPiece } from './rules';
+import {
+  countAgain,
+  countBytes,
+  countCalls,
+  countExit,
+  countGuest,
+  countHost,
+  counting,
+  countSystemCall,
+  hostOperations,
+  resetCounts,
+  writeCounts,
+} from './counts';
+import { nextPiece } from './rules';
 
 const EXIT: u32 = 1;
 const DISPATCH: u32 = 2;
@@ -116,8 +121,8 @@ const HOST: u32 = 3;
 // Cursor of each level: position u64, end u64.
 const CURSORS: usize = memory.data(LEVELS * 16, 16);
 
-/** A coalesced MMIO ring queues this many writes; the next one exits (KVM, access-paths.md 5). */
-const COALESCED_ENTRIES: u32 = 169;
+/** Linux tries without limit; a model that never gets ready has to end. */
+const MOST_RETRIES: u32 = 1 << 16;
 
 // The access.
 let start: u64 = 0;
@@ -130,22 +135,19 @@ let fault: u32 = FAULT_NONE;
 let answer: u32 = DONE;
 let faultPosition: u64 = 0;
 let tcgUnit: u32 = 0;
-let queued: u32 = 0;
 let faultBytes: u32 = 0;
 // A PCI instruction whose model was asked: the question is open, or was answered with yes.
 let isAsking: bool = false;
 let wasAsked: bool = false;
+let asksHost: bool = false; // the question is about an instruction of the host
 let askedPosition: u64 = 0;
 let askedBytes: u32 = 0;
+/** What the model said of the host's instruction. */
+let hostAnswer: u32 = DONE;
+/** Times that a busy instruction was tried again. */
+let retries: u32 = 0;
 /** Length of the guest instruction that runs. */
 let instructionBytes: u32 = 0;
-// Its counts.
-let instructions: u64 = 0;
-let exits: u64 = 0;
-let systemCalls: u64 = 0;
-let hostOperations: u64 = 0;
-let calls: u64 = 0;
-let bytesDone: u64 = 0;
 
 function param(at: usize): u32 {
   return load<u32>(PARAMS + at);
@@ -198,16 +200,11 @@ export function resetAccess(): void {
   fault = FAULT_NONE;
   answer = DONE;
   faultPosition = 0;
-  queued = 0;
   faultBytes = 0;
-  instructions = 0;
-  exits = 0;
-  systemCalls = 0;
-  hostOperations = 0;
-  calls = 0;
-  bytesDone = 0;
+  resetCounts();
   isAsking = false;
   wasAsked = false;
+  retries = 0;
 }
 
 /** Runs until the access is done or the host has to drain the rings or serve records. */
@@ -239,8 +236,7 @@ export function servedAccess(): void {
   finishServed();
   if (isAsking) {
     isAsking = false;
-    wasAsked = lastStatus == DONE;
-    if (!wasAsked) refuse(FAULT_ZPCI, lastStatus, askedPosition, askedBytes);
+    answered();
     return;
   }
   if (!waited || lastStatus == CPL_SC || param(PARAM_REQUEST) != REQUEST_CALL) return;
@@ -249,15 +245,27 @@ export function servedAccess(): void {
     refuse(FAULT_ZPCI, interruption(PE_OPERAND), positionOf(0) - instructionBytes, instructionBytes);
 }
 
+/** The model has said what it makes of an instruction; busy is tried again by who does so (zpci.md 2.3). */
+function answered(): void {
+  const loops = asksHost ? !(counting() & COUNT_MIO) : (param(PARAM_CHECK) & CHECK_RETRY) != 0;
+  if (lastStatus == CC_BUSY && loops && retries < MOST_RETRIES) {
+    retries += 1;
+    if (asksHost) countHost();
+    else countAgain();
+    return; // the run comes here again
+  }
+  wasAsked = true;
+  hostAnswer = lastStatus;
+  if (!asksHost && lastStatus != DONE) {
+    wasAsked = false;
+    refuse(FAULT_ZPCI, lastStatus, askedPosition, askedBytes);
+  }
+}
+
 /** Writes the totals of the access into the ACCESS block. */
 export function summariseAccess(): void {
   writeTraffic();
-  put(ACCESS_GUEST_INSTRUCTIONS, instructions);
-  put(ACCESS_EXITS, exits);
-  put(ACCESS_SYSTEM_CALLS, systemCalls);
-  put(ACCESS_HOST_OPERATIONS, hostOperations);
-  put(ACCESS_DEVICE_CALLS, calls);
-  put(ACCESS_BYTES_DONE, bytesDone);
+  writeCounts();
   put(ACCESS_FAULT, fault);
   put(ACCESS_ANSWER, answer);
   put(ACCESS_FAULT_POSITION, faultPosition);
@@ -289,7 +297,9 @@ function enter(level: u32): bool {
   if (level == 0 && !checkGuest(position, piece)) return false;
   if (level == 0) instructionBytes = piece;
   setCursor(level, position + piece, end);
-  count(level, position, piece);
+  if (level == 0) countGuest(position, piece);
+  else if (level == EXIT) countExit();
+  else countSystemCall();
   if (level + 1 == DISPATCH && levelParam(PARAM_RULES, DISPATCH) == RULE_TCG) enterTcg(position, piece);
   else setCursor(level + 1, position, position + piece);
   return true;
@@ -305,36 +315,6 @@ function enterTcg(position: u64, bytes: u32): void {
     const first = position & ~(<u64>bytes - 1);
     setCursor(DISPATCH, first, first + (bytes << 1));
   }
-}
-
-function count(level: u32, position: u64, bytes: u32): void {
-  const counting = param(PARAM_COUNTING);
-  if (level == 0) {
-    if (counting & COUNT_LINE_STORES) instructions += naturalStores(position, bytes);
-    else if (counting & COUNT_INSTRUCTIONS) instructions += 1;
-  } else if (level == EXIT) {
-    if (!(counting & COUNT_EXITS)) return;
-    if (param(PARAM_COALESCED) && param(PARAM_OP) == OPERATION_WRITE && queued < COALESCED_ENTRIES)
-      queued += 1;
-    else {
-      exits += 1;
-      queued = 0;
-    }
-  } else if (counting & COUNT_SYSTEM_CALLS) systemCalls += 1;
-}
-
-/** Naturally aligned stores of at most 64 bytes that fill a range of one line. */
-function naturalStores(position: u64, bytes: u32): u32 {
-  let stores: u32 = 0;
-  let at = <u32>position;
-  let left = bytes;
-  while (left > 0) {
-    const piece = naturalPiece(at, left, 64);
-    at += piece;
-    left -= piece;
-    stores += 1;
-  }
-  return stores;
 }
 
 /** What a guest-level piece demands: a system call of its range, an instruction of its operand. */
@@ -358,24 +338,34 @@ function checkInstruction(check: u32, position: u64, bytes: u32): bool {
     return bytes == 64 ? true : refuse(FAULT_SIZE, DONE, position, bytes);
   }
   const block = check == CHECK_ZPCI_BLOCK || bytes > 8;
-  if (fn != 0 && asks(fn) && checkState(fn) == DONE && !wasAsked) {
-    askModel(position, bytes, block);
-    return false;
+  // What a VMM passes on are instructions of the host: those are asked for.
+  if (!(param(PARAM_CHECK) & CHECK_PASSED_ON)) {
+    if (asksNow() && checkState(fn) == DONE) {
+      askModel(position, bytes, block, false);
+      return false;
+    }
+    wasAsked = false;
   }
-  wasAsked = false;
   const result = zpciAnswer(position, bytes, block);
   return result == DONE ? true : refuse(FAULT_ZPCI, result, position, bytes);
 }
 
+/** The model looks at each instruction, and has not looked at this one yet. */
+function asksNow(): bool {
+  return fn != 0 && live() && asks(fn) && !wasAsked;
+}
+
 /** The model is asked first; the access stops without a fault, and comes here again with the answer. */
-function askModel(position: u64, bytes: u32, block: bool): void {
+function askModel(position: u64, bytes: u32, block: bool, byHost: bool): void {
   if (!roomForRecord()) return; // once the host has served the others
   const isRead = param(PARAM_OP) == OPERATION_READ;
   isAsking = true;
+  asksHost = byHost;
   askedPosition = position;
   askedBytes = bytes;
   const instruction: u32 = block ? INSTRUCTION_PCISTB : isRead ? INSTRUCTION_PCILG : INSTRUCTION_PCISTG;
-  ask(fn, instruction, barIndex, position, bytes);
+  const isMio = byHost ? (counting() & COUNT_MIO) != 0 : isMioInstruction();
+  ask(fn, instruction + (isMio ? INSTRUCTION_MIO : 0), barIndex, position, bytes);
 }
 
 function refuse(kind: u32, result: u32, position: u64, bytes: u32): bool {
@@ -392,6 +382,10 @@ function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
   if (fn != 0) {
     const state = checkState(fn);
     if (state != DONE) return state;
+    if (live() && isMioInstruction()) {
+      const capable = checkCapable(fn, load<u32>(fn, FUNCTION_ZPCI_FLAGS));
+      if (capable != DONE) return capable;
+    }
   }
   const form = block
     ? checkBlockForm(flags, param(PARAM_MAXSTBL), <u32>position, bytes, memoryAt(position))
@@ -407,6 +401,11 @@ function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
     store<f64>(counter, load<f64>(counter) + 1);
   }
   return target;
+}
+
+/** The instructions of the guest level are MIO forms: nobody passes them on. */
+function isMioInstruction(): bool {
+  return (counting() & COUNT_MIO) != 0 && !(param(PARAM_CHECK) & CHECK_PASSED_ON);
 }
 
 function regionValid(): u32 {
@@ -439,9 +438,38 @@ function operate(): bool {
   const bytes = nextPiece(rule, value, position, limit, memoryAt(position), tcgUnit);
   const check = param(PARAM_CHECK);
   if (check & CHECK_AT_HOST && !checkInstruction(check & CHECK_KIND, position, bytes)) return false;
+  if (check & CHECK_PASSED_ON && fn != 0 && live()) {
+    if (asksNow()) {
+      askModel(position, bytes, false, true);
+      return false;
+    }
+    if (!isTaken()) {
+      lose(position, bytes);
+      setCursor(HOST, position + bytes, end);
+      return true;
+    }
+  }
   perform(position, bytes);
   setCursor(HOST, position + bytes, end);
   return true;
+}
+
+/** Whether the function takes the host's instruction. */
+function isTaken(): bool {
+  const answer = wasAsked ? hostAnswer : DONE;
+  wasAsked = false;
+  if (answer != DONE) return false;
+  return !(counting() & COUNT_MIO) || checkCapable(fn, load<u32>(fn, FUNCTION_ZPCI_FLAGS)) == DONE;
+}
+
+/**
+ * The host's instruction fails. That is an error of the VMM's system call, which the guest is not told: a store is lost, a
+ * load gives ones (QEMU 7.2 hw/vfio/common.c).
+ */
+function lose(position: u64, bytes: u32): void {
+  countHost();
+  countBytes(bytes);
+  if (param(PARAM_OP) == OPERATION_READ) memory.fill(dataAt(position), 0xff, bytes);
 }
 
 /** Write-combining chunks from the end of a partial line (option `wcChunkOrder`). */
@@ -466,7 +494,7 @@ function beforeExcluded(position: u64, end: u64): u64 {
 
 /** The kernel drops writes to the excluded range and answers reads with 0xff. */
 function skip(position: u64, bytes: u32): void {
-  bytesDone += bytes;
+  countBytes(bytes);
   if (param(PARAM_MODE) == MODE_LIST) recordOperation(position, bytes, OP_SKIPPED);
   if (live() && param(PARAM_OP) == OPERATION_READ) {
     memory.fill(dataAt(position), 0xff, bytes);
@@ -484,14 +512,13 @@ function dataAt(position: u64): usize {
 
 function perform(position: u64, bytes: u32): void {
   const mode = param(PARAM_MODE);
-  const counting = param(PARAM_COUNTING);
   if (mode == MODE_LIST) recordOperation(position, bytes, OP_ACCESS);
-  bytesDone += bytes;
-  if (counting & COUNT_HOST_OPERATIONS) hostOperations += 1;
+  countBytes(bytes);
+  countHost();
   beginOperation();
   if (param(PARAM_REQUEST) == REQUEST_CALL) {
     const n = deviceCalls(bytes, regionImpl());
-    if (counting & COUNT_DEVICE_CALLS) calls += n;
+    countCalls(n);
     if (live()) {
       callBar(<u32>position, bytes, dataAt(position), param(PARAM_OP) == OPERATION_READ);
       store<f64>(fn, load<f64>(fn, FUNCTION_DEVICE_CALLS) + <f64>n, FUNCTION_DEVICE_CALLS);

@@ -24,9 +24,12 @@ import {
   FUNCTION_LOADS,
   FUNCTION_STORES,
   FUNCTION_ZPCI_FLAGS,
+  INSTRUCTION_MIO,
   INSTRUCTION_PCILG,
   INSTRUCTION_PCISTG,
+  OPERAND_ADDRESS,
   OPERAND_ODD,
+  PE_ADDRESSING,
   PE_OPERAND,
   PE_PRIVILEGED,
   PE_SPECIFICATION,
@@ -40,11 +43,13 @@ import {
   STORE_PROBLEM_STATE,
   ZPCI_ASKS,
   ZPCI_EMULATED,
+  ZPCI_HOST_MIO,
   ZPCI_INTERCEPTED,
   ZPCI_QUIRKS,
 } from '../layout';
 import { ask } from './ask';
 import { deliverLive, findEnabled } from './live';
+import { checkCapable, checkMio, findMio, mioOffset, mioSpace } from './mio';
 import {
   checkConfigForm,
   checkLoadStoreForm,
@@ -72,6 +77,7 @@ const FOR_REST: u32 = 5; // TLPs before the next instruction of the host
 let waitsFor: u32 = FOR_NOTHING;
 let fn: usize = 0;
 let isRead: bool = false;
+let isMio: bool = false;
 let space: u32 = 0;
 let offset: u64 = 0;
 let length: u32 = 0;
@@ -93,22 +99,17 @@ export function dropLoadStore(): void {
 
 /**
  * One PCILG (`read`) or PCISTG of `bytes`, of which an instruction has 4 bits. `spaceAndFlags`: address space in bits 3:0,
- * STORE_PROBLEM_STATE, OPERAND_ODD. Answers as `storeBlock`; bytes read stand staged.
+ * STORE_PROBLEM_STATE, OPERAND_ODD, OPERAND_ADDRESS. Answers as `storeBlock`; bytes read stand staged.
  */
 export function loadStore(read: bool, handle: u32, spaceAndFlags: u32, bytes: u32, at: u64): u32 {
   if (spaceAndFlags & STORE_PROBLEM_STATE) return interruption(PE_PRIVILEGED);
   if (spaceAndFlags & OPERAND_ODD) return interruption(PE_SPECIFICATION);
-  fn = findEnabled(handle);
-  if (fn == 0) return NO_FUNCTION;
-  const answer = checkState(fn);
-  if (answer != DONE) return answer;
   isRead = read;
-  space = spaceAndFlags & SPACE_MASK;
-  offset = at;
-  length = bytes & 0xf;
+  isMio = (spaceAndFlags & OPERAND_ADDRESS) != 0;
+  const answer = isMio ? byAddress(at, bytes) : byHandle(handle, spaceAndFlags & SPACE_MASK, at, bytes & 0xf);
+  if (answer != DONE) return answer;
   done = 0;
   configDw = 0;
-  if (space >= <u32>BAR_COUNT && space != SPACE_CONFIG) return withStatus(STATUS_ADDRESS_SPACE);
   const flags = load<u32>(fn, FUNCTION_ZPCI_FLAGS);
   // What a VMM passes on are instructions of the host: those are asked for.
   if (flags & ZPCI_ASKS && !passesOn(flags)) {
@@ -119,8 +120,33 @@ export function loadStore(read: bool, handle: u32, spaceAndFlags: u32, bytes: u3
   return perform();
 }
 
+/** Handle, state and space of the form with a handle. */
+function byHandle(handle: u32, number: u32, at: u64, bytes: u32): u32 {
+  fn = findEnabled(handle);
+  if (fn == 0) return NO_FUNCTION;
+  space = number;
+  offset = at;
+  length = bytes;
+  const answer = checkState(fn);
+  if (answer != DONE) return answer;
+  return space < <u32>BAR_COUNT || space == SPACE_CONFIG ? DONE : withStatus(STATUS_ADDRESS_SPACE);
+}
+
+/** The same of the MIO form, whose length is a register of its own. */
+function byAddress(address: u64, bytes: u32): u32 {
+  fn = findMio(address);
+  if (fn == 0) return interruption(PE_ADDRESSING);
+  space = mioSpace;
+  offset = mioOffset;
+  length = bytes;
+  return checkMio(fn);
+}
+
+/** INSTRUCTION_* that reaches the function: the guest's own, or one of the kernel that passes it on. */
 function instruction(): u32 {
-  return isRead ? INSTRUCTION_PCILG : INSTRUCTION_PCISTG;
+  const flags = load<u32>(fn, FUNCTION_ZPCI_FLAGS);
+  const form: u32 = isMio || (passesOn(flags) && flags & ZPCI_HOST_MIO) ? INSTRUCTION_MIO : 0;
+  return form + (isRead ? INSTRUCTION_PCILG : INSTRUCTION_PCISTG);
 }
 
 function passesOn(flags: u32): bool {
@@ -157,6 +183,11 @@ function perform(): u32 {
 function nextPiece(): u32 {
   const flags = load<u32>(fn, FUNCTION_ZPCI_FLAGS);
   if (done == length) return afterTlps();
+  if (passesOn(flags) && flags & ZPCI_HOST_MIO && checkCapable(fn, flags) != DONE) {
+    const bytes = pieceBytes(flags);
+    lose(bytes);
+    return nextPiece();
+  }
   if (passesOn(flags) && flags & ZPCI_ASKS) {
     waitsFor = FOR_REST;
     if (deliverLive() != DONE) return ANSWER_HOST;
@@ -246,9 +277,11 @@ export function resumeLoadStore(): u32 {
 function afterAsking(): u32 {
   const bytes = pieceBytes(load<u32>(fn, FUNCTION_ZPCI_FLAGS));
   if (lastStatus == DONE) sendPiece(bytes);
-  else {
-    if (isRead) memory.fill(data + done, 0xff, bytes);
-    done += bytes;
-  }
+  else lose(bytes);
   return nextPiece();
+}
+
+function lose(bytes: u32): void {
+  if (isRead) memory.fill(data + done, 0xff, bytes);
+  done += bytes;
 }

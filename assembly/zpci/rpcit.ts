@@ -17,6 +17,7 @@ import {
   EVENT_OUT_OF_RANGE,
   FUNCTION_REFRESHES,
   FUNCTION_STATE,
+  IOTA_TRANSLATED,
   OPERAND_ODD,
   PE_PRIVILEGED,
   PE_SPECIFICATION,
@@ -49,7 +50,8 @@ export function refresh(handle: u32, flags: u32, start: u64, length: u64): u32 {
   if ((!wraps && start + length < load<u64>(dma, DMA_PBA)) || start > load<u64>(dma, DMA_PAL))
     return fail(fn, EVENT_OUT_OF_RANGE, start);
   const last: u64 = wraps ? ~0 : start + length - 1;
-  const answer = length == 0 ? DONE : walkRange(fn, dma, start & ~0xfff, last);
+  const hasTables = (load<u32>(dma, DMA_IOTA) & IOTA_TRANSLATED) != 0;
+  const answer = length == 0 || !hasTables ? DONE : walkRange(fn, dma, start & ~0xfff, last);
   if (answer == DONE || answer == withStatus(STATUS_RESOURCES))
     store<f64>(fn, load<f64>(fn, FUNCTION_REFRESHES) + 1, FUNCTION_REFRESHES);
   return answer;

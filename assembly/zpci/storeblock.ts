@@ -23,11 +23,13 @@ import {
   FUNCTION_MAXSTBL,
   FUNCTION_STORE_BLOCKS,
   FUNCTION_ZPCI_FLAGS,
+  INSTRUCTION_MIO,
   INSTRUCTION_PCISTB,
   INSTRUCTION_PCISTG,
   KIND_MWR32,
   KIND_MWR64,
   MODE_LIVE,
+  OPERAND_ADDRESS,
   PARAM_MODE,
   PCISTB_LENGTH_MASK,
   PE_ADDRESSING,
@@ -41,10 +43,12 @@ import {
   STORE_PROBLEM_STATE,
   ZPCI_ASKS,
   ZPCI_EMULATED,
+  ZPCI_HOST_MIO,
   ZPCI_INTERCEPTED,
 } from '../layout';
 import { ask } from './ask';
 import { deliverLive, findEnabled } from './live';
+import { checkCapable, checkMio, findMio, mioOffset, mioSpace } from './mio';
 import {
   blockPiece,
   checkBlockForm,
@@ -71,22 +75,37 @@ export function storeBlock(handle: u32, spaceAndFlags: u32, lengthField: u32, of
   // The operand length has 13 bits; what stands above them is ignored.
   const length = lengthField & PCISTB_LENGTH_MASK;
   if (spaceAndFlags & STORE_PROBLEM_STATE) return interruption(PE_PRIVILEGED);
+  if (spaceAndFlags & OPERAND_ADDRESS) return storeByAddress(spaceAndFlags, lengthField, offset, source);
   const fn = findEnabled(handle);
   if (fn == 0) return NO_FUNCTION;
   let answer = checkState(fn);
   if (answer != DONE) return answer;
   const space = spaceAndFlags & SPACE_MASK;
   answer = checkBlockSpace(space);
-  if (answer != DONE) return answer;
+  return answer == DONE ? storeAt(fn, space, spaceAndFlags, length, offset, source) : answer;
+}
+
+/** The MIO form: the length is a register of its own, of which nothing is ignored. */
+function storeByAddress(flags: u32, length: u32, address: u64, source: u64): u32 {
+  const fn = findMio(address);
+  if (fn == 0) return interruption(PE_ADDRESSING);
+  const offset = mioOffset;
+  const space = mioSpace;
+  const answer = checkMio(fn);
+  return answer == DONE ? storeAt(fn, space, flags, length, offset, source) : answer;
+}
+
+/** Behind handle, state and space: model, form, region, source, then the store. */
+function storeAt(fn: usize, space: u32, spaceAndFlags: u32, length: u32, offset: u64, source: u64): u32 {
   const flags = load<u32>(fn, FUNCTION_ZPCI_FLAGS);
   if (flags & ZPCI_ASKS && !wasAsked) {
     // The question goes to the host, and so do the bytes.
     if (spaceAndFlags & STORE_IN_PLACE) return STAGE_FIRST;
     // A VMM passes a block on in instructions of the host: those are asked for, one by one.
     if (flags & ZPCI_EMULATED || !(flags & ZPCI_INTERCEPTED))
-      return askBlock(fn, handle, spaceAndFlags, length, offset, source);
+      return askBlock(fn, space, spaceAndFlags, length, offset, source);
   }
-  answer = checkBlockForm(flags, load<u32>(fn, FUNCTION_MAXSTBL), <u32>offset, length, <u32>source);
+  let answer = checkBlockForm(flags, load<u32>(fn, FUNCTION_MAXSTBL), <u32>offset, length, <u32>source);
   if (answer != DONE) return answer;
   const bar = barAt(fn, space);
   const barBytes = load<u32>(bar, BAR_BYTES);
@@ -177,12 +196,15 @@ function sendRouted(address: u64, length: u32, data: usize): void {
 /** vfio: QEMU passes each doubleword on in a pwrite, and the host kernel cuts that to its own width (zpci.md 8.2). */
 function passOn(fn: usize, address: u64, offset: u32, length: u32, data: usize): u32 {
   const width = load<u32>(fn, FUNCTION_HOST_WIDTH);
+  const flags = load<u32>(fn, FUNCTION_ZPCI_FLAGS);
+  const isMio = (flags & ZPCI_HOST_MIO) != 0;
   let done: u32 = 0;
   while (done < length) {
     const piece = blockPiece(offset + done, length - done);
     // Pieces are naturally aligned powers of two: the kernel halves what is wider than it may be.
     const step = width == 0 ? piece : min(piece, width);
     for (let at: u32 = 0; at < piece; at += step) {
+      if (isMio && checkCapable(fn, flags) != DONE) continue;
       pushWrites(address + done + at, step, data + done + at, 0);
     }
     done += piece;
@@ -221,7 +243,8 @@ let callLeft: u32 = 0;
 let callData: usize = 0;
 
 // The operands of a store whose model was asked, and that it was.
-let askedHandle: u32 = 0;
+let askedFn: usize = 0;
+let askedSpace: u32 = 0;
 let askedSpaceAndFlags: u32 = 0;
 let askedLength: u32 = 0;
 let askedOffset: u64 = 0;
@@ -234,14 +257,16 @@ export function dropStore(): void {
   wasAsked = false;
 }
 
-function askBlock(fn: usize, handle: u32, spaceAndFlags: u32, length: u32, offset: u64, source: u64): u32 {
+function askBlock(fn: usize, space: u32, spaceAndFlags: u32, length: u32, offset: u64, source: u64): u32 {
   waitsFor = FOR_BLOCK;
-  askedHandle = handle;
+  askedFn = fn;
+  askedSpace = space;
   askedSpaceAndFlags = spaceAndFlags;
   askedLength = length;
   askedOffset = offset;
   askedSource = source;
-  ask(fn, INSTRUCTION_PCISTB, spaceAndFlags & SPACE_MASK, offset, length);
+  const form: u32 = spaceAndFlags & OPERAND_ADDRESS ? INSTRUCTION_MIO : 0;
+  ask(fn, INSTRUCTION_PCISTB + form, space, offset, length);
   return ANSWER_HOST;
 }
 
@@ -278,7 +303,8 @@ function nextPiece(): u32 {
     return deliverLive();
   }
   deliverAll();
-  ask(callFn, INSTRUCTION_PCISTG, callSpace, callOffset, hostPiece());
+  const form: u32 = load<u32>(callFn, FUNCTION_ZPCI_FLAGS) & ZPCI_HOST_MIO ? INSTRUCTION_MIO : 0;
+  ask(callFn, INSTRUCTION_PCISTG + form, callSpace, callOffset, hostPiece());
   return ANSWER_HOST;
 }
 
@@ -326,7 +352,7 @@ export function resumeStore(): u32 {
     waitsFor = FOR_NOTHING;
     if (lastStatus != DONE) return lastStatus;
     wasAsked = true;
-    const answer = storeBlock(askedHandle, askedSpaceAndFlags, askedLength, askedOffset, askedSource);
+    const answer = storeAt(askedFn, askedSpace, askedSpaceAndFlags, askedLength, askedOffset, askedSource);
     wasAsked = false;
     return answer;
   }

@@ -14,6 +14,8 @@ export interface AccessTotals {
   readonly exits: number;
   readonly systemCalls: number;
   readonly hostOperations: number;
+  /** Host operations in the MIO form of the s390 PCI instructions. */
+  readonly mioOperations: number;
   readonly deviceCalls: number;
   /** Requests and completions. */
   readonly tlps: number;
@@ -126,6 +128,10 @@ export class Core {
     return this.f64[(this.at(block) + offset) >>> 3] as number;
   }
 
+  setCount(block: number, offset: number, value: number): void {
+    this.f64[(this.at(block) + offset) >>> 3] = value;
+  }
+
   setParam(offset: number, value: number): void {
     this.setWord(L.PLACE_PARAMS, offset, value);
   }
@@ -144,6 +150,7 @@ export class Core {
       exits: get(L.ACCESS_EXITS),
       systemCalls: get(L.ACCESS_SYSTEM_CALLS),
       hostOperations: get(L.ACCESS_HOST_OPERATIONS),
+      mioOperations: get(L.ACCESS_MIO_OPERATIONS),
       deviceCalls: get(L.ACCESS_DEVICE_CALLS),
       tlps: get(L.ACCESS_TLPS),
       requests: get(L.ACCESS_REQUESTS),

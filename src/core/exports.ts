@@ -39,6 +39,7 @@ export type CoreExports = {
     offsetLo: number,
     offsetHi: number,
   ): number;
+  mioSlot(high: number): number;
   rpcit(
     handle: number,
     flags: number,
@@ -96,6 +97,7 @@ export const EXPORT_NAMES = [
   'drained',
   'pcistb',
   'pcilgOrStg',
+  'mioSlot',
   'rpcit',
   'dropTranslations',
   'zpciResume',

@@ -4,6 +4,7 @@ import { checkBarSize } from '../pci/bars.js';
 import { word32 } from '../pci/capabilities.js';
 import { ConfigSpace } from '../pci/config-space.js';
 import { REG } from '../pci/registers.js';
+import { checkTraits, type ZpciTraits } from '../zpci/identity.js';
 import { type ResolvedBar, resolveBars } from './bars.js';
 import { type ResolvedCapabilities, resolveCapabilities } from './capabilities.js';
 import { booleanOr, checkFields, checkFunction, type Fields, integerOr, needed } from './check.js';
@@ -32,6 +33,7 @@ export interface Device<S = unknown> extends Identity {
   readonly capabilities: ResolvedCapabilities;
   /** The whole configuration space, when a dump gives it. Its address fields are the dump's. */
   readonly config: Uint8Array | undefined;
+  readonly zpci: Required<ZpciTraits>;
   readonly stateVersion: number;
   readonly blockWrites: boolean;
   /** The callbacks. */
@@ -64,6 +66,7 @@ const KEYS = [
   'rom',
   'capabilities',
   'config',
+  'zpci',
   'stateVersion',
   'blockWrites',
   ...CALLBACKS,
@@ -95,6 +98,7 @@ export function defineDevice<S = undefined>(definition: DeviceDefinition<S>): De
     romSize: resolveRom(fields.rom, config),
     capabilities,
     config: config?.bytes,
+    zpci: checkTraits('zpci', definition.zpci),
     stateVersion: integerOr('stateVersion', fields.stateVersion, 0, 0xffff_ffff, 1),
     blockWrites: booleanOr('blockWrites', fields.blockWrites, false),
     definition,

@@ -1,6 +1,7 @@
 /** The plug-in interface: what a device model declares, and what it is given. */
 import type { AccessSizes } from '../base/device.js';
 import type { U64 } from '../core/u64.js';
+import type { ZpciTraits } from '../zpci/identity.js';
 import type { Capabilities } from './capabilities.js';
 import type { RegisterBank } from './register-bank.js';
 import type { ByteOrder, RegisterMap } from './registers.js';
@@ -73,7 +74,8 @@ export type ResetKind = 'cold' | 'warm' | 'hot' | 'flr' | 'd3hot';
 
 /** A PCI instruction of s390x, before its length and alignment are checked. */
 export interface PciInstruction {
-  readonly op: 'pcilg' | 'pcistg' | 'pcistb';
+  /** The forms with a handle, and those with a MIO address, which the kernels of machines with MIO use. */
+  readonly op: 'pcilg' | 'pcistg' | 'pcistb' | 'pcilgi' | 'pcistgi' | 'pcistbi';
   /** Address space: 0 to 5 the BAR, 15 configuration space. */
   readonly as: number;
   readonly offset: U64;
@@ -118,6 +120,8 @@ export interface DeviceDefinition<S = unknown> {
   readonly capabilities?: Capabilities;
   /** Bytes of configuration space (256 or 4096) instead of identity and capabilities, as `lspci -xxxx` dumps them. */
   readonly config?: Uint8Array;
+  /** What firmware of an s390x machine says of the device. */
+  readonly zpci?: ZpciTraits;
   /** Version of what `save` gives. Another version's save is refused. Default 1. */
   readonly stateVersion?: number;
   /** A write to a callback region is told once per access, when its last TLP has arrived, not once per MWr. */

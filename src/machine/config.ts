@@ -18,7 +18,15 @@ import type { Device } from '../device/define.js';
 import type { Platform } from '../path/table.js';
 import { buildConfig } from '../pci/build-config.js';
 import type { ConfigModel } from '../pci/config-model.js';
+import {
+  type CheckedIdentity,
+  checkIdentity,
+  checkTraits,
+  type ZpciIdentity,
+  type ZpciTraits,
+} from '../zpci/identity.js';
 import { resolveZpciOptions } from '../zpci/mode.js';
+import type { FunctionState } from '../zpci/states.js';
 
 /** One function and the options of its port, group and mode. */
 export interface SlotConfig {
@@ -37,7 +45,16 @@ export interface SlotConfig {
    * platforms do not look at it. Read the whole handle from `PciFunction.handle`.
    */
   readonly handleIndex?: number;
+  /** s390x: what firmware says of the function in CLP query function. */
+  readonly zpci?: ZpciIdentity;
+  /**
+   * s390x: zPCI state after create and after `machine.reset`. Default `enabled`, as a driver's probe leaves it; `reserved`
+   * is a function that `machine.plug` brings, `standby` one that SCLP configures.
+   */
+  readonly state?: InitialState;
 }
+
+export type InitialState = Extract<FunctionState, 'reserved' | 'standby' | 'disabled' | 'enabled'>;
 
 export interface MachineConfig {
   /** Default `x86-64`. */
@@ -75,6 +92,9 @@ export interface CheckedSlot {
   /** As at power-on: nothing enabled, no addresses. */
   readonly config: ConfigModel;
   readonly handleIndex: number;
+  readonly zpci: CheckedIdentity;
+  readonly traits: Required<ZpciTraits>;
+  readonly state: InitialState;
 }
 
 export interface CheckedConfig {
@@ -103,7 +123,15 @@ const KEYS = keysOf<MachineConfig>({
   hostMemoryBytes: true,
   core: true,
 });
-const SLOT_KEYS = keysOf<SlotConfig>({ device: true, options: true, addresses: true, handleIndex: true });
+const SLOT_KEYS = keysOf<SlotConfig>({
+  device: true,
+  options: true,
+  addresses: true,
+  handleIndex: true,
+  zpci: true,
+  state: true,
+});
+const INITIAL_STATES: readonly InitialState[] = ['reserved', 'standby', 'disabled', 'enabled'];
 
 /** No type guard on purpose: the declared types stay, whatever a caller without TypeScript passes. */
 function isObject(value: unknown): boolean {
@@ -265,6 +293,10 @@ function checkSlot(
     0,
     L.HANDLE_INDEX_MASK,
   );
+  const zpci = checkIdentity(`${field}.zpci`, slot.zpci, index);
+  const { state = 'enabled' } = slot;
+  if (!INITIAL_STATES.includes(state)) throw invalid(`${field}.state`, state, INITIAL_STATES.join(', '));
+  const common = { handleIndex, zpci, state };
   if (!isObject(device) || !Array.isArray(device.bars))
     throw invalid(`${field}.device`, device, 'a device model');
   if ('definition' in device) {
@@ -273,7 +305,15 @@ function checkSlot(
       bar === undefined ? undefined : layout.placeModel(`${field}.bars[${n}]`, bar, slot.addresses?.[n]),
     );
     const options = slotOptions(field, slot, machine, base);
-    return { name: device.name, model: device, options, bars, config: configOf(device), handleIndex };
+    return {
+      ...common,
+      name: device.name,
+      model: device,
+      options,
+      bars,
+      config: configOf(device),
+      traits: device.zpci,
+    };
   }
   refuseDefinition(`${field}.device`, device);
   if (device.bars.length > L.BAR_COUNT) {
@@ -291,12 +331,13 @@ function checkSlot(
       : layout.placeMemory(`${field}.bars[${n}]`, bar, bits, slot.addresses?.[n]);
   });
   return {
+    ...common,
     name: device.name,
     model: undefined,
     options: slotOptions(field, slot, machine, base),
     bars,
     config: memoryConfig(device, bars),
-    handleIndex,
+    traits: checkTraits(`${field}.device.zpci`, undefined),
   };
 }
 
@@ -330,6 +371,11 @@ export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): 
     if (indexes.has(handleIndex))
       throw invalid(`slots[${index}].handleIndex`, handleIndex, 'an index no other slot has');
     indexes.add(handleIndex);
+  }
+  const fids = new Set<number>();
+  for (const [index, { zpci }] of checked.entries()) {
+    if (fids.has(zpci.fid)) throw invalid(`slots[${index}].zpci.fid`, zpci.fid, 'an ID no other slot has');
+    fids.add(zpci.fid);
   }
   const hostMemoryBytes = checkInteger(
     'hostMemoryBytes',

@@ -12,6 +12,7 @@ import type { AccessPath, PathId, Platform } from '../path/table.js';
 import { setTlpOptions } from '../tlp/split.js';
 import { ANSWER_DONE, ILC_PCISTB, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
 import type { PciFunction } from './function.js';
+import { type MioBlockInput, type MioLoadInput, type MioStoreInput, MioUnit } from './mio.js';
 import type { Models } from './models.js';
 import type { TlpTrace } from './trace.js';
 import {
@@ -23,6 +24,8 @@ import {
   ZpciUnit,
 } from './zpci.js';
 import type {
+  ClpImmediateAnswer,
+  ClpImmediateInput,
   ClpInput,
   MpcifcInput,
   SicInput,
@@ -123,6 +126,7 @@ export class Cpu {
   private readonly hasPcistb: boolean;
   private readonly trace: TlpTrace;
   private readonly zpci: ZpciUnit;
+  private readonly mio: MioUnit;
   // The core's instruction and its memory, at hand for the short way of `pcistb`.
   private readonly store: CoreExports['pcistb'];
   private readonly bytes: Uint8Array;
@@ -134,11 +138,13 @@ export class Cpu {
     this.trace = parts.trace;
     this.hasPcistb = parts.platform === 's390x';
     this.parts = parts;
-    this.zpci = new ZpciUnit({
+    const zpciParts = {
       ...parts,
-      preparePort: (fn) => this.preparePort(fn),
+      preparePort: (fn: PciFunction) => this.preparePort(fn),
       forgetPort: () => this.forgetPort(),
-    });
+    };
+    this.zpci = new ZpciUnit(zpciParts);
+    this.mio = new MioUnit(zpciParts, this.zpci);
   }
 
   /** Writes `data` along a path; posted writes have arrived when it returns (functional fidelity). */
@@ -302,6 +308,26 @@ export class Cpu {
     return this.zpci.pcistg(input);
   }
 
+  /** PCI LOAD in its MIO form: an address instead of handle, space and offset (sheet zpci.md 2.9). */
+  pcilgi(input: MioLoadInput): PciLoadAnswer {
+    return this.mio.pcilgi(input);
+  }
+
+  /** PCI STORE in its MIO form. */
+  pcistgi(input: MioStoreInput): ZpciAnswer {
+    return this.mio.pcistgi(input);
+  }
+
+  /** PCI STORE BLOCK in its MIO form. */
+  pcistbi(input: MioBlockInput): ZpciAnswer {
+    return this.mio.pcistbi(input);
+  }
+
+  /** PCI WRITE BARRIER: stores to write-back addresses have reached the function. */
+  pciwb(): ZpciAnswer {
+    return this.mio.pciwb();
+  }
+
   /** REFRESH PCI TRANSLATIONS: the checks of sheet zpci.md 5.4 in their order. */
   rpcit(input: RpcitInput): ZpciAnswer {
     return this.zpci.rpcit(input);
@@ -310,6 +336,11 @@ export class Cpu {
   /** CALL LOGICAL PROCESSOR (sheet zpci.md 4): request and response stand in guest memory. */
   clp(input: ClpInput): ZpciAnswer {
     return this.controlFor('CLP').clp(input);
+  }
+
+  /** CALL LOGICAL PROCESSOR with its operand in the instruction: command 1 answers which logical processors there are. */
+  clpImmediate(input: ClpImmediateInput): ClpImmediateAnswer {
+    return this.controlFor('CLP').clpImmediate(input);
   }
 
   /** MODIFY PCI FUNCTION CONTROLS (sheet zpci.md 6.1). */

@@ -9,6 +9,8 @@ import type { DeviceInstance } from '../device/instance.js';
 import { packSizes } from '../path/prepare.js';
 import type { ConfigModel } from '../pci/config-model.js';
 import { COMMAND, EXT, REG } from '../pci/registers.js';
+import type { MioAddresses } from '../zpci/clp-types.js';
+import type { CheckedIdentity } from '../zpci/identity.js';
 import { modeFacts, zpciFlags } from '../zpci/mode.js';
 import type { FunctionState } from '../zpci/states.js';
 import type { CheckedBar, CheckedSlot } from './config.js';
@@ -43,14 +45,14 @@ export interface FunctionStats {
   readonly wireBytesDown: number;
   readonly wireBytesUp: number;
   readonly wireBytes: number;
+  /** PCI instructions that the function does not take: its model refused them, or it has no MIO and they were MIO forms. */
+  readonly policyViolations: number;
   /** Calls that an emulator made to the device model instead of TLPs. */
   readonly deviceCalls: number;
 }
 
 /** Address of the interrupt messages of all groups that QEMU makes (zpci.md 4.5). */
 export const MSI_ADDRESS = 0xfe00_0000_0000_0000n;
-
-const FIRST_FID = 0x10;
 
 /** One BAR of a function. */
 export interface FunctionBar {
@@ -69,22 +71,15 @@ export interface DmaRegistration {
   readonly iota: U64;
 }
 
-/** Bit T of the anchor: translation through tables. */
-const TRANSLATED = 0x800;
-
-function checkRegistration(registration: DmaRegistration): void {
+function checkRegistration(registration: DmaRegistration, mayBeReal: boolean): void {
   needObject('translation', registration);
   const { pba, pal, iota } = registration;
   checkU64('translation.pba', pba);
   checkU64('translation.pal', pal);
   if (BigInt(pba) > BigInt(pal)) throw invalid('translation.pal', pal, `an address from ${pba} on`);
   checkU64('translation.iota', iota);
-  if ((low32(iota) & TRANSLATED) === 0)
-    throw invalid(
-      'translation.iota',
-      iota,
-      'an anchor with bit 0x800: a translation without tables is not built',
-    );
+  if ((low32(iota) & L.IOTA_TRANSLATED) === 0 && !mayBeReal)
+    throw invalid('translation.iota', iota, 'an anchor with bit 0x800 (T), or option rtr for the slot');
 }
 
 export class PciFunction {
@@ -104,6 +99,7 @@ export class PciFunction {
   private registered: DmaRegistration | undefined;
   /** Enable bit of the handle. A permanent error leaves it as it was (zpci.md 1.2). */
   private hasEnableBit = true;
+  private usesMio = false;
 
   constructor(core: Core, slot: number, config: CheckedSlot) {
     this.core = core;
@@ -195,9 +191,52 @@ export class PciFunction {
     return this.slotConfig.handleIndex;
   }
 
-  /** Function ID, by which SCLP and error records name the function: the slot number and 0x10. */
+  /** Function ID, by which SCLP and error records name the function. */
   get fid(): number {
-    return FIRST_FID + this.slot;
+    return this.slotConfig.zpci.fid;
+  }
+
+  /** What firmware says of the function (zpci.md 4.4). */
+  get identity(): CheckedIdentity & { readonly type: number } {
+    return { ...this.slotConfig.zpci, type: this.slotConfig.traits.type };
+  }
+
+  /**
+   * MIO addresses by BAR, with which the MIO forms of the PCI instructions reach it; undefined for a function without:
+   * MIO is a matter of the machine (option `mio`), the device, and a guest that no VMM executes (zpci.md 2.9).
+   */
+  get mio(): readonly (MioAddresses | undefined)[] | undefined {
+    if (!this.options.mio || !this.slotConfig.traits.mio || this.options.zpciMode !== 'native')
+      return undefined;
+    return this.slotConfig.bars.map((bar, n) => (bar?.space === 'memory' ? this.mioAddresses(n) : undefined));
+  }
+
+  /** Where MIO would find BAR `bar`, whether the function has MIO or not. */
+  mioAddresses(bar: number): MioAddresses {
+    const high = L.MIO_BASE_HI + (this.slot << L.MIO_SLOT_SHIFT) + bar;
+    const writeThrough = BigInt(high) << 32n;
+    return { writeThrough, writeBack: writeThrough | (BigInt(L.MIO_WRITE_BACK_HI) << 32n) };
+  }
+
+  /** The guest may use the MIO forms: CLP set PCI function, operation 2, as Linux does in its probe. */
+  get mioEnabled(): boolean {
+    return this.usesMio;
+  }
+
+  set mioEnabled(on: boolean) {
+    this.usesMio = on && this.mio !== undefined;
+    this.writeFlags();
+  }
+
+  /** The MIO forms reach the device. */
+  get takesMio(): boolean {
+    return this.slotConfig.traits.mio;
+  }
+
+  /** One more PCI instruction that the function does not take. */
+  countViolation(): void {
+    const at = this.entry + L.FUNCTION_POLICY_VIOLATIONS;
+    this.core.setCount(L.PLACE_FUNCTIONS, at, this.core.count(L.PLACE_FUNCTIONS, at) + 1);
   }
 
   /** zPCI function handle as a guest has to give it now: index, software-handled marker, enable bit (zpci.md 1.1). */
@@ -215,6 +254,7 @@ export class PciFunction {
     if (!Object.hasOwn(STATES, state)) throw invalid('state', state, Object.keys(STATES).join(', '));
     this.current = state;
     if (state !== 'permanent-error') this.hasEnableBit = !NOT_ENABLED.has(state);
+    if (NOT_ENABLED.has(state)) this.mioEnabled = false;
     this.set(L.FUNCTION_STATE, STATES[state]);
     this.set(L.FUNCTION_HANDLE, this.handle);
   }
@@ -237,6 +277,7 @@ export class PciFunction {
       wireBytesUp,
       wireBytes: wireBytesDown + wireBytesUp,
       deviceCalls: get(L.FUNCTION_DEVICE_CALLS),
+      policyViolations: get(L.FUNCTION_POLICY_VIOLATIONS),
     };
   }
 
@@ -257,7 +298,7 @@ export class PciFunction {
    * requests reach the bus as they are: a machine that no zPCI software has touched.
    */
   set translation(registration: DmaRegistration | undefined) {
-    if (registration !== undefined) checkRegistration(registration);
+    if (registration !== undefined) checkRegistration(registration, this.options.rtr);
     const at = this.slot * L.DMA_STRIDE;
     const put = (offset: number, value: U64): void => {
       this.core.setWord(L.PLACE_DMA, at + offset, low32(value));
@@ -318,15 +359,26 @@ export class PciFunction {
 
   private writeTable(): void {
     this.set(L.FUNCTION_ID, this.id);
-    const asks = this.device?.definition.acceptInstruction === undefined ? 0 : L.ZPCI_ASKS;
-    this.set(L.FUNCTION_ZPCI_FLAGS, zpciFlags(this.options) | asks);
     this.set(L.FUNCTION_MAXSTBL, this.options.maxstbl);
     const { vfioGeneration, vfioWidth } = this.options;
     this.set(L.FUNCTION_HOST_WIDTH, vfioWidth === 'preserve' ? 0 : vfioGeneration === 1 ? 4 : 8);
     this.slotConfig.bars.forEach((bar, n) => {
       if (bar?.space === 'memory') this.writeBar(L.FUNCTION_BARS + n * L.BAR_STRIDE, bar);
     });
-    this.state = 'enabled';
+    this.start();
+  }
+
+  /** The zPCI state at the start: enabled is as a driver's probe leaves it, with MIO where there is. */
+  private start(): void {
+    this.state = this.slotConfig.state;
+    this.mioEnabled = this.slotConfig.state === 'enabled';
+  }
+
+  private writeFlags(): void {
+    const asks = this.device?.definition.acceptInstruction === undefined ? 0 : L.ZPCI_ASKS;
+    const capable = this.slotConfig.traits.mio ? L.ZPCI_MIO_CAPABLE : 0;
+    const enabled = this.usesMio ? L.ZPCI_MIO_ENABLED : 0;
+    this.set(L.FUNCTION_ZPCI_FLAGS, zpciFlags(this.options) | asks | capable | enabled);
   }
 
   private writeBar(at: number, bar: CheckedBar): void {
@@ -348,6 +400,6 @@ export class PciFunction {
     this.core.setWord(L.PLACE_DMA, this.slot * L.DMA_STRIDE + L.DMA_MODE, L.DMA_DIRECT);
     this.config.load(this.firstConfig);
     for (let offset = L.FUNCTION_LOADS; offset < L.FUNCTION_COMMAND; offset += 4) this.set(offset, 0);
-    this.state = 'enabled';
+    this.start();
   }
 }

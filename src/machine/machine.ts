@@ -16,8 +16,10 @@ import { Cpu } from './cpu.js';
 import { enableMsix, type MsixMessage } from './driver.js';
 import { type FunctionStats, PciFunction } from './function.js';
 import { HostMemory } from './memory.js';
-import { type InterruptMessage, Models, type PciErrorEvent } from './models.js';
+import { type InterruptMessage, Models } from './models.js';
+import { type PciEvent, PciEvents } from './pci-events.js';
 import { TlpTrace } from './trace.js';
+import { needS390 } from './zpci.js';
 import { type AdapterInterrupt, ZpciControl } from './zpci-control.js';
 
 /** Traffic of the whole machine since create or reset. `down` is towards the functions. */
@@ -47,6 +49,7 @@ export class Machine {
   readonly trace: TlpTrace;
   private readonly core: Core;
   private readonly clock = new Clock();
+  private readonly events = new PciEvents();
   private readonly models: Models;
   private readonly control: ZpciControl;
 
@@ -62,6 +65,7 @@ export class Machine {
     const models = new Models({
       core,
       clock: this.clock,
+      events: this.events,
       mode: () => (trace.enabled ? L.MODE_TRACE : L.MODE_LIVE),
       drainTrace: () => trace.drain(),
       interrupt: (fn, data) => this.control.message(fn, data),
@@ -73,8 +77,7 @@ export class Machine {
       options: config.options,
       clock: this.clock,
       resetDevice: (fn) => models.resetDevice(fn),
-      report: (fn, code, address) =>
-        void models.events.push({ slot: fn.slot, fh: fn.handle, code, address, isRead: false }),
+      events: this.events,
     });
     models.attach(functions);
     this.models = models;
@@ -111,6 +114,32 @@ export class Machine {
     if (!RESET_KINDS.includes(kind)) throw invalid('kind', kind, RESET_KINDS.join(', '));
     this.models.checkIdle('resetFunction');
     this.models.resetFunction(fn, kind);
+    // Function Level Reset is the driver's; the others are the platform's, and end in state disabled (zpci.md 1.3).
+    if (this.platform === 's390x' && kind !== 'flr') this.control.resetFunction(fn);
+  }
+
+  /** s390x: a device appears behind a reserved function, which is configured but disabled then. Event 0x0301. */
+  plug(fn: PciFunction): void {
+    this.checkHotPlug('plug', fn);
+    if (!this.control.plug(fn)) throw invalid('function', fn.state, 'a function in state reserved');
+  }
+
+  /**
+   * s390x: the operator takes the device away. A standby function goes at once (event 0x0308). A configured one is asked
+   * for (event 0x0303) and goes when the guest deconfigures it; with `surprise` it goes at once (event 0x0304).
+   * @returns whether it has gone.
+   */
+  unplug(fn: PciFunction, { surprise = false }: { readonly surprise?: boolean } = {}): boolean {
+    this.checkHotPlug('unplug', fn);
+    if (!this.control.unplug(fn, surprise))
+      throw invalid('function', fn.state, 'a function that is not reserved');
+    return fn.state === 'reserved';
+  }
+
+  private checkHotPlug(what: string, fn: PciFunction): void {
+    needS390(what, this.platform);
+    if (!this.functions.includes(fn)) throw invalid('function', fn, 'one of machine.functions');
+    this.models.checkIdle(what);
   }
 
   /**
@@ -172,9 +201,9 @@ export class Machine {
     return this.control.interrupts.splice(0);
   }
 
-  /** The error events of zPCI functions since the last call, in their order. */
-  takeEvents(): PciErrorEvent[] {
-    return this.models.events.splice(0);
+  /** The events of zPCI functions since the last call, in their order: errors, and functions that came or went. */
+  takeEvents(): PciEvent[] {
+    return this.events.take();
   }
 
   /** What device models logged since the last call, each line with the name of its function. */
@@ -196,6 +225,7 @@ export class Machine {
     this.core.x.functionsChanged(this.functions.length);
     this.trace.take();
     this.clock.reset();
+    this.events.take();
     this.control.reset();
     this.models.reset();
     this.cpu.forgetPort();

@@ -12,6 +12,7 @@ import type { Clock } from './clock.js';
 import { DmaQueue } from './dma.js';
 import type { PciFunction } from './function.js';
 import { Msi } from './msi.js';
+import type { PciEvents } from './pci-events.js';
 
 /** A memory write to the interrupt address range of the platform: one MSI or MSI-X message. */
 export interface InterruptMessage {
@@ -23,22 +24,10 @@ export interface InterruptMessage {
   readonly ns: number;
 }
 
-/** An error event of a zPCI function (zpci.md 5.6). */
-export interface PciErrorEvent {
-  readonly slot: number;
-  /** Function handle then. */
-  readonly fh: number;
-  /** PCI event code: 1 invalid address space, 2 out of range, 4 translation, 7 to 9 malformed tables. */
-  readonly code: number;
-  /** Failing I/O address. */
-  readonly address: U64;
-  /** The device was reading; false for a write and for RPCIT. */
-  readonly isRead: boolean;
-}
-
 export interface ModelParts {
   readonly core: Core;
   readonly clock: Clock;
+  readonly events: PciEvents;
   /** MODE_* of accesses now. */
   mode(): number;
   drainTrace(): void;
@@ -72,12 +61,11 @@ const STATUS: Readonly<Record<AccessFailure, number>> = {
 };
 
 /** By INSTRUCTION_*. */
-const INSTRUCTIONS = ['pcilg', 'pcistg', 'pcistb'] as const;
+const INSTRUCTIONS = ['pcilg', 'pcistg', 'pcistb', 'pcilgi', 'pcistgi', 'pcistbi'] as const;
 
 export class Models {
   readonly interrupts: InterruptMessage[] = [];
   readonly log: string[] = [];
-  readonly events: PciErrorEvent[] = [];
   private readonly dma: DmaQueue;
   private functions: readonly PciFunction[] = [];
   private block: Block | undefined;
@@ -215,7 +203,6 @@ export class Models {
     this.dma.clear();
     this.block = undefined;
     this.interrupts.length = 0;
-    this.events.length = 0;
     this.log.length = 0;
     for (const fn of this.functions) this.resetInstance(fn, 'cold');
   }
@@ -266,24 +253,24 @@ export class Models {
     }
     if (kind === L.RECORD_EVENT) {
       fn.state = 'error';
-      this.events.push({
-        slot,
-        fh: fn.handle,
-        code: word(L.RECORD_EVENT_CODE),
-        address: join64(offset, word(L.RECORD_OFFSET_HI)),
-        isRead: bar === 1,
-      });
+      const address = join64(offset, word(L.RECORD_OFFSET_HI));
+      this.parts.events.error(fn, word(L.RECORD_EVENT_CODE), address, bar === 1);
       return L.CPL_SC;
     }
     if (kind === L.RECORD_INSTRUCTION) {
       this.endBlock();
+      const instruction = word(L.RECORD_INSTRUCTION_KIND);
       const answer = fn.instance?.acceptInstruction({
-        op: INSTRUCTIONS[word(L.RECORD_INSTRUCTION_KIND)] ?? 'pcistb',
+        op: INSTRUCTIONS[instruction] ?? 'pcistb',
         as: bar,
         offset: join64(offset, word(L.RECORD_OFFSET_HI)),
         length: bytes,
       });
-      return answer === undefined || answer === true ? L.CC_DONE : packAnswer(answer);
+      const isTaken = answer === undefined || answer === true;
+      const isBusy = !isTaken && 'cc' in answer && answer.cc === L.CC_BUSY;
+      const hasForm = instruction < L.INSTRUCTION_MIO || fn.takesMio;
+      if (!hasForm || !(isTaken || isBusy)) fn.countViolation();
+      return isTaken ? L.CC_DONE : packAnswer(answer);
     }
     if (kind === L.RECORD_CONFIG_READ || kind === L.RECORD_CONFIG_WRITE) {
       this.endBlock();

@@ -3,7 +3,7 @@ import { inRange, needObject } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import { checkU64, type U64 } from '../core/u64.js';
 import { packAnswer, unpackAnswer, type ZpciAnswer, type ZpciOutcome } from '../zpci/answer.js';
-import { type ClpFunction, type ClpGroup, type ClpView, runClp, setFunctionResponse } from '../zpci/clp.js';
+import { CLP_LPS, CLP_MASK_COMMAND, installedMask, runClp } from '../zpci/clp.js';
 import {
   executeMpcifc,
   type FunctionControls,
@@ -15,16 +15,32 @@ import { PEC } from '../zpci/events.js';
 import { FIB_BYTES } from '../zpci/fib.js';
 import { fmbFailure, updateFmb } from '../zpci/fmb.js';
 import { findByHandle, findByIndex } from '../zpci/handle.js';
-import { sclpRequest, type Transition, transition } from '../zpci/states.js';
+import { type FunctionEvent, sclpRequest, type Transition, transition } from '../zpci/states.js';
 import type { Clock } from './clock.js';
-import { MSI_ADDRESS, type PciFunction } from './function.js';
+import type { PciFunction } from './function.js';
 import type { HostMemory } from './memory.js';
+import type { PciEvents } from './pci-events.js';
+import { EDMA, MUI_MS, SDMA, ZpciView } from './zpci-view.js';
 
 /** Operand of CLP: where the block is (zpci.md 4.1). */
 export interface ClpInput {
   /** Guest address of the request; the response follows it. */
   readonly address: U64;
+  /** Logical processor selector: 0 base, 2 PCI. Default 2. */
+  readonly lps?: number;
   readonly problemState?: boolean;
+}
+
+/** Operand of CLP with c = 1 (zpci.md 4.1). */
+export interface ClpImmediateInput {
+  /** 1: which logical processors there are; others are not installed. */
+  readonly command: number;
+  readonly problemState?: boolean;
+}
+
+export interface ClpImmediateAnswer extends ZpciAnswer {
+  /** Selectors that are installed, the leftmost bit for 0. */
+  readonly mask: bigint;
 }
 
 /** Operands of STPCIFC (zpci.md 6.3). */
@@ -74,20 +90,11 @@ export interface ZpciControlParts {
   readonly clock: Clock;
   /** The device behind a function as firmware hands it over: reset, its BARs where they were. */
   resetDevice(fn: PciFunction): void;
-  /** An error event, which leaves the state of the function alone. */
-  report(fn: PciFunction, code: number, address: U64): void;
+  readonly events: PciEvents;
 }
 
 const ILC_CLP = 4;
 const ILC_FIB = 6;
-/** DMA addresses of a function of QEMU's default group, the group's number and intervals (zpci.md 4.4, 4.5). */
-const SDMA = 0x1_0000_0000n;
-const EDMA = 0x01ff_ffff_ffff_ffffn;
-const DEFAULT_GROUP = 0xff;
-/** Groups of functions whose options differ from the machine's. */
-const FIRST_GROUP = 0xf0;
-const NOI = 128;
-const MUI_MS = 4000;
 const CLP_BYTES = 8192;
 const VECTOR_MASK = 0x7ff;
 const ISCS = 8;
@@ -99,18 +106,24 @@ type Registered = Omit<FunctionControls, 'state'>;
 export class ZpciControl {
   readonly interrupts: AdapterInterrupt[] = [];
   private readonly registered = new Map<PciFunction, Registered>();
-  private readonly groups = new Map<string, number>();
+  private readonly view: ZpciView;
+  /** Functions that the operator wants back. */
+  private readonly wantedBack = new Set<PciFunction>();
   /** Measurement blocks: each registration has a number, so that the timer of an old one does nothing. */
   private readonly samples = new Map<PciFunction, { readonly address: bigint; count: number }>();
   /** By ISC: single-interrupt mode, and whether its one interrupt was given. */
   private single = new Array<boolean>(ISCS).fill(false);
   private given = new Array<boolean>(ISCS).fill(false);
 
-  constructor(private readonly parts: ZpciControlParts) {}
+  constructor(private readonly parts: ZpciControlParts) {
+    const { functions, options } = parts;
+    this.view = new ZpciView({ functions, options, step: (fn, step) => this.step(fn, step) });
+  }
 
   reset(): void {
     this.registered.clear();
     this.samples.clear();
+    this.wantedBack.clear();
     this.interrupts.length = 0;
     this.single.fill(false);
     this.given.fill(false);
@@ -120,10 +133,20 @@ export class ZpciControl {
   clp(input: ClpInput): ZpciAnswer {
     needObject('input', input);
     const address = checkU64('address', input.address);
-    const result = runClp(this.readable(address, CLP_BYTES), this.view(), input.problemState === true);
+    const lps = inRange('lps', input.lps ?? CLP_LPS.PCI, 0, 7);
+    const result = runClp(this.readable(address, CLP_BYTES), this.view, input.problemState === true, lps);
     if ('programInterruption' in result) return answerOf(result, ILC_CLP);
     this.parts.memory.write(address, result.block);
     return answerOf({ cc: result.cc, status: 0 }, ILC_CLP);
+  }
+
+  /** CALL LOGICAL PROCESSOR with its operand in the instruction (c = 1). */
+  clpImmediate({ command, problemState }: ClpImmediateInput): ClpImmediateAnswer {
+    inRange('command', command, 0, 0xffff);
+    if (problemState === true)
+      return { ...answerOf({ programInterruption: 'privileged operation' }, ILC_CLP), mask: 0n };
+    if (command !== CLP_MASK_COMMAND) return { ...answerOf({ cc: 3, status: 0 }, ILC_CLP), mask: 0n };
+    return { ...answerOf({ cc: 0, status: 0 }, ILC_CLP), mask: installedMask() };
   }
 
   /** MODIFY PCI FUNCTION CONTROLS. */
@@ -179,8 +202,48 @@ export class ZpciControl {
   sclp(command: 'configure' | 'deconfigure', fid: number): number {
     const fn = this.parts.functions.find((candidate) => candidate.fid === fid);
     const { response, step } = sclpRequest(fn?.state, command);
-    if (fn !== undefined && step !== undefined) this.step(fn, step);
+    if (fn === undefined || step === undefined) return response;
+    this.step(fn, step);
+    if (command === 'deconfigure' && this.wantedBack.has(fn)) this.happen(fn, 'unplug');
     return response;
+  }
+
+  /** A device appears behind a reserved function; false: the function is not reserved. */
+  plug(fn: PciFunction): boolean {
+    if (fn.state !== 'reserved') return false;
+    this.parts.resetDevice(fn);
+    return this.happen(fn, 'plug');
+  }
+
+  /**
+   * The operator wants the device back. A standby function goes at once; a configured one when the guest has
+   * deconfigured it, for which it is asked; `surprise` does not ask. False: there is no device.
+   */
+  unplug(fn: PciFunction, surprise: boolean): boolean {
+    if (fn.state === 'standby' || surprise)
+      return this.happen(fn, fn.state === 'standby' ? 'unplug' : 'remove');
+    if (!this.happen(fn, 'unplug-request')) return false;
+    this.wantedBack.add(fn);
+    return true;
+  }
+
+  /** What the platform's reset of the function does to its zPCI side. */
+  resetFunction(fn: PciFunction): void {
+    const taken = transition(fn.state, 'reset');
+    if ('refused' in taken) return;
+    // The device was reset already; firmware sets up its configuration space again.
+    this.step(fn, { ...taken, resetsDevice: false });
+    fn.restoreConfig();
+  }
+
+  /** Takes the step of an event and tells the guest of it; false: nothing changes. */
+  private happen(fn: PciFunction, event: FunctionEvent): boolean {
+    const taken = transition(fn.state, event);
+    if ('refused' in taken) return false;
+    this.step(fn, taken);
+    if (fn.state === 'reserved') this.wantedBack.delete(fn);
+    if (taken.event !== undefined) this.parts.events.availability(fn, taken.event);
+    return true;
   }
 
   /**
@@ -206,7 +269,7 @@ export class ZpciControl {
     const address = base + BigInt(bit >> 3);
     const [byte] = this.readable(address, 1);
     if (byte === undefined) {
-      this.parts.report(fn, PEC.AIBV, address);
+      this.parts.events.error(fn, PEC.AIBV, address);
       return undefined;
     }
     this.parts.memory.write(address, Uint8Array.of(byte | (0x80 >> (bit & 7))));
@@ -225,7 +288,7 @@ export class ZpciControl {
 
   private take(fn: PciFunction, { next, event }: ModifyResult): void {
     if (!fn.usesTranslation) fn.translation = undefined;
-    if (event !== undefined) this.parts.report(fn, event.pec, event.address);
+    if (event !== undefined) this.parts.events.error(fn, event.pec, event.address);
     if (next !== undefined) this.become(fn, next);
   }
 
@@ -266,7 +329,7 @@ export class ZpciControl {
         if (this.readable(address, bytes.length).length < bytes.length) {
           const failure = fmbFailure(address);
           this.samples.delete(fn);
-          this.parts.report(fn, failure.pec, failure.address);
+          this.parts.events.error(fn, failure.pec, failure.address);
           return;
         }
         memory.write(address, bytes);
@@ -290,66 +353,6 @@ export class ZpciControl {
   }[] {
     return this.parts.functions.map((fn) => ({ index: fn.handleIndex, handle: fn.handle, fn }));
   }
-
-  private view(): ClpView {
-    const { functions, options } = this.parts;
-    return {
-      clpBarWords: options.clpBarWords,
-      functions: () => functions.map((fn) => this.describe(fn)),
-      group: (id) => this.group(id),
-      setFunction: (index, oc, ndas) => {
-        const fn = functions.find((candidate) => candidate.handleIndex === index) as PciFunction;
-        const { response, step } = setFunctionResponse(this.describe(fn), oc, ndas);
-        if (step === 'enable' || step === 'disable') {
-          const taken = transition(fn.state, step);
-          if ('state' in taken) this.step(fn, taken);
-        }
-        return { response, handle: fn.handle };
-      },
-    };
-  }
-
-  private describe(fn: PciFunction): ClpFunction {
-    const identity = fn.config.read(0, 4);
-    return {
-      index: fn.handleIndex,
-      handle: fn.handle,
-      fid: fn.fid,
-      vendorId: identity & 0xffff,
-      deviceId: identity >>> 16,
-      state: fn.state,
-      groupId: this.groupOf(fn.options),
-      sdma: SDMA,
-      edma: EDMA,
-      bars: fn.bars.map((bar, n) =>
-        bar?.space === 'memory'
-          ? { sizeExponent: Math.log2(bar.size), word: fn.config.read(0x10 + 4 * n, 4) }
-          : { sizeExponent: 0, word: fn.config.read(0x10 + 4 * n, 4) },
-      ),
-      uid: fn.slot + 1,
-    };
-  }
-
-  /** Functions whose group options are the machine's are in the default group, each other set has one of its own. */
-  private groupOf(options: Options): number {
-    const key = keyOf(options);
-    if (key === keyOf(this.parts.options)) return DEFAULT_GROUP;
-    const known = this.groups.get(key) ?? FIRST_GROUP + this.groups.size;
-    this.groups.set(key, known);
-    return known;
-  }
-
-  private group(id: number): ClpGroup | undefined {
-    const all = [this.parts.options, ...this.parts.functions.map(({ options }) => options)];
-    const options = all.find((candidate) => this.groupOf(candidate) === id);
-    if (options === undefined) return undefined;
-    const { relaxed, maxstbl, dtsm, rtr } = options;
-    return { noi: NOI, refresh: true, relaxed, rtr, maxstbl, mui: MUI_MS, dtsm, msia: MSI_ADDRESS };
-  }
-}
-
-function keyOf({ relaxed, maxstbl, dtsm, rtr }: Options): string {
-  return [relaxed, maxstbl, dtsm, rtr].join();
 }
 
 function answerOf(outcome: ZpciOutcome, ilc: number): ZpciAnswer {

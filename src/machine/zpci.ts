@@ -64,7 +64,7 @@ const UNCUT = 8;
 
 export class ZpciUnit {
   /** The staged bytes when the last instruction ended. */
-  private bytes = new Uint8Array(8);
+  bytes = new Uint8Array(8);
 
   constructor(private readonly parts: ZpciParts) {}
 
@@ -83,11 +83,16 @@ export class ZpciUnit {
     const { offset } = check('PCISTG', input, this.parts.platform);
     const data = checkU64('data', input.data);
     this.parts.models.checkIdle('cpu.pcistg');
+    this.stageRegister(data, Math.min(this.lengthOf(input), 8), offset);
+    return unpackAnswer(this.execute(false, input), ILC_PCISTG);
+  }
+
+  /** The rightmost `bytes` bytes of register `data`, staged for an access at offset or address `at`. */
+  stageRegister(data: U64, bytes: number, at: U64): void {
+    const { core } = this.parts;
     const register = new Uint8Array(8);
     new DataView(register.buffer).setBigUint64(0, BigInt(data));
-    const { core } = this.parts;
-    core.u8.set(register.subarray(8 - Math.min(this.lengthOf(input), 8)), core.stagedAt(low32(offset)));
-    return unpackAnswer(this.execute(false, input), ILC_PCISTG);
+    core.u8.set(register.subarray(8 - bytes), core.stagedAt(low32(at)));
   }
 
   /** Makes the translation buffer agree with the tables in guest memory. */
@@ -104,16 +109,21 @@ export class ZpciUnit {
   }
 
   private execute(isRead: boolean, input: PciLoadInput): number {
-    const { core, models, trace } = this.parts;
+    const { models } = this.parts;
     const { fh, as, offset, length } = input;
     models.checkIdle(isRead ? 'cpu.pcilg' : 'cpu.pcistg');
     const fn = this.named(fh);
     if (fn !== undefined) this.parts.preparePort(fn);
+    return this.run(isRead, fh, as | flagsOf(input), length, offset);
+  }
+
+  /** The instruction itself, up to the bytes that it read. */
+  run(isRead: boolean, fh: number, flags: number, length: number, offset: U64): number {
+    const { core, models, trace } = this.parts;
     core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);
     core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
     core.setParam(L.PARAM_UNCUT, UNCUT);
-    const flags = flagsOf(input);
-    const begun = core.x.pcilgOrStg(isRead ? 1 : 0, fh, as | flags, length, low32(offset), high32(offset));
+    const begun = core.x.pcilgOrStg(isRead ? 1 : 0, fh, flags, length, low32(offset), high32(offset));
     const packed = (begun & L.ANSWER_HOST) === 0 ? begun : models.finishInstruction();
     // The bytes read are taken before a request of a model can overwrite them.
     const at = core.stagedAt(low32(offset));
@@ -181,7 +191,7 @@ function checkCommon(name: string, input: Common, platform: Platform): number {
 }
 
 /** Bytes in ascending PCI address order as the right end of a register. */
-function registerOf(bytes: Uint8Array): U64 {
+export function registerOf(bytes: Uint8Array): U64 {
   const register = new Uint8Array(8);
   register.set(bytes, 8 - bytes.length);
   const view = new DataView(register.buffer);

@@ -149,8 +149,24 @@ function chunker(access: PathAccess, options: Options): Rule {
   return { rule: options.boundary === 'literal' ? L.RULE_ZPCI_NEW_LITERAL : L.RULE_ZPCI_NEW, value };
 }
 
+/**
+ * The form of the instructions that accessors of a kernel issue: with option `mio` the MIO one, else the one with a handle,
+ * which they try again while the answer is busy (zpci.md 2.3, 2.9).
+ */
+function kernelForm(counting: number, check: number, isMio: boolean): Pick<Plan, 'counting' | 'check'> {
+  return isMio ? { counting: counting | L.COUNT_MIO, check } : { counting, check: check | L.CHECK_RETRY };
+}
+
 const zpciCopy = (access: PathAccess, options: Options): Plan =>
-  plan({ guest: chunker(access, options), check: L.CHECK_ZPCI });
+  plan({ guest: chunker(access, options), ...kernelForm(DIRECT, L.CHECK_ZPCI, options.mio) });
+
+/** The same under option `mio`, whatever it is. */
+const zpciMioCopy = (access: PathAccess, options: Options): Plan =>
+  zpciCopy(access, { ...options, mio: true });
+
+/** A guest's copy: a VMM has no MIO forms (QEMU), so its guests do not use them. */
+const zpciGuestCopy = (access: PathAccess, options: Options): Plan =>
+  zpciCopy(access, { ...options, mio: false });
 
 /** One PCISTB for the whole access; the other levels as given. */
 const oneBlock =
@@ -169,8 +185,7 @@ const zpciEmulated = (access: PathAccess, options: Options): Plan =>
     guest: chunker(access, options),
     dispatch: natural(8),
     host: { rule: L.RULE_CALL, value: 0 },
-    counting: L.COUNT_INSTRUCTIONS | L.COUNT_EXITS | L.COUNT_DEVICE_CALLS,
-    check: L.CHECK_ZPCI,
+    ...kernelForm(L.COUNT_INSTRUCTIONS | L.COUNT_EXITS | L.COUNT_DEVICE_CALLS, L.CHECK_ZPCI, false),
     request: L.REQUEST_CALL,
   });
 
@@ -179,8 +194,9 @@ const zpciVfio = (access: PathAccess, options: Options): Plan =>
     guest: chunker(access, options),
     dispatch: natural(8),
     host: vfioHost(access, options),
-    counting: TRAPPED_CALL,
-    check: L.CHECK_ZPCI,
+    // The guest's kernel uses the form with a handle, the host's the MIO one where the machine has it.
+    counting: options.mio ? TRAPPED_CALL | L.COUNT_MIO : TRAPPED_CALL,
+    check: L.CHECK_ZPCI | L.CHECK_RETRY | L.CHECK_PASSED_ON,
   });
 
 const CALL = L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS;
@@ -189,8 +205,7 @@ const CALL = L.COUNT_SYSTEM_CALLS | L.COUNT_HOST_OPERATIONS;
 const zpciSystemCall = (access: PathAccess, options: Options): Plan =>
   plan({
     host: chunker(access, options),
-    counting: CALL,
-    check: L.CHECK_ZPCI | L.CHECK_CALL | L.CHECK_AT_HOST,
+    ...kernelForm(CALL, L.CHECK_ZPCI | L.CHECK_CALL | L.CHECK_AT_HOST, options.mio),
   });
 
 /** A group that takes 4 KiB in one PCISTB at any alignment, as the ISM group does. */
@@ -439,8 +454,8 @@ const TABLE = {
     title: 's390 guest memcpy_toio, instructions interpreted by the machine',
     platform: 's390x',
     options: { zpciMode: 'interpreted' },
-    write: zpciCopy,
-    read: zpciCopy,
+    write: zpciGuestCopy,
+    read: zpciGuestCopy,
     stores: 'synchronous',
     loads: 'wait',
     sheet: 'zpci.md 8.4 row H',
@@ -481,8 +496,8 @@ const TABLE = {
     title: 's390 memcpy_toio with the MIO forms (PCISTBI, PCISTGI), native',
     platform: 's390x',
     options: NATIVE,
-    write: zpciCopy,
-    read: zpciCopy,
+    write: zpciMioCopy,
+    read: zpciMioCopy,
     stores: 'synchronous',
     loads: 'wait',
     sheet: 'zpci.md 2.9, 8.4 row A',

@@ -19,6 +19,8 @@ const STORE_BLOCK = ['zpciMode', 'interceptStrict', 'maxstbl', 'relaxed', 'relax
 const VFIO = ['vfioGeneration', 'vfioWidth'] as const;
 /** Linux's copy to I/O memory on s390. */
 const COPY = ['chunking', 'boundary', 'dwordRule', ...STORE_BLOCK] as const;
+/** The same by a kernel that may have the MIO forms. */
+const KERNEL_COPY = ['mio', ...COPY] as const;
 const KVM = ['vfioMmap', 'ucSplitBoundary', 'coalescedMmio', ...VFIO] as const;
 
 /** Options of each path beside TLPS. A test tries all values of all options along all paths. */
@@ -35,19 +37,19 @@ const OWN: Readonly<Record<PathId, readonly OptionName[]>> = {
   'kvm-qemu-vfio-w4': KVM,
   'kvm-qemu-vfio-w8': KVM,
   'tcg-qemu-vfio-w4': ['coalescedMmio', ...VFIO],
-  'zpci-memcpy-old': COPY,
-  'zpci-memcpy-new': COPY,
+  'zpci-memcpy-old': KERNEL_COPY,
+  'zpci-memcpy-new': KERNEL_COPY,
   'zpci-pcistb': STORE_BLOCK,
   'zpci-pcistg8': [],
   'zpci-pcistg4': [],
   'zpci-emulated': ['coalescedMmio', ...COPY],
-  'zpci-vfio-w4': ['coalescedMmio', ...VFIO, ...COPY],
-  'zpci-vfio-w8': ['coalescedMmio', ...VFIO, ...COPY],
+  'zpci-vfio-w4': ['coalescedMmio', ...VFIO, ...KERNEL_COPY],
+  'zpci-vfio-w8': ['coalescedMmio', ...VFIO, ...KERNEL_COPY],
   'zpci-io-region': ['coalescedMmio', ...STORE_BLOCK],
   'zpci-interpreted': COPY,
   'zpci-vfio-ism': ['coalescedMmio', ...STORE_BLOCK],
   'vfio-ism-rw': STORE_BLOCK,
-  'zpci-mmio-call': COPY,
+  'zpci-mmio-call': KERNEL_COPY,
   'zpci-mio': COPY,
 };
 

@@ -5,7 +5,7 @@ import * as L from '../../assembly/layout.js';
 export interface ProgramInterruption {
   /** Interruption code of z/Architecture. */
   readonly code: number;
-  readonly name: 'privileged operation' | 'addressing' | 'specification' | 'operand';
+  readonly name: 'operation' | 'privileged operation' | 'addressing' | 'specification' | 'operand';
   /** Instruction length in bytes, 4 or 6. The instruction-length code that the machine stores counts halfwords: half of it. */
   readonly ilc: number;
 }
@@ -24,6 +24,7 @@ export type ZpciOutcome =
   | { readonly programInterruption: ProgramInterruption['name'] };
 
 const NAMES: Readonly<Record<number, ProgramInterruption['name']>> = {
+  [L.PE_OPERATION]: 'operation',
   [L.PE_PRIVILEGED]: 'privileged operation',
   [L.PE_ADDRESSING]: 'addressing',
   [L.PE_SPECIFICATION]: 'specification',

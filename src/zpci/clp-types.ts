@@ -101,6 +101,10 @@ export interface ClpSetAnswer {
 
 /** What CLP asks of a machine. */
 export interface ClpView extends Pick<Options, 'clpBarWords'> {
+  /**
+   * Bit, counted from the left, that makes a MIO address one for write-back; absent on a machine without MIO.
+   */
+  readonly writeBackBit?: number | undefined;
   /** UID checking is active, as QEMU says it is; default true. */
   readonly uidChecking?: boolean;
   /** All functions, reserved ones included, in any order. */

@@ -13,13 +13,25 @@ export type { ClpFunction, ClpGroup, ClpSetAnswer, ClpView } from './clp-types.j
 //  +--------+---------+--------+----------+  +--------+---------------+--------+----------+---
 //  0        2         4        8       16..32                                          16
 
-/** Commands (zpci.md 4.1). Command 1, store characteristics, is unknown here as it is in QEMU. */
+/** Commands (zpci.md 4.1). Command 1 is known on machines with MIO alone: QEMU 7.2, which has none, does not know it. */
 export const CLP_COMMAND = {
+  STORE_CHARACTERISTICS: 1,
   LIST: 2,
   QUERY_FUNCTION: 3,
   QUERY_GROUP: 4,
   SET_FUNCTION: 5,
 } as const;
+
+/** Logical processor selectors. */
+export const CLP_LPS = { BASE: 0, PCI: 2 } as const;
+
+/** With c = 1: the operand that asks which logical processors are installed. */
+export const CLP_MASK_COMMAND = 1;
+
+/** The mask of the installed logical processors, selector 0 the leftmost bit (Linux arch/s390/pci/pci_clp.c). */
+export function installedMask(): bigint {
+  return Object.values(CLP_LPS).reduce((mask, lps) => mask | (1n << BigInt(63 - lps)), 0n);
+}
 
 /** Operations of set PCI function (zpci.md 4.6). */
 export const CLP_SET_OC = { ENABLE: 0, DISABLE: 1, ENABLE_MIO: 2, DISABLE_MIO: 3 } as const;
@@ -57,7 +69,12 @@ const FORMAT_BITS = 0xf000_0000;
  * Executes CLP (zpci.md 4.1). `block` is guest memory from the address of the block on: up to 8192 bytes, fewer where
  * memory ends, and then a block that reaches further is an addressing exception. It is not changed.
  */
-export function runClp(block: Uint8Array, view: ClpView, problemState = false): ClpResult {
+export function runClp(
+  block: Uint8Array,
+  view: ClpView,
+  problemState = false,
+  lps: number = CLP_LPS.PCI,
+): ClpResult {
   if (problemState) return { programInterruption: 'privileged operation' };
   const lengths = checkLengths(block);
   if (typeof lengths === 'string') return { programInterruption: lengths };
@@ -66,7 +83,7 @@ export function runClp(block: Uint8Array, view: ClpView, problemState = false): 
   const room = new Uint8Array(Math.max(responseLength, QUERY_FUNCTION_BYTES));
   room.set(after.subarray(requestLength));
   const response = { length: responseLength, data: new DataView(room.buffer) };
-  const cc = runCommand(new DataView(after.buffer, 0, requestLength), response, view);
+  const cc = runCommand(new DataView(after.buffer, 0, requestLength), response, view, lps);
   after.set(room.subarray(0, responseLength), requestLength);
   return { cc, block: after };
 }
@@ -87,8 +104,10 @@ function checkLengths(
   return [request, response];
 }
 
-function runCommand(request: DataView, response: Response, view: ClpView): 0 | 3 {
-  const command = request.byteLength === REQUEST_BYTES ? COMMANDS[request.getUint16(CODE)] : badLength;
+function runCommand(request: DataView, response: Response, view: ClpView, lps: number): 0 | 3 {
+  if (lps !== CLP_LPS.BASE && lps !== CLP_LPS.PCI) return 3; // no such logical processor
+  const commands = lps === CLP_LPS.PCI ? COMMANDS : BASE_COMMANDS;
+  const command = request.byteLength === REQUEST_BYTES ? commands[request.getUint16(CODE)] : badLength;
   return (command ?? unknownCommand)(request, response, view) ?? 0;
 }
 
@@ -184,7 +203,25 @@ const setFunction: Command = (request, response, view) => {
   return end(response, answer.response);
 };
 
+const CHARACTERISTICS_BYTES = 128;
+const WRITE_BACK = 80;
+const WRITE_BACK_VALID = 0x80;
+
+/** Command 1 (zpci.md 4.2). The masks of functions and commands, whose bits no source names, are 0. */
+const storeCharacteristics: Command = (_, response, view) => {
+  const { writeBackBit } = view;
+  if (writeBackBit === undefined) return end(response, CLP_RESPONSE.COMMAND_UNKNOWN);
+  if (response.length < CHARACTERISTICS_BYTES) return end(response, CLP_RESPONSE.BAD_LENGTH);
+  response.data.setUint8(WRITE_BACK, WRITE_BACK_VALID | writeBackBit);
+  return end(response, CLP_RESPONSE.OK);
+};
+
+const BASE_COMMANDS: Readonly<Record<number, Command>> = {
+  [CLP_COMMAND.STORE_CHARACTERISTICS]: storeCharacteristics,
+};
+
 const COMMANDS: Readonly<Record<number, Command>> = {
+  ...BASE_COMMANDS,
   [CLP_COMMAND.LIST]: listFunctions,
   [CLP_COMMAND.QUERY_FUNCTION]: queryFunction,
   [CLP_COMMAND.QUERY_GROUP]: queryGroup,

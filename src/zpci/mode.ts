@@ -43,6 +43,7 @@ export function zpciFlags(options: Options): number {
     (options.relaxedMaximum === 'page' ? L.ZPCI_RELAXED_MAXIMUM_PAGE : 0) |
     (options.relaxedZeroLength === 'specificationPe' ? L.ZPCI_ZERO_LENGTH_PE : 0) |
     (options.qemuQuirks ? L.ZPCI_QUIRKS : 0) |
+    (options.mio ? L.ZPCI_HOST_MIO : 0) |
     (emulated ? L.ZPCI_EMULATED : 0) |
     (intercepted ? L.ZPCI_INTERCEPTED : 0)
   );

@@ -29,6 +29,7 @@ export type FunctionState =
 export type FunctionEvent =
   | 'plug' // the device appears
   | 'unplug' // the device goes
+  | 'remove' // the device goes, configured or not: nobody was asked
   | 'unplug-request' // the operator wants a configured device back
   | 'configure' // SCLP command 0x001a0001
   | 'deconfigure' // SCLP command 0x001b0001
@@ -135,6 +136,12 @@ const TABLE: Readonly<Record<FunctionEvent, Row>> = {
   },
   unplug: {
     standby: to('reserved', { enableBit: false, event: PEC.STANDBY_TO_RESERVED }),
+    otherwise: undefined,
+  },
+  remove: {
+    ...forConfigured(() =>
+      to('reserved', { enableBit: false, tearsDown: ALL, event: PEC.TO_STANDBY_OR_RESERVED }),
+    ),
     otherwise: undefined,
   },
   'unplug-request': {

@@ -157,7 +157,6 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
 
     it('refuses options that are not built, of the machine and of a slot, and takes their defaults', async () => {
       const unbuilt: readonly (readonly [keyof typeof OPTIONS, unknown])[] = [
-        ['rtr', true],
         ['fidelity', 'timed'],
         ['crc', 'always'],
         ['vtdModel', 'qemu72'],
