@@ -1,6 +1,6 @@
 /** The CPU side of a machine: accesses along a path, PCI instructions, write-combining stores. */
 import * as L from '../../assembly/layout.js';
-import { invalid, needObject, ZtlpError } from '../base/errors.js';
+import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { AccessTotals, Core } from '../core/core.js';
 import type { CoreExports } from '../core/exports.js';
@@ -98,6 +98,8 @@ export interface PcistbInput {
   readonly sourceAddress?: U64;
   /** Executed in problem state: a privileged-operation exception. */
   readonly problemState?: boolean;
+  /** Number of the register with the offset. It is none of a pair: any will do. */
+  readonly r3?: number;
 }
 
 /** What the CPU object needs of its machine. */
@@ -159,7 +161,7 @@ export class Cpu {
     return result;
   }
 
-  /** Reads `length` bytes along a path. */
+  /** Reads `length` bytes along a path. Behind a PCI load that fails all are ones, as Linux's accessors give. */
   read(input: ReadInput): ReadResult {
     needObject('input', input);
     const { length } = input;
@@ -168,6 +170,8 @@ export class Cpu {
     const result = run();
     // The next request of a function takes the place of these bytes.
     const data = this.core.u8.slice(at, at + length);
+    // Linux makes ones of a load that fails (zpci.md 2.3).
+    if (result.fault?.kind === 'zpci') data.fill(0xff, result.fault.offset - input.offset);
     this.parts.models.settle();
     return { ...result, data };
   }
@@ -373,6 +377,7 @@ export class Cpu {
   private storeBlock(input: PcistbInput): ZpciAnswer {
     const { fh, as, length, offset, source } = input;
     this.parts.models.checkIdle('cpu.pcistb');
+    if (input.r3 !== undefined) inRange('r3', input.r3, 0, 15);
     if (!isU32(fh)) throw invalid('fh', fh, 'a 32-bit function handle');
     if (!isU32(as) || as > 15) throw invalid('as', as, 'an integer from 0 to 15');
     if (!isU32(length)) throw invalid('length', length, 'an integer; its low 13 bits are the operand length');

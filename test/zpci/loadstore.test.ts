@@ -12,6 +12,13 @@ import {
 import { BUILDS, readBuild } from '../support/builds.js';
 import { ismLike } from '../support/models.js';
 
+/** The path along which Linux loads from a function of each mode. */
+const PATH_OF = {
+  emulated: 'zpci-emulated',
+  vfio: 'zpci-vfio-w8',
+  native: 'zpci-pcistg8',
+  interpreted: 'zpci-interpreted',
+} as const;
 const MODES = ['emulated', 'vfio', 'native', 'interpreted'] as const;
 const R1 = 0x1122_3344_5566_7788n;
 
@@ -200,6 +207,23 @@ describe.each(BUILDS)('PCILG and PCISTG on the %s build', (build) => {
       const types = made.trace.take().map(({ tlp }) => tlp.type);
       expect(types).toEqual(zpciMode === 'emulated' ? [] : ['CfgRd0', 'CplD', 'CfgWr0', 'Cpl']);
       expect([fn.config.read(0x3c, 1), made.stats(fn).loads, made.stats(fn).stores]).toEqual([9, 1, 1]);
+    }
+  });
+
+  it('Z-LS-14: a load of Linux that fails is all ones of its width', async () => {
+    for (const zpciMode of MODES) {
+      const [made, fn] = await make({ zpciMode });
+      fn.barMemory(0).fill(0x11);
+      const path = PATH_OF[zpciMode];
+      const load = (length: number) =>
+        made.cpu.read({ path, function: fn, bar: 0, offset: 8, length, block: false });
+      expect(load(4).data).toEqual(new Uint8Array(4).fill(0x11));
+      fn.state = 'error';
+      for (const length of [1, 2, 4, 8]) {
+        const { data, fault } = load(length);
+        expect(fault).toMatchObject({ errno: 'EIO', answer: { cc: 1, status: 12 } });
+        expect(data).toEqual(new Uint8Array(length).fill(0xff));
+      }
     }
   });
 
