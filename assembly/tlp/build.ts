@@ -21,6 +21,7 @@ import {
   TLP_OVERHEAD_BYTES,
 } from '../layout';
 import { fmtTypeOf, hasData } from './kinds';
+import { assertWellFormed } from './verify';
 
 /**
  * Where requests come from, as a descriptor says it: FLAG_* in bits 15:8, slot in 31:16. From the CPU towards a function
@@ -61,6 +62,7 @@ export class Form {
     store<u64>(at, <u64>(kind | (slot << 16)), DESCRIPTOR_KIND);
     store<u64>(at, 0, DESCRIPTOR_TICK);
     store<u64>(at, <u64>cause | ((<u64>wire) << 32), DESCRIPTOR_CAUSE);
+    if (!ASC_NO_ASSERT) assertWellFormed(at);
   }
 }
 

@@ -119,7 +119,7 @@ describe.each(BUILDS)('instructions at a model on the %s core', (build) => {
     expect(written.fault).toMatchObject({ offset: 0x20 });
     expect(written.totals.tlps).toBe(4);
     expect(asked.map(({ op, offset, length }) => [op, offset, length])).toEqual(
-      [0, 8, 16, 24, 32].map((offset) => ['pcistgi', offset, 8]),
+      [0, 8, 16, 24, 32].map((offset) => ['pcistg', offset, 8]),
     );
     expect(made.stats(fn).stores).toBe(4);
     asked.length = 0;
@@ -163,7 +163,7 @@ describe.each(BUILDS)('instructions at a model on the %s core', (build) => {
     const answer = made.cpu.pcistb({ fh: fn.handle, as: 0, offset: 0, length: 64, source });
     expect(answer).toMatchObject({ cc: 0 });
     expect(asked.map(({ op, offset, length }) => [op, offset, length])).toEqual(
-      [0, 8, 16, 24, 32, 40, 48, 56].map((offset) => ['pcistg', offset, 8]),
+      [0, 8, 16, 24, 32, 40, 48, 56].map((offset) => ['pcistgi', offset, 8]),
     );
     const expected = source.slice();
     expected.fill(0, 0x18, 0x20);
