@@ -1,7 +1,8 @@
 /** The zPCI instructions of a script that control functions: MPCIFC, STPCIFC, SIC, CLP, SCLP. */
 import { invalid, ZtlpError } from '../base/errors.js';
-import { hex64 } from '../core/u64.js';
+import { hex64, type U64 } from '../core/u64.js';
 import type { PciFunction } from '../machine/function.js';
+import type { ZpciAnswer } from '../zpci/answer.js';
 import { MPCIFC_OC } from '../zpci/controls.js';
 import { decodeFib, encodeFib, FIB_BYTES, type FibInput } from '../zpci/fib.js';
 import {
@@ -61,9 +62,15 @@ const mpcifc = instruction({
     // Said where nobody wrote it.
     const isOwn = fields.iota === undefined && iota !== 0;
     const lines = isOwn ? [`iota ${hex64(iota)}, ${hex64(pba)} to ${hex64(pal)}`] : [];
-    return { answers: answersOf(answer), note: noteOf('MPCIFC', answer), lines, fn };
+    return { answers: answersOf(answer), note: withBlock(noteOf('MPCIFC', answer), answer, fib), lines, fn };
   },
 });
+
+/** A specification exception of these two has one reason only. */
+function withBlock(note: string | undefined, answer: ZpciAnswer, fib: U64): string | undefined {
+  if (answer.programInterruption?.name !== 'specification') return note;
+  return `${note}: block address ${hex64(fib)} is not a multiple of 8`;
+}
 
 type Fields = { readonly [K in keyof FibInput]?: FibInput[K] | undefined };
 
@@ -84,29 +91,31 @@ function blockOf(
 const stpcifc = instruction({
   name: 'STPCIFC',
   operands: { fh: handle, dmaas: optional(number(0xff)), fib: optional(u64), problem: flag },
+  answers: ['fc'],
   run(scene, { fh: word, dmaas = 0, fib = scene.scratch, problem: problemState = false }) {
     const fh = scene.handle(word);
     const answer = scene.machine.cpu.stpcifc({ fh, dmaas, fib, problemState });
-    const fields = answer.cc === 0 ? fibFields(decodeFib(scene.machine.memory.read(fib, FIB_BYTES))) : [];
+    const fn = scene.byHandle(fh);
+    const stored = answer.cc === 0 ? decodeFib(scene.machine.memory.read(fib, FIB_BYTES)) : undefined;
     const lines = answer.setsEnableBit ? ['the request register now holds the enabled handle'] : [];
-    return {
+    const told = {
       answers: answersOf(answer),
-      note: noteOf('STPCIFC', answer),
-      fields,
+      note: withBlock(noteOf('STPCIFC', answer), answer, fib),
       lines,
-      fn: scene.byHandle(fh),
+      fn,
     };
+    if (stored === undefined) return told;
+    return { ...told, answers: { ...told.answers, fc: hex64(stored.fc) }, fields: fibFields(stored) };
   },
 });
 
 const sic = instruction({
   name: 'SIC',
   operands: { oc: number(0xffff), isc: number(7), problem: flag },
-  // A recorded line holds the condition code of the instruction before it.
-  ignores: ['cc'],
   run(scene, { oc: operation, isc, problem: problemState = false }) {
     const answer = scene.machine.cpu.sic({ operation, isc, problemState });
-    return { answers: answersOf(answer), note: noteOf('SIC', answer) };
+    // A recorded line holds the condition code of the instruction before it.
+    return { answers: answersOf(answer), note: noteOf('SIC', answer), unchecked: ['cc'] };
   },
 });
 
@@ -158,9 +167,9 @@ const clp = instruction({
   name: 'CLP',
   operands: { block: optional(u64), problem: flag },
   answers: ['response'],
-  ignores: ['cc'],
   run(scene, { block: address, problem: problemState = false }) {
-    if (address === undefined) return { answers: {}, lines: ['not run: a log does not hold the block'] };
+    if (address === undefined)
+      return { answers: {}, unchecked: ['cc'], lines: ['not run: a log does not hold the block'] };
     const answer = scene.machine.cpu.clp({ address, problemState });
     if (answer.cc === null) return { answers: answersOf(answer), note: noteOf('CLP', answer) };
     const request = new DataView(scene.machine.memory.read(address, 2).buffer).getUint16(0);

@@ -57,6 +57,8 @@ const KEYS = {
     return text.replace(/^0x/i, '').toLowerCase().padStart(4, '0');
   },
   iota: hex,
+  /** Function controls of a stored information block. */
+  fc: hex,
   /** TLPs of the line, and calls of an emulator that stand in their place. */
   tlps: count,
   calls: count,
@@ -73,6 +75,9 @@ const KEYS = {
 } satisfies Record<string, (text: string, key: string) => string>;
 
 export type AnswerKey = keyof typeof KEYS;
+
+/** In the order in which they are printed. */
+export const ANSWER_KEYS = Object.keys(KEYS) as AnswerKey[];
 
 /** What every line can be asked; the others are asked of the verbs that answer them. */
 const EVERYWHERE: readonly AnswerKey[] = ['tlps', 'calls', 'event', 'interrupt', 'state'];

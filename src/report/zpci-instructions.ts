@@ -1,6 +1,7 @@
 /** The zPCI instructions of a script that load, store and refresh: operands, call, answer. */
 import { invalid } from '../base/errors.js';
-import type { U64 } from '../core/u64.js';
+import { hex64, type U64 } from '../core/u64.js';
+import type { PciFunction } from '../machine/function.js';
 import { formatHex } from '../tlp/text.js';
 import type { ZpciAnswer } from '../zpci/answer.js';
 import { blockRule, wordRule } from './broken-rule.js';
@@ -38,6 +39,42 @@ function withRule(note: string | undefined, rule: string | undefined): string | 
   return note === undefined || rule === undefined ? note : `${note}: ${rule}`;
 }
 
+/** The pair of registers begins at an even one. */
+function pairRule({ programInterruption }: ZpciAnswer, r2: number): string | undefined {
+  if (programInterruption?.name !== 'specification' || r2 % 2 === 0) return undefined;
+  return `register ${r2} begins no pair`;
+}
+
+interface AccessForm {
+  readonly as: number;
+  readonly offset: U64;
+  readonly bytes: number;
+  readonly r2: number;
+}
+
+/** The rule that a refused PCILG or PCISTG broke; undefined where only the device knows. */
+function accessRule(
+  answer: ZpciAnswer,
+  { as, offset, bytes, r2 }: AccessForm,
+  fn: PciFunction | undefined,
+): string | undefined {
+  if (fn === undefined || answer.programInterruption?.name !== 'operand') return pairRule(answer, r2);
+  if (as === CONFIG_SPACE) return undefined;
+  return placeRule(fn, { as, offset, bytes }) ?? wordRule({ offset: Number(offset), bytes }, fn.options);
+}
+
+/** The access is where the function has no BAR. */
+function placeRule(
+  { name, bars }: PciFunction,
+  { as, offset, bytes }: Omit<AccessForm, 'r2'>,
+): string | undefined {
+  const bar = bars[as];
+  if (bar === undefined) return `${name} has no BAR ${as}`;
+  return BigInt(offset) + BigInt(bytes) > BigInt(bar.size)
+    ? `BAR ${as} ends at ${hex64(bar.size)}`
+    : undefined;
+}
+
 /** Bytes as the right end of a register. */
 function registerOf(data: Uint8Array | undefined): bigint {
   return data === undefined ? 0n : BigInt(`0x${formatHex(data)}`);
@@ -67,10 +104,7 @@ const pcilg = instruction({
     const fn = scene.byHandle(fh);
     const answer = scene.machine.cpu.pcilg({ fh, as, length, offset, r2, problemState });
     const bytesRead = length & 0xf;
-    const rule =
-      fn === undefined || as === CONFIG_SPACE || answer.programInterruption?.name !== 'operand'
-        ? undefined
-        : wordRule({ offset: Number(offset), bytes: bytesRead }, fn.options);
+    const rule = accessRule(answer, { as, offset, bytes: bytesRead, r2 }, fn);
     return {
       answers: { ...answersOf(answer), data: dataText(answer.data, bytesRead) },
       note: withRule(noteOf('PCILG', answer), rule),
@@ -88,10 +122,7 @@ const pcistg = instruction({
     const fn = scene.byHandle(fh);
     const register = registerOf(data);
     const answer = scene.machine.cpu.pcistg({ fh, as, length, offset, data: register, r2, problemState });
-    const rule =
-      fn === undefined || as === CONFIG_SPACE || answer.programInterruption?.name !== 'operand'
-        ? undefined
-        : wordRule({ offset: Number(offset), bytes: length & 0xf }, fn.options);
+    const rule = accessRule(answer, { as, offset, bytes: length & 0xf, r2 }, fn);
     return done('PCISTG', scene, fh, answer, { note: withRule(noteOf('PCISTG', answer), rule) });
   },
 });
@@ -115,21 +146,31 @@ const pcistb = instruction({
     const fn = scene.byHandle(fh);
     const source = src ?? data ?? patternBytes(fill ?? 'counting', length & 0x1fff);
     const answer = scene.machine.cpu.pcistb({ fh, as, length, offset, source, problemState });
-    const form = { offset: Number(offset), bytes: length & 0x1fff, source: BigInt(src ?? 0) };
-    const rule =
-      fn === undefined || answer.programInterruption?.name !== 'specification'
-        ? undefined
-        : blockRule(form, fn.options);
+    const rule = blockStoreRule(answer, { as, offset, bytes: length & 0x1fff, src: src ?? 0 }, fn);
     return done('PCISTB', scene, fh, answer, { note: withRule(noteOf('PCISTB', answer), rule) });
   },
 });
+
+function blockStoreRule(
+  { programInterruption }: ZpciAnswer,
+  { src, ...form }: Omit<AccessForm, 'r2'> & { readonly src: U64 },
+  fn: PciFunction | undefined,
+): string | undefined {
+  if (fn === undefined) return undefined;
+  if (programInterruption?.name === 'operand') return placeRule(fn, form);
+  if (programInterruption?.name !== 'specification') return undefined;
+  return blockRule({ offset: Number(form.offset), bytes: form.bytes, source: BigInt(src) }, fn.options);
+}
 
 const rpcit = instruction({
   name: 'RPCIT',
   operands: { fh: handle, start: u64, len: u64, ...HOW },
   run(scene, { fh: word, start, len: length, r2 = 2, problem: problemState = false }) {
     const fh = scene.handle(word);
-    return done('RPCIT', scene, fh, scene.machine.cpu.rpcit({ fh, start, length, r2, problemState }));
+    const answer = scene.machine.cpu.rpcit({ fh, start, length, r2, problemState });
+    return done('RPCIT', scene, fh, answer, {
+      note: withRule(noteOf('RPCIT', answer), pairRule(answer, r2)),
+    });
   },
 });
 

@@ -214,6 +214,13 @@ function usage(verb: Verb): string {
   );
 }
 
+/** Every command with its operands, for a person at a terminal. */
+export function usages(): string[] {
+  return [...VERBS.values()].map((verb) =>
+    verb.others === undefined ? usage(verb) : `${usage(verb)} NAME=VALUE...`,
+  );
+}
+
 /** Gives each word to the operand that it belongs to. */
 function readOperands(
   verb: Verb,

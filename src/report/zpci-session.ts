@@ -226,7 +226,7 @@ export class ZpciSession implements Scene {
       interrupt: interrupts[0] === undefined ? 'none' : String(interrupts[0].isc),
       state: fn?.state,
     };
-    const wanted = error === undefined ? expectedOf(line) : [];
+    const wanted = error === undefined ? expectedOf(line, done.unchecked) : [];
     const missed = wanted
       .filter(({ key, value }) => answers[key] !== value)
       .map(({ key, value }) => ({ key, expected: value, actual: answers[key] }));
@@ -262,10 +262,13 @@ export class ZpciSession implements Scene {
 }
 
 /** What a line expects: behind its arrow, and the data that a recorded PCILG found. */
-function expectedOf({ expected, statement }: ScriptLine): readonly Expected[] {
+function expectedOf(
+  { expected, statement }: ScriptLine,
+  unchecked: Done['unchecked'] = [],
+): readonly Expected[] {
   if (statement === undefined) return [];
   const { verb, values } = statement;
-  const wanted = expected.filter(({ key }) => verb.ignores?.includes(key) !== true);
+  const wanted = expected.filter(({ key }) => !unchecked.includes(key));
   const isRefused = wanted.some(({ key, value }) => (key === 'cc' && value !== '0') || key === 'outcome');
   const recorded = verb.answers.includes('data') ? values.data : undefined;
   if (isRefused || !(recorded instanceof Uint8Array) || wanted.some(({ key }) => key === 'data'))

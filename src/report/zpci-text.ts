@@ -7,7 +7,7 @@ import { printable, type Style } from './style.js';
 import { group } from './table.js';
 import { headline } from './tlp-text.js';
 import { eventText } from './zpci-blocks.js';
-import { type AnswerKey, formatAnswer } from './zpci-expected.js';
+import { ANSWER_KEYS, type AnswerKey, formatAnswer } from './zpci-expected.js';
 import type { ScriptLine } from './zpci-script.js';
 import type { LineResult, ZpciSession } from './zpci-session.js';
 
@@ -24,7 +24,7 @@ export interface LineTextOptions {
 }
 
 /** What is always told; other answers are told where a line expects them. */
-const TOLD: ReadonlySet<AnswerKey> = new Set(['cc', 'status', 'outcome', 'response', 'iota']);
+const TOLD: ReadonlySet<AnswerKey> = new Set(['cc', 'status', 'outcome', 'response', 'iota', 'fc']);
 
 /** A line without a statement as it stands in the output: a comment, an empty line; undefined for commentary of a log. */
 export function formatRest(line: ScriptLine, { style }: LineTextOptions): string | undefined {
@@ -53,17 +53,16 @@ export function formatLine(result: LineResult, session: ZpciSession, options: Li
   return [head, ...below].flat().join('\n');
 }
 
-/** The answers as they stand behind an arrow. */
-function answerText({ answers, line }: LineResult, without: AnswerKey | undefined = undefined): string {
-  const wanted = new Set(line.expected.map(({ key }) => key));
-  return Object.entries(answers)
-    .map(([key, value]) => [key as AnswerKey, value] as const)
-    .filter(
-      ([key, value]) =>
-        value !== undefined && key !== without && (TOLD.has(key) || wanted.has(key) || isLoad(key, line)),
-    )
-    .map(([key, value]) => formatAnswer(key, value as string))
-    .join(' ');
+/** The answers as they stand behind an arrow; what is not checked stays as it was recorded. */
+function answerText({ answers, line, unchecked = [] }: LineResult, without?: AnswerKey): string {
+  const wanted = new Map(line.expected.map(({ key, value }) => [key, value]));
+  const texts: string[] = [];
+  for (const key of ANSWER_KEYS) {
+    const isTold = key !== without && (TOLD.has(key) || wanted.has(key) || isLoad(key, line));
+    const value = unchecked.includes(key) ? (wanted.get(key) ?? answers[key]) : answers[key];
+    if (isTold && value !== undefined) texts.push(formatAnswer(key, value));
+  }
+  return texts.join(' ');
 }
 
 function isLoad(key: AnswerKey, { statement }: ScriptLine): boolean {
@@ -80,16 +79,9 @@ function echoOf(result: LineResult, style: Style): string {
     command =
       at < 0 ? `${command} data=${answers.data}` : command.replace(/(\sdata=)\S*/i, `$1${answers.data}`);
   }
-  const ignored = line.statement?.verb.ignores ?? [];
-  const kept = line.expected.filter(({ key }) => ignored.includes(key));
   const answer = answerText(result, isRecorded ? 'data' : undefined);
-  // What a recorded line holds and nobody looks at stays as it was.
   const told =
-    error !== undefined
-      ? line.expected.map(({ key, value }) => formatAnswer(key, value)).join(' ')
-      : kept.length > 0
-        ? kept.map(({ key, value }) => formatAnswer(key, value)).join(' ')
-        : answer;
+    error === undefined ? answer : line.expected.map(({ key, value }) => formatAnswer(key, value)).join(' ');
   const comment = line.comment === '' ? '' : `  ${style.dim(plainText(line.comment))}`;
   return `${command}${told === '' ? '' : ` -> ${style.bold(told)}`}${comment}`;
 }
@@ -194,9 +186,7 @@ export function formatTotals(totals: ZpciTotals, style: Style): string {
 export function totalsProblem({ missed, errors, lines, met }: ZpciTotals): string | undefined {
   if (missed + errors === 0) return undefined;
   const parts = [
-    ...(missed > 0
-      ? [`${missed} of ${met + missed} expectations ${missed === 1 ? 'is' : 'are'} missed`]
-      : []),
+    ...(missed > 0 ? [`${missed} of ${met + missed} expectations missed`] : []),
     ...(errors > 0 ? [`${errors} ${plural('line', errors)} could not be run`] : []),
   ];
   const shown = lines.slice(0, 10).join(', ');
@@ -217,6 +207,7 @@ export function lineToJson(result: LineResult, session: ZpciSession): Readonly<R
     response: answers.response,
     data: answers.data,
     iota: answers.iota,
+    fc: answers.fc,
     state: answers.state,
     note,
     met: result.met,

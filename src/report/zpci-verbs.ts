@@ -15,6 +15,8 @@ export interface Done {
   readonly fields?: readonly (readonly [name: string, value: string])[];
   /** Other lines to show below. */
   readonly lines?: readonly string[];
+  /** Answers that a recorded line holds and that say nothing here. */
+  readonly unchecked?: readonly AnswerKey[];
   /** The function that the line is about. */
   readonly fn?: PciFunction | undefined;
 }
@@ -50,8 +52,6 @@ export interface Verb {
   readonly kind: 'setup' | 'instruction' | 'command';
   readonly operands: Operands;
   readonly answers: readonly AnswerKey[];
-  /** Answers that a recorded line holds and that say nothing here. */
-  readonly ignores?: readonly AnswerKey[];
   /** Collects `name=value` words that are no operands. */
   readonly others?: { readonly name: string; parse(word: string): unknown };
   /** What can be wrong with the operands together. Throws ZtlpError. */
@@ -70,7 +70,6 @@ interface VerbInput<O extends Operands> {
   readonly kind?: Verb['kind'];
   readonly operands: O;
   readonly answers?: readonly AnswerKey[];
-  readonly ignores?: readonly AnswerKey[];
   readonly others?: Verb['others'];
   check?(values: Values<O>, known: Known): void;
   run(scene: Scene, values: Values<O>): Done;

@@ -5,7 +5,7 @@ import { ZtlpError } from '../../base/errors.js';
 import { ready } from '../../core/shared.js';
 import { printable } from '../../report/style.js';
 import { atPlace, readScript, runScript, ZpciRunner } from '../../report/zpci-run.js';
-import { LineError, type ScriptLine, ScriptReader } from '../../report/zpci-script.js';
+import { LineError, type ScriptLine, ScriptReader, usages } from '../../report/zpci-script.js';
 import type { LineResult } from '../../report/zpci-session.js';
 import {
   formatLine,
@@ -46,31 +46,35 @@ Examples:
 Lines of a script; # begins a comment:
   option NAME=VALUE                     docs/options.md; before all others
   function NAME [bar0=64K] [index=1] [device=virtio-like] [OPTION=VALUE]
-                                        default: one function, dev, with bar0=64K
-  PCILG   fh= as= len= off= [data=]     PCISTG fh= as= len= off= [data=]
-  PCISTB  fh= as= len= off= [src=|data=|fill=]   RPCIT fh= start= len=
-  MPCIFC  fh= oc= [fib=] or pba= pal= iota= isc= noi= aibv= aibvo= aisb= aisbo=
-          sum= fmb=                     oc=4 without iota: tables of the function
-  STPCIFC fh= [fib=]                    SIC oc= isc=
-  CLP list | query fh= | group id= | set fh= oc= [ndas=] | block=
+    Default: one function, dev, with bar0=64K, served by an emulator;
+    zpciMode=native puts its instructions on the bus as TLPs.
+  PCILG fh= as= len= off= [data=]       PCISTG fh= as= len= off= [data=]
+  PCISTB fh= as= len= off= [src=|data=|fill=]
+  RPCIT fh= start= len=                 SIC oc= isc=
+  MPCIFC fh= oc= [fib=]                 STPCIFC fh= [fib=]
+    MPCIFC also takes the fields of the block: pba= pal= iota= isc= noi= aibv=
+    aibvo= aisb= aisbo= sum= fmb=; oc=4 without iota: tables of the function.
+  CLP list | query fh= | group id= | set fh= oc= [ndas=] | block=ADDRESS
   SCLP configure fid= | deconfigure fid=
   memory ADDRESS HEX...                 fill ADDRESS LENGTH BYTE|counting
   show ADDRESS LENGTH                   show NAME bar0 OFFSET LENGTH
   tables NAME [at=]                     map NAME IOVA FRAME [len=] [ro]
   unmap NAME IOVA [len=]                msi NAME DATA
-  dma NAME read ADDRESS LENGTH          dma NAME write ADDRESS HEX|LENGTH of BYTE
+  dma NAME read ADDRESS LENGTH          dma NAME write ADDRESS HEX
+                                        dma NAME write ADDRESS LENGTH of BYTE
   run TIME    state [NAME]    reset     r2= and problem: where registers matter
 
 fh= is a handle as in a log, 80020001, or the name of a function: its handle
 then. Numbers: 64, 0x40, 4K. Behind an arrow stands what a line has to answer:
   -> cc=0    -> cc=1 status=12    -> specification    -> response=0010    -> ok
-and on every line tlps= calls= event= interrupt= state=. Lines of a recorded
-log of instructions can be pasted: data= of PCILG is expected, the condition
-code of SIC and of CLP without a block is not looked at. Indented lines are
-commentary and are passed over.
+data= of loads and show, fc= of STPCIFC, iota= of tables and map; on every line
+tlps= calls= event= interrupt= state=. Lines of a recorded log of instructions
+can be pasted: data= of PCILG is expected, the condition code of SIC and of CLP
+without a block is not looked at. Indented lines are commentary.
 
 A file or a pipe is read whole: with an error in it nothing is run. At a
-terminal each line answers at once, and a wrong one changes nothing.
+terminal each line answers at once, a wrong one changes nothing, and help and
+quit are commands too.
 
 Exit codes: 0 done; 1 an expectation is missed or a line could not be run (the
 others are); 2 wrong call, or a script with errors in it.`;
@@ -162,9 +166,16 @@ async function runTerminal(flags: Flags): Promise<void> {
     isGivenUp = true;
     lines.close();
   });
-  process.stdout.write('zPCI instructions, line by line; ztlp zpci --help lists them; Ctrl-D ends\n');
+  process.stdout.write('zPCI instructions, line by line; help lists them, Ctrl-D ends\n');
   lines.prompt();
   for await (const text of lines) {
+    const word = text.trim().toLowerCase();
+    if (word === 'quit' || word === 'exit') break;
+    if (word === 'help') {
+      await print(usages().join('\n'));
+      lines.prompt();
+      continue;
+    }
     const read = reader.read(text);
     try {
       if (read instanceof LineError) remark(read.error.message);
