@@ -21,7 +21,7 @@ Examples:
   $ ztlp widths                                  4 KiB along every access path
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
   $ ztlp regress                                 a 4 KiB PCISTB against splits
-  $ ztlp zpci examples/pcistb.zpci               zPCI instructions and their TLPs
+  $ ztlp zpci examples/pcistb.zpci               a script of zPCI instructions
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
   $ ztlp inspect --device ./my-device.mjs        what software finds in a device
   $ ztlp check-device ./my-device.mjs            a model against the rules

@@ -41,6 +41,7 @@ Examples:
   $ echo 'PCISTB fh=dev as=0 len=64 off=0' | ztlp zpci -
   $ ztlp zpci s.zpci > new.zpci         the output is a script that expects
                                         what was answered
+  $ ztlp zpci s.zpci | ztlp replay -    its loads and stores as a trace
   $ ztlp zpci --json s.zpci | jq -r '.tlps[]?.hex' | ztlp decode
 
 Lines of a script; # begins a comment:
