@@ -1,8 +1,9 @@
 /** Reads a zPCI script line by line: set-up, instructions in the syntax of a recorded log, expectations, commentary. */
-import { invalid, show, ZtlpError } from '../base/errors.js';
+import { invalid, ZtlpError } from '../base/errors.js';
 import { unknownName } from '../base/names.js';
 import { type Expected, parseExpected } from './zpci-expected.js';
-import { type Known, type Operand, usageOf } from './zpci-operands.js';
+import type { Known } from './zpci-operands.js';
+import { type At, readOperands, type Word, wordsOf } from './zpci-read-operands.js';
 import { type FunctionLine, functionOf } from './zpci-setup.js';
 import { VERBS } from './zpci-verb-list.js';
 import type { Statement, Verb } from './zpci-verbs.js';
@@ -45,19 +46,6 @@ export class LineError {
   ) {}
 }
 
-interface Word {
-  readonly text: string;
-  /** From 1. */
-  readonly column: number;
-}
-
-function wordsOf(text: string, offset = 0): Word[] {
-  return [...text.matchAll(/\S+/g)].map((match) => ({
-    text: match[0],
-    column: offset + (match.index ?? 0) + 1,
-  }));
-}
-
 /** Reads lines in their order: each knows the functions that lines before it declared. */
 export class ScriptReader {
   private readonly declared: FunctionLine[] = [];
@@ -73,7 +61,7 @@ export class ScriptReader {
   /** Reads one line, without its line end. Answers what is wrong instead of throwing. */
   read(text: string, isTooLong = false): ScriptLine | LineError {
     const number = ++this.lines;
-    const at: { column: number } = { column: 1 };
+    const at: At = { column: 1 };
     try {
       if (isTooLong || text.length > MAX_LINE)
         throw new ZtlpError('out-of-range', `the line has more than ${MAX_LINE} letters`, { field: 'line' });
@@ -86,7 +74,7 @@ export class ScriptReader {
     }
   }
 
-  private parse(number: number, text: string, at: { column: number }): ScriptLine {
+  private parse(number: number, text: string, at: At): ScriptLine {
     const isIndented = /^\s/.test(text);
     const [body, comment] = cutComment(text);
     const arrow = /(?:^|\s)->(?=\s|$)/.exec(body);
@@ -208,94 +196,7 @@ function unknownVerb(first: string, second = ''): ZtlpError {
   });
 }
 
-function usage(verb: Verb): string {
-  return [verb.name, ...Object.entries(verb.operands).map(([name, operand]) => usageOf(name, operand))].join(
-    ' ',
-  );
-}
-
-/** Every command with its operands, for a person at a terminal. */
-export function usages(): string[] {
-  return [...VERBS.values()].map((verb) =>
-    verb.others === undefined ? usage(verb) : `${usage(verb)} NAME=VALUE...`,
-  );
-}
-
-/** Gives each word to the operand that it belongs to. */
-function readOperands(
-  verb: Verb,
-  words: readonly Word[],
-  known: Known,
-  at: { column: number },
-): Record<string, unknown> {
-  const values: Record<string, unknown> = {};
-  const inPlace = Object.entries(verb.operands).filter(
-    ([, { place }]) => place === 'word' || place === 'rest',
-  );
-  const take = (name: string, operand: Operand<unknown>, text: string): void => {
-    if (Object.hasOwn(values, name))
-      throw new ZtlpError('invalid-value', `${name}: is given twice`, { field: name });
-    values[name] = operand.parse(text, name, known);
-  };
-  for (let n = 0; n < words.length; n++) {
-    const { text, column } = words[n] as Word;
-    at.column = column;
-    const equals = text.indexOf('=');
-    const isKey = equals > 0 && verb.others === undefined;
-    const named = (isKey ? text.slice(0, equals) : text).toLowerCase();
-    const operand = Object.hasOwn(verb.operands, named) ? verb.operands[named] : undefined;
-    if (equals > 0 && verb.others !== undefined) {
-      // Checked in its place, so that the message has its column.
-      const others = (values[verb.others.name] ?? []) as unknown[];
-      values[verb.others.name] = [...others, verb.others.parse(text)];
-    } else if (isKey) {
-      const keys = Object.entries(verb.operands).filter(([, { place }]) => place === 'key');
-      if (operand?.place !== 'key')
-        throw unknownName(
-          verb.name,
-          text.slice(0, equals),
-          'one of its operands',
-          keys.map(([name]) => name),
-        );
-      at.column = column + equals + 1;
-      take(named, operand, text.slice(equals + 1));
-    } else if (operand?.place === 'flag') take(named, operand, text);
-    else {
-      let next = inPlace.shift();
-      while (next !== undefined && !next[1].isRequired && next[1].accepts?.(text) === false)
-        next = inPlace.shift();
-      if (next === undefined)
-        throw new ZtlpError('invalid-value', `${verb.name}: ${show(text)} is one word too many`, {
-          field: verb.name,
-          value: text,
-          allowed: usage(verb),
-        });
-      const isRest = next[1].place === 'rest';
-      take(
-        next[0],
-        next[1],
-        isRest
-          ? words
-              .slice(n)
-              .map((word) => word.text)
-              .join(' ')
-          : text,
-      );
-      if (isRest) break;
-    }
-  }
-  at.column = (words.at(-1)?.column ?? 1) + (words.at(-1)?.text.length ?? 0);
-  for (const [name, operand] of Object.entries(verb.operands)) {
-    if (!operand.isRequired || Object.hasOwn(values, name)) continue;
-    throw new ZtlpError('invalid-value', `${verb.name}: ${usageOf(name, operand)} is missing`, {
-      field: name,
-      allowed: usage(verb),
-    });
-  }
-  return values;
-}
-
-function readExpected(verb: Verb, words: readonly Word[], at: { column: number }): Expected[] {
+function readExpected(verb: Verb, words: readonly Word[], at: At): Expected[] {
   const found: Expected[] = [];
   for (const { text, column } of words) {
     at.column = column;

@@ -40,7 +40,7 @@ export function formatLine(result: LineResult, session: ZpciSession, options: Li
   const { line, error } = result;
   const first = echo ? echoOf(result, style) : answerText(result);
   const below = [
-    ...(error === undefined ? [] : [style.warn(`not run: ${error.message}`)]),
+    ...(error === undefined ? [] : [style.warn(printable(`not run: ${error.message}`))]),
     ...missedTexts(result).map((text) => style.warn(text)),
     ...(result.note === undefined ? [] : [result.note]),
     ...fieldTexts(result),

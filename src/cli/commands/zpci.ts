@@ -4,8 +4,9 @@ import { Command } from 'commander';
 import { ZtlpError } from '../../base/errors.js';
 import { ready } from '../../core/shared.js';
 import { printable } from '../../report/style.js';
+import { usages } from '../../report/zpci-read-operands.js';
 import { atPlace, readScript, runScript, ZpciRunner } from '../../report/zpci-run.js';
-import { LineError, type ScriptLine, ScriptReader, usages } from '../../report/zpci-script.js';
+import { LineError, type ScriptLine, ScriptReader } from '../../report/zpci-script.js';
 import type { LineResult } from '../../report/zpci-session.js';
 import {
   formatLine,
@@ -41,7 +42,6 @@ Examples:
   $ echo 'PCISTB fh=dev as=0 len=64 off=0' | ztlp zpci -
   $ ztlp zpci s.zpci > new.zpci         the output is a script that expects
                                         what was answered
-  $ ztlp zpci s.zpci | ztlp replay -    its loads and stores as a trace
   $ ztlp zpci --json s.zpci | jq -r '.tlps[]?.hex' | ztlp decode
 
 Lines of a script; # begins a comment:
