@@ -7,13 +7,29 @@ const root = new URL('../../', import.meta.url);
 const path = (name: string): string => fileURLToPath(new URL(name, root));
 
 function ztlp(...args: string[]): string {
+  return ztlpWith('', ...args);
+}
+
+/** With `input` as standard input. */
+function ztlpWith(input: string, ...args: string[]): string {
   const env = { ...process.env, NO_COLOR: '1', COLUMNS: '' };
   return execFileSync(process.execPath, [path('dist/src/cli/main.js'), ...args], {
     cwd: path('.'),
     encoding: 'utf8',
     env,
+    input,
   });
 }
+
+/** A block store, one that strict rules refuse, and a function that an error stops. */
+const SCRIPT = `function nic bar0=64K zpciMode=native mps=128
+PCISTB fh=nic as=0 len=128 off=0x100
+PCISTB fh=nic as=0 len=11 off=0x100
+map nic 0x1_0000_0000 0x10000
+MPCIFC fh=nic oc=4
+dma nic read 0x1_0000_0000 8
+PCISTB fh=nic as=0 len=128 off=0x100 -> cc=1 status=12
+`;
 
 /** Replaces the fenced block behind the line `mark`. */
 function fill(text: string, mark: string, fence: string, body: string): string {
@@ -31,6 +47,7 @@ text = fill(
   '```',
   ztlp('replay', 'test/vectors/traces/nvme-e1000e-linux61.mmiotrace.txt'),
 );
+text = fill(text, '<!-- zpci -->', '```', ztlpWith(SCRIPT, 'zpci'));
 const vectors = ['test/vectors/tlp-cocotbext-pcie.json', 'test/vectors/access-paths.json'];
 text = fill(text, '<!-- conform -->', '```', quietConform(vectors));
 text = fill(

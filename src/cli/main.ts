@@ -13,6 +13,7 @@ import { newDeviceCommand } from './commands/new-device.js';
 import { regressCommand } from './commands/regress.js';
 import { replayCommand } from './commands/replay.js';
 import { widthsCommand } from './commands/widths.js';
+import { zpciCommand } from './commands/zpci.js';
 import { EXIT_USAGE, endOnClosedPipe, report } from './output.js';
 
 const EXAMPLES = `
@@ -20,6 +21,7 @@ Examples:
   $ ztlp widths                                  4 KiB along every access path
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
   $ ztlp regress                                 a 4 KiB PCISTB against splits
+  $ ztlp zpci examples/pcistb.zpci               a script of zPCI instructions
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
   $ ztlp inspect --device ./my-device.mjs        what software finds in a device
   $ ztlp check-device ./my-device.mjs            a model against the rules
@@ -81,6 +83,7 @@ function program(): Command {
     widthsCommand(),
     replayCommand(),
     regressCommand(),
+    zpciCommand(),
     decodeCommand(),
     encodeCommand(),
     conformCommand(),

@@ -1,5 +1,5 @@
 /** Says by the numbers which rule a refused PCI instruction broke: its answer alone is the same for most of them. */
-import type { OptionInput } from '../base/options.js';
+import type { OptionInput, Options } from '../base/options.js';
 import type { U64 } from '../core/u64.js';
 import type { Fault } from '../path/fault.js';
 import { pathOptions } from '../path/prepare.js';
@@ -24,9 +24,9 @@ export function brokenRule(input: RefusedInput): string | undefined {
   const { fault, bytes } = input;
   switch (fault.answer?.programInterruption?.name) {
     case 'specification':
-      return blockRule(input);
+      return blockRule(formOf(input), pathOptions(input.path, input.options));
     case 'operand':
-      return bytes > 8 ? undefined : wordRule(input);
+      return bytes > 8 ? undefined : wordRule(formOf(input), pathOptions(input.path, input.options));
     default:
       return undefined;
   }
@@ -39,10 +39,22 @@ function crossesPage(offset: number, bytes: number): string | undefined {
     : undefined;
 }
 
+/** What the rules look at. */
+export interface InstructionForm {
+  /** In the BAR. */
+  readonly offset: number;
+  readonly bytes: number;
+  /** PCISTB: memory address of the first byte. */
+  readonly source: bigint;
+}
+
+function formOf({ fault: { offset }, bytes, start, sourceAddress }: RefusedInput): InstructionForm {
+  return { offset, bytes, source: BigInt(sourceAddress) + BigInt(offset - start) };
+}
+
 /** PCISTB, in the order of its checks. A VMM that intercepts may apply the strict rules to a relaxed group too. */
-function blockRule({ path, fault, bytes, options, start, sourceAddress }: RefusedInput): string | undefined {
-  const { offset } = fault;
-  const { relaxed, interceptStrict, zpciMode, relaxedMaximum, maxstbl } = pathOptions(path, options);
+export function blockRule({ offset, bytes, source }: InstructionForm, options: Options): string | undefined {
+  const { relaxed, interceptStrict, zpciMode, relaxedMaximum, maxstbl } = options;
   const tooLong = `length ${bytes} above maxstbl ${maxstbl}`;
   if (relaxed && !(modeFacts(zpciMode).intercepted && interceptStrict)) {
     if (relaxedMaximum === 'maxstbl' && bytes > maxstbl) return tooLong;
@@ -53,7 +65,6 @@ function blockRule({ path, fault, bytes, options, start, sourceAddress }: Refuse
   if (bytes <= 8) return `length ${bytes}, not above 8`;
   if (bytes % 8 !== 0) return `length ${bytes} is not a multiple of 8`;
   if (bytes > maxstbl) return tooLong;
-  const source = BigInt(sourceAddress) + BigInt(offset - start);
   return (
     crossesPage(offset, bytes) ??
     (source % 8n === 0n ? undefined : `source address 0x${source.toString(16)} is not a multiple of 8`)
@@ -61,8 +72,10 @@ function blockRule({ path, fault, bytes, options, start, sourceAddress }: Refuse
 }
 
 /** PCILG and PCISTG. */
-function wordRule({ path, fault: { offset }, bytes, options }: RefusedInput): string | undefined {
-  const { dwordRule } = pathOptions(path, options);
+export function wordRule(
+  { offset, bytes }: Pick<InstructionForm, 'offset' | 'bytes'>,
+  { dwordRule }: Pick<Options, 'dwordRule'>,
+): string | undefined {
   if (dwordRule === 'page') {
     const crossing = crossesPage(offset, bytes);
     if (crossing !== undefined) return crossing;

@@ -57,7 +57,7 @@ function tlpNotes(tlp: DecodedTlp, bytes: Uint8Array): string[] {
 }
 
 /** What the TLP is, in one line. */
-function headline(tlp: DecodedTlp): string {
+export function headline(tlp: DecodedTlp): string {
   const { type, tag, requester } = tlp;
   const from = `from ${formatId(requester)}`;
   switch (shapeOf(type)) {

@@ -386,6 +386,7 @@ describe('help', () => {
     'widths',
     'replay',
     'regress',
+    'zpci',
     'decode',
     'encode',
     'conform',
