@@ -201,6 +201,26 @@ const msi = verb({
   },
 });
 
+const plug = verb({
+  name: 'plug',
+  operands: { name: word(functionName) },
+  run(scene, { name }) {
+    const fn = scene.named(name);
+    scene.machine.plug(fn);
+    return { answers: {}, fn };
+  },
+});
+
+const unplug = verb({
+  name: 'unplug',
+  operands: { name: word(functionName), surprise: flag },
+  run(scene, { name, surprise = false }) {
+    const fn = scene.named(name);
+    scene.machine.unplug(fn, { surprise });
+    return { answers: {}, fn };
+  },
+});
+
 const TIME_UNITS: Readonly<Record<string, number>> = { '': 1, ns: 1, us: 1e3, ms: 1e6, s: 1e9 };
 const MAX_NS = 2e12;
 
@@ -237,7 +257,7 @@ const state = verb({
 
 function stateFields(scene: Scene, name: string): (readonly [string, string])[] {
   const fn = scene.named(name);
-  const { loads, stores, storeBlocks, refreshes, tlps, wireBytes, deviceCalls } = fn.stats;
+  const { loads, stores, storeBlocks, refreshes, tlps, wireBytes, deviceCalls, policyViolations } = fn.stats;
   const counters = `loads ${loads}, stores ${stores}, store blocks ${storeBlocks}, refreshes ${refreshes}`;
   return [
     [
@@ -247,6 +267,7 @@ function stateFields(scene: Scene, name: string): (readonly [string, string])[] 
     ...(registrations(scene, fn) ?? []).map(([part, value]) => [`${name} ${part}`, value] as const),
     [`${name} counters`, counters],
     [`${name} traffic`, `${tlps} TLPs, ${wireBytes} wire bytes, ${deviceCalls} device calls`],
+    ...(policyViolations === 0 ? [] : [[`${name} refused`, `${policyViolations} instructions`] as const]),
   ];
 }
 
@@ -268,6 +289,8 @@ export const COMMANDS: readonly Verb[] = [
   unmap,
   dma,
   msi,
+  plug,
+  unplug,
   run,
   state,
   reset,

@@ -26,6 +26,7 @@ const STATES: readonly FunctionState[] = [
 
 /** Program interruptions, and how DMA ends. */
 const OUTCOMES = [
+  'operation',
   'privileged',
   'addressing',
   'specification',

@@ -35,7 +35,7 @@ function done(name: string, scene: Scene, fh: number, answer: ZpciAnswer, more: 
 }
 
 /** The rule behind a program interruption of a store or load in a BAR. */
-function withRule(note: string | undefined, rule: string | undefined): string | undefined {
+export function withRule(note: string | undefined, rule: string | undefined): string | undefined {
   return note === undefined || rule === undefined ? note : `${note}: ${rule}`;
 }
 
@@ -53,7 +53,7 @@ interface AccessForm {
 }
 
 /** The rule that a refused PCILG or PCISTG broke; undefined where only the device knows. */
-function accessRule(
+export function accessRule(
   answer: ZpciAnswer,
   { as, offset, bytes, r2 }: AccessForm,
   fn: PciFunction | undefined,
@@ -76,17 +76,17 @@ function placeRule(
 }
 
 /** Bytes as the right end of a register. */
-function registerOf(data: Uint8Array | undefined): bigint {
+export function registerOf(data: Uint8Array | undefined): bigint {
   return data === undefined ? 0n : BigInt(`0x${formatHex(data)}`);
 }
 
-function dataText(data: U64 | undefined, length: number): string | undefined {
+export function dataText(data: U64 | undefined, length: number): string | undefined {
   if (data === undefined || length === 0) return undefined;
   return data.toString(16).padStart(2 * length, '0');
 }
 
 /** The number of bytes given has to be the length that the instruction is told. */
-function checkData(data: Uint8Array | undefined, length: number): void {
+export function checkData(data: Uint8Array | undefined, length: number): void {
   if (data !== undefined && data.length !== length)
     throw invalid('data', `${data.length} bytes`, `${length} bytes, as len says`);
 }
@@ -151,7 +151,7 @@ const pcistb = instruction({
   },
 });
 
-function blockStoreRule(
+export function blockStoreRule(
   { programInterruption }: ZpciAnswer,
   { src, ...form }: Omit<AccessForm, 'r2'> & { readonly src: U64 },
   fn: PciFunction | undefined,

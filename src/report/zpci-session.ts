@@ -8,7 +8,8 @@ import type { DeviceContext, DeviceDefinition } from '../device/types.js';
 import { BUILTIN_DEVICES } from '../devices/builtin.js';
 import type { PciFunction } from '../machine/function.js';
 import { createMachine, type Machine } from '../machine/machine.js';
-import type { InterruptMessage, PciErrorEvent } from '../machine/models.js';
+import type { InterruptMessage } from '../machine/models.js';
+import type { PciEvent } from '../machine/pci-events.js';
 import type { TracedTlp } from '../machine/trace.js';
 import type { AdapterInterrupt } from '../machine/zpci-control.js';
 import { formatHex } from '../tlp/text.js';
@@ -19,6 +20,9 @@ import { DEFAULT_FUNCTION, type ScriptLine } from './zpci-script.js';
 import { type FunctionLine, functionOf } from './zpci-setup.js';
 import type { DmaOutcome, Done, Scene, Statement } from './zpci-verbs.js';
 
+const CONFIG_SPACE = 15;
+/** Invalid address space (ism.md 2). */
+const STATUS_SPACE = 20;
 const MEMORY_BYTES = 16 << 20;
 /** The last MiB of guest memory holds what a script gives no place: one page for blocks, tables in front of it. */
 const SCRATCH = MEMORY_BYTES - 4096;
@@ -53,9 +57,17 @@ export interface LineResult extends Done {
   readonly deviceCalls: number;
   readonly interrupts: readonly AdapterInterrupt[];
   readonly messages: readonly InterruptMessage[];
-  readonly events: readonly PciErrorEvent[];
+  readonly events: readonly PciEvent[];
   readonly changes: readonly StateChange[];
   readonly log: readonly string[];
+}
+
+/** A device that takes some instructions only: others are operand exceptions, MIO forms condition code 1, status 20. */
+function taking(takes: readonly string[]): NonNullable<DeviceDefinition['acceptInstruction']> {
+  return ({ op, as }) => {
+    if (as === CONFIG_SPACE || takes.includes(op)) return true;
+    return op.endsWith('i') ? { cc: 1, status: STATUS_SPACE } : { programInterruption: 'operand' };
+  };
 }
 
 /** A device whose DMA the script asks for: its context is at hand while it is told to quiesce, and only then. */
@@ -63,7 +75,7 @@ class Puppet {
   readonly device: Device;
   private action: ((ctx: DeviceContext<unknown>) => void) | undefined;
 
-  constructor({ device, bars, name }: FunctionLine) {
+  constructor({ device, bars, name, mio, takes }: FunctionLine) {
     const model = device === undefined ? undefined : BUILTIN_DEVICES[device]?.();
     const definition: DeviceDefinition<unknown> = model?.definition ?? {
       name,
@@ -76,6 +88,8 @@ class Puppet {
         return size === undefined ? undefined : ({ size, memory: true, bits: isWide ? 64 : 32 } as const);
       }),
       capabilities: { pcie: { functionLevelReset: true } },
+      ...(mio === undefined ? {} : { zpci: { mio } }),
+      ...(takes === undefined ? {} : { acceptInstruction: taking(takes) }),
     };
     this.device = defineDevice<unknown>({
       ...definition,
@@ -144,10 +158,11 @@ export class ZpciSession implements Scene {
       platform: 's390x',
       hostMemoryBytes: MEMORY_BYTES,
       options,
-      slots: lines.map(({ index, options: own }, n) => ({
+      slots: lines.map(({ index, state, options: own }, n) => ({
         device: (puppets[n] as Puppet).device,
         options: own,
         ...(index === undefined ? {} : { handleIndex: index }),
+        ...(state === undefined ? {} : { state }),
       })),
       ...(core === undefined ? {} : { core }),
     });

@@ -3,7 +3,8 @@ import { inRange, invalid, ZtlpError } from '../base/errors.js';
 import { unknownName } from '../base/names.js';
 import { type OptionInput, parseOption, refuseUnbuilt } from '../base/options.js';
 import { BUILTIN_DEVICES } from '../devices/builtin.js';
-import { anything, checkFunctionName, parseU64, word } from './zpci-operands.js';
+import type { InitialState } from '../machine/config.js';
+import { anything, checkFunctionName, choice, parseU64, word } from './zpci-operands.js';
 import { type Verb, verb } from './zpci-verbs.js';
 
 /** What one `name=value` of a function says. */
@@ -11,6 +12,9 @@ type FunctionWord =
   | { readonly key: string; readonly bar: number; readonly size: number }
   | { readonly key: string; readonly index: number }
   | { readonly key: string; readonly device: string }
+  | { readonly key: string; readonly state: InitialState }
+  | { readonly key: string; readonly mio: boolean }
+  | { readonly key: string; readonly takes: readonly string[] }
   | { readonly key: string; readonly option: OptionInput };
 
 /** A function as its line describes it. */
@@ -21,9 +25,18 @@ export interface FunctionLine {
   /** Bytes by BAR number; undefined: not there. */
   readonly bars: readonly (number | undefined)[];
   readonly index: number | undefined;
+  /** zPCI state at the start; undefined: enabled. */
+  readonly state: InitialState | undefined;
+  /** The device has MIO; undefined: it has. */
+  readonly mio: boolean | undefined;
+  /** PCI instructions that the device takes; undefined: all. */
+  readonly takes: readonly string[] | undefined;
   readonly options: OptionInput;
 }
 
+const INITIAL_STATES: readonly InitialState[] = ['reserved', 'standby', 'disabled', 'enabled'];
+const INSTRUCTIONS = ['pcilg', 'pcistg', 'pcistb', 'pcilgi', 'pcistgi', 'pcistbi'] as const;
+const NO_FUNCTIONS = { functions: [] };
 const DEFAULT_BAR = 1 << 16;
 const MIN_BAR = 16;
 const MAX_BAR = 1 << 26;
@@ -83,6 +96,14 @@ function parseWord(text: string): FunctionWord {
       throw unknownName(key, value, 'a model that comes with ztlp', Object.keys(BUILTIN_DEVICES));
     return { key, device: value };
   }
+  if (key === 'state') return { key, state: choice(...INITIAL_STATES).parse(value, key, NO_FUNCTIONS) };
+  // Of a function this is its device; the option of the same name is the machine's.
+  if (key === 'mio') return { key, mio: choice('true', 'false').parse(value, key, NO_FUNCTIONS) === 'true' };
+  if (key === 'takes')
+    return {
+      key,
+      takes: value.split(',').map((one) => choice(...INSTRUCTIONS).parse(one, key, NO_FUNCTIONS)),
+    };
   return { key: text.slice(0, equals), option: parseChecked(text) };
 }
 
@@ -101,20 +122,29 @@ export function functionOf(values: Readonly<Record<string, unknown>>): FunctionL
   const bars: (number | undefined)[] = [];
   let device: string | undefined;
   let index: number | undefined;
+  let state: InitialState | undefined;
+  let mio: boolean | undefined;
+  let takes: readonly string[] | undefined;
   let options: OptionInput = {};
   for (const one of words) {
     if ('bar' in one) bars[one.bar] = one.size;
     else if ('index' in one) index = one.index;
     else if ('device' in one) device = one.device;
+    else if ('state' in one) state = one.state;
+    else if ('mio' in one) mio = one.mio;
+    else if ('takes' in one) takes = one.takes;
     else options = { ...options, ...one.option };
   }
-  if (device !== undefined && bars.length > 0)
-    throw invalid('device', device, 'no BARs beside it: the model has its own');
+  if (device !== undefined && (bars.length > 0 || mio !== undefined || takes !== undefined))
+    throw invalid('device', device, 'no BARs, mio or takes beside it: the model has its own');
   return {
     name,
     device,
     bars: bars.length === 0 && device === undefined ? [DEFAULT_BAR] : bars,
     index,
+    state,
+    mio,
+    takes,
     options,
   };
 }

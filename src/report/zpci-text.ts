@@ -118,9 +118,11 @@ function effectTexts(result: LineResult, session: ZpciSession, { all = false }: 
     texts.push(`message ${hex64(data)} to ${hex64(address)} from ${nameOf(session, slot)}`);
   for (const { isc, slot } of interrupts)
     texts.push(`adapter interrupt, ISC ${isc}, from ${nameOf(session, slot)}`);
-  for (const { slot, code, address, isRead } of events)
+  for (const { kind, slot, code, address, isRead } of events)
     texts.push(
-      `${eventText(code)}: ${nameOf(session, slot)} at ${hex64(address)}${isRead ? ', reading' : ''}`,
+      kind === 'availability'
+        ? `${eventText(code)}: ${nameOf(session, slot)}`
+        : `${eventText(code)}: ${nameOf(session, slot)} at ${hex64(address)}${isRead ? ', reading' : ''}`,
     );
   for (const { name, before, after } of changes) texts.push(`${name}: ${before} -> ${after}`);
   return [...texts, ...log.map(plainText)];
@@ -225,7 +227,11 @@ export function lineToJson(result: LineResult, session: ZpciSession): Readonly<R
     deviceCalls: result.deviceCalls,
     interrupts: interrupts.map(({ isc, slot, ns }) => ({ isc, function: nameOf(session, slot), ns })),
     messages: messages.map(({ slot, ...message }) => ({ function: nameOf(session, slot), ...message })),
-    events: events.map(({ slot, ...event }) => ({ function: nameOf(session, slot), ...event })),
+    events: events.map(({ slot, record, ...event }) => ({
+      function: nameOf(session, slot),
+      ...event,
+      record: formatHex(record),
+    })),
     changes: result.changes,
     log: result.log,
   };

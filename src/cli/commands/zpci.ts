@@ -47,10 +47,14 @@ Examples:
 Lines of a script; # begins a comment:
   option NAME=VALUE                     docs/options.md; before all others
   function NAME [bar0=64K] [index=1] [device=virtio-like] [OPTION=VALUE]
+           [state=reserved] [mio=false] [takes=pcilg,pcistb]
     Default: one function, dev, with bar0=64K, served by an emulator;
     zpciMode=native puts its instructions on the bus as TLPs.
   PCILG fh= as= len= off= [data=]       PCISTG fh= as= len= off= [data=]
   PCISTB fh= as= len= off= [src=|data=|fill=]
+  PCILGI addr= len= [data=]             PCISTGI addr= len= [data=]
+  PCISTBI addr= len= [src=|data=|fill=] PCIWB
+    addr= is an address, or NAME.bar0+OFFSET (NAME.bar0wb for write-back).
   RPCIT fh= start= len=                 SIC oc= isc=
   MPCIFC fh= oc= [fib=]                 STPCIFC fh= [fib=]
     MPCIFC also takes the fields of the block: pba= pal= iota= isc= noi= aibv=
@@ -63,6 +67,7 @@ Lines of a script; # begins a comment:
   unmap NAME IOVA [len=]                msi NAME DATA
   dma NAME read ADDRESS LENGTH          dma NAME write ADDRESS HEX
                                         dma NAME write ADDRESS LENGTH of BYTE
+  plug NAME                             unplug NAME [surprise]
   run TIME    state [NAME]    reset     r2= and problem: where registers matter
 
 fh= is a handle as in a log, 80020001, or the name of a function: its handle
