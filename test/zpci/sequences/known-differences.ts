@@ -1,0 +1,9 @@
+/** What the machine under test is known to do otherwise than the sheet, kept out of the sequences. */
+
+/** True once the machine does as the sheet says: then the sequences have it. */
+export const MATCHES_SHEET = {
+  /** 2.6 step 7: PCILG and PCISTG that are not naturally aligned, to a memory BAR of an emulated function, are refused. */
+  unalignedToEmulatedMemory: false,
+  /** 6.1 operation 10 with the address that is registered already starts the updates anew. */
+  sameMeasurementBlock: false,
+};
