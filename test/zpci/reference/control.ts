@@ -30,7 +30,9 @@ export function modify(machine: Reference, { fh, oc, dmaas, fib, problemState }:
   switch (oc) {
     case 2: {
       if (fn.interrupts !== undefined) return SEQUENCE;
-      fn.interrupts = interruptsAt(view, at);
+      const interrupts = interruptsAt(view, at);
+      if (!machine.readable(interrupts.aibv, 1) || !machine.readable(interrupts.aisb, 1)) return failed(4);
+      fn.interrupts = interrupts;
       return DONE;
     }
     case 3: {

@@ -132,11 +132,17 @@ const EXCEPTIONS: readonly RegExp[] = [
   cell('sic', '', 'cc 0'),
 ];
 
-/** Events by code, interrupts, and how DMA ends. */
-const SIGNALS = ['0x1', '0x2', '0x4', '0x7', '0x8', '0x9', '0x2a', '0x2c']
-  .map((code) => `event ${code}`)
-  .concat('interrupt', 'device ok', 'device blocked', 'device unsupported-request')
-  .map((name) => new RegExp(`^${name}$`));
+/** Events by code, interrupts, how DMA ends in which state of the function, and the TLPs that were looked at. */
+const SIGNALS: readonly RegExp[] = [
+  ...['0x1', '0x2', '0x4', '0x7', '0x8', '0x9', '0x2c'].map((code) => `event ${code} in enabled`),
+  ...['0x1', '0x2', '0x4', '0x7'].map((code) => `event ${code} in error-ls-open`),
+  'event 0x2a in ',
+  'interrupt in enabled',
+  ...['ok', 'blocked', 'unsupported-request'].map((end) => `device ${end} in enabled`),
+  ...['ok', 'unsupported-request'].map((end) => `device ${end} in error-ls-open`),
+  ...['disabled', 'standby', 'error', 'permanent-error'].map((state) => `device .*request in ${state}`),
+  ...['MWr', 'MRd', 'CplD', 'Cpl', 'CfgRd0', 'CfgWr0'].map((type) => `TLP ${type}`),
+].map((name) => new RegExp(`^${name}$`));
 
 export const EXPECTED: readonly RegExp[] = [
   ...BY_STATE.flatMap(([instruction, prefix, answers]) =>

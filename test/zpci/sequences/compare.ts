@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { decodeTlp, encodeTlp, type PciFunction } from '../../../src/index.js';
 import { execute } from '../reference/execute.js';
 import { Reference, type ReferenceFunction } from '../reference/machine.js';
-import { DONE, type Instruction } from '../reference/types.js';
+import { DONE, type Instruction, type Operands } from '../reference/types.js';
 import { Dice } from './dice.js';
 import { step } from './generate.js';
 import { FIRST_MEMORY } from './layout.js';
@@ -49,6 +49,8 @@ const statesOf = (functions: readonly (PciFunction | ReferenceFunction)[]): stri
 
 /** The state that the instruction finds its function in. */
 function stateFor(machine: Reference, instruction: Instruction): string {
+  if (instruction.kind === 'clp') return clpState(machine, instruction);
+  if (instruction.kind === 'dma') return machine.functions[instruction.slot]?.state ?? 'unknown';
   if (!('fh' in instruction)) return '';
   return machine.byIndex(instruction.fh)?.state ?? 'unknown';
 }
@@ -58,6 +60,10 @@ function nameOf(instruction: Instruction): string {
   return instruction.kind === 'sclp' ? `sclp ${instruction.command}` : instruction.kind;
 }
 
+function count(coverage: Coverage, key: string): void {
+  coverage.set(key, (coverage.get(key) ?? 0) + 1);
+}
+
 function record(
   coverage: Coverage,
   state: string,
@@ -65,16 +71,16 @@ function record(
   answer: string,
   seen: string[],
 ): void {
-  const add = (key: string): void => void coverage.set(key, (coverage.get(key) ?? 0) + 1);
+  const add = (key: string): void => count(coverage, key);
   add([nameOf(instruction), state, answer.replace(/ data .*/, '')].join(' | '));
   for (const line of seen)
-    add(line.replace(/ of slot \d+:?/, '').replace(/(event \S+|interrupt|ok).*/, '$1'));
+    add(`${line.replace(/ of slot \d+:?/, '').replace(/(event \S+|interrupt|ok).*/, '$1')} in ${state}`);
 }
 
 /** CLP names its function, if any, in the block. */
-function clpState(machine: Reference, instruction: Instruction): string {
-  if (instruction.kind !== 'clp' || !machine.readable(instruction.address, 32)) return '';
-  const at = Number(instruction.address);
+function clpState(machine: Reference, { address }: Operands<'clp'>): string {
+  if (!machine.readable(address, 32)) return '';
+  const at = Number(address);
   const command = machine.view.getUint16(at + 2);
   if (command !== 3 && command !== 5) return `command ${command}`;
   const fh = machine.view.getUint32(at + 16);
@@ -99,8 +105,7 @@ export function compare(rig: Rig, { steps, traced }: Sequence, coverage: Coverag
   };
   for (const numbers of steps) {
     for (const instruction of step(new Dice(numbers), reference)) {
-      const state =
-        instruction.kind === 'clp' ? clpState(reference, instruction) : stateFor(reference, instruction);
+      const state = stateFor(reference, instruction);
       const expected = execute(reference, instruction);
       const seen = reference.seen.sort((one, other) => rank(one) - rank(other));
       reference.seen = [];
@@ -132,7 +137,7 @@ export function compare(rig: Rig, { steps, traced }: Sequence, coverage: Coverag
     const now = Uint8Array.from({ length: 64 }, (_, n) => fn.config.read(n, 1));
     same(`configuration space of slot ${slot}`, ...firstDifference(now, config));
   });
-  if (traced) same('malformed TLPs', malformed(rig), '');
+  if (traced) same('malformed TLPs', malformed(rig, coverage), '');
   return listing.length;
 }
 
@@ -145,10 +150,11 @@ function firstDifference(actual: Uint8Array, expected: Uint8Array): [string, str
 }
 
 /** Rules that the recorded TLPs break, by the decoder's check. */
-function malformed({ machine }: Rig): string {
+function malformed({ machine }: Rig, coverage: Coverage): string {
   machine.trace.stop();
   const broken: string[] = [];
   for (const { tlp, data } of machine.trace.take()) {
+    count(coverage, `TLP ${tlp.type}`);
     const wire = encodeTlp(tlp, data.length > 0 ? data : undefined, { malformed: true });
     const found = decodeTlp(wire, { mps: 256, beCheck: true }).malformed;
     if (found !== undefined) broken.push(`${tlp.type}: ${found.code}`);

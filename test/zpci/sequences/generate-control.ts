@@ -54,7 +54,9 @@ function fib(scene: Scene): Uint8Array {
   const reserved = dice.once(10) ? 0x8000_c040 : 0;
   const word = dice.below(8) * 2 ** 28 + dice.below(0x1000) * 2 ** 16 + aibvo * 2 ** 8 + sum + dice.below(64);
   view.setUint32(40, (word | reserved) >>> 0);
-  view.setBigUint64(48, BigInt(AT.indicators + 0x200 * fn.slot + dice.below(16)));
+  const isOutside = MATCHES_SHEET.indicatorsOutsideMemory && dice.once(12);
+  const indicators = AT.indicators + 0x200 * fn.slot + dice.below(16);
+  view.setBigUint64(48, isOutside ? 1n << 41n : BigInt(indicators));
   view.setBigUint64(56, BigInt(AT.summaries + 8 * dice.below(4)));
   const measurement = AT.measurement + 0x400 * fn.slot;
   const address = dice.weighted([

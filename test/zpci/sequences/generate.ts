@@ -131,14 +131,17 @@ const storeBlock: Choice = (scene) => {
     [2, fn.shape.maxstbl + 8 * dice.below(2)],
     [2, dice.of([8, 4096, 4097, 8191, 2048])],
     [1, 0x2000 * dice.below(4) + 64],
+    [1, 0],
   ] as const);
-  const source = dice.weighted([
+  const from = dice.weighted([
     [10, BigInt(8 * dice.below(MEMORY_BYTES / 8 - 512))],
     [2, BigInt(dice.below(MEMORY_BYTES - 4096))],
     [1, BigInt(MEMORY_BYTES - 64 + 8 * dice.below(12))],
     [1, dice.of([1n << 32n, (1n << 63n) + 8n])],
   ] as const);
-  const offset = offsetIn(scene, as);
+  const asked = offsetIn(scene, as);
+  // Nothing is stored, but the sheet does not say from where and to where that may be.
+  const [offset, source] = length === 0 ? [asked % 0x1000n, 0n] : [asked, from];
   return [
     { kind: 'pcistb', fh: handle(scene), as, offset, length, source, problemState: inProblemState(scene) },
   ];

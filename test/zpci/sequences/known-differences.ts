@@ -4,6 +4,8 @@
 export const MATCHES_SHEET = {
   /** 2.6 step 7: PCILG and PCISTG that are not naturally aligned, to a memory BAR of an emulated function, are refused. */
   unalignedToEmulatedMemory: false,
+  /** 6.1 operation 2: cc 1 status 4 when a bit vector is not in guest memory. */
+  indicatorsOutsideMemory: false,
   /** 6.1 operation 10 with the address that is registered already starts the updates anew. */
   sameMeasurementBlock: false,
 };
