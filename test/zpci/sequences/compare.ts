@@ -14,6 +14,7 @@ export type Coverage = Map<string, number>;
 
 /** One sequence: whether TLPs are looked at, and the numbers of its steps. */
 export interface Sequence {
+  readonly focus: number;
   readonly traced: boolean;
   readonly steps: readonly (readonly number[])[];
 }
@@ -22,6 +23,7 @@ const NUMBERS_PER_STEP = 23;
 
 export const sequences: fc.Arbitrary<Sequence> = fc.noBias(
   fc.record({
+    focus: fc.nat(2),
     traced: fc.nat(9).map((n) => n === 9),
     steps: fc.array(fc.array(fc.nat(0xffff), { minLength: NUMBERS_PER_STEP, maxLength: NUMBERS_PER_STEP }), {
       minLength: 1,
@@ -89,7 +91,7 @@ function clpState(machine: Reference, { address }: Operands<'clp'>): string {
 }
 
 /** Runs a sequence on both; throws with its listing where they differ. */
-export function compare(rig: Rig, { steps, traced }: Sequence, coverage: Coverage): number {
+export function compare(rig: Rig, { steps, traced, focus }: Sequence, coverage: Coverage): number {
   const { machine } = rig;
   machine.reset();
   machine.memory.write(0, FIRST_MEMORY);
@@ -104,7 +106,7 @@ export function compare(rig: Rig, { steps, traced }: Sequence, coverage: Coverag
     if (actual !== expected) differ(what, actual, expected);
   };
   for (const numbers of steps) {
-    for (const instruction of step(new Dice(numbers), reference)) {
+    for (const instruction of step(new Dice(numbers), reference, focus)) {
       const state = stateFor(reference, instruction);
       const expected = execute(reference, instruction);
       const seen = reference.seen.sort((one, other) => rank(one) - rank(other));

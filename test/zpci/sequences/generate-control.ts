@@ -50,14 +50,16 @@ function fib(scene: Scene): Uint8Array {
   view.setBigUint64(24, pal);
   view.setBigUint64(32, anchor(scene));
   const aibvo = dice.below(64);
+  // Few summary bits, so that functions share a byte.
+  const aisbo = dice.once(4) ? dice.below(64) : dice.below(12);
   const sum = dice.once(6) ? 0 : 0x80;
   const reserved = dice.once(10) ? 0x8000_c040 : 0;
-  const word = dice.below(8) * 2 ** 28 + dice.below(0x1000) * 2 ** 16 + aibvo * 2 ** 8 + sum + dice.below(64);
+  const word = dice.below(8) * 2 ** 28 + dice.below(0x1000) * 2 ** 16 + aibvo * 2 ** 8 + sum + aisbo;
   view.setUint32(40, (word | reserved) >>> 0);
   const isOutside = MATCHES_SHEET.indicatorsOutsideMemory && dice.once(12);
   const indicators = AT.indicators + 0x200 * fn.slot + dice.below(16);
   view.setBigUint64(48, isOutside ? 1n << 41n : BigInt(indicators));
-  view.setBigUint64(56, BigInt(AT.summaries + 8 * dice.below(4)));
+  view.setBigUint64(56, BigInt(AT.summaries + 8 * (dice.once(4) ? 1 : 0)));
   const measurement = AT.measurement + 0x400 * fn.slot;
   const address = dice.weighted([
     [8, BigInt(measurement + 0x80 * dice.below(4))],
@@ -245,7 +247,7 @@ export function steer(scene: Scene): Step {
         (): Step => [{ kind: 'firmware', slot: fn.slot, state: 'reserved' }],
       ])();
     case 'disabled':
-      return callProcessor(scene, setFunction(scene, 0));
+      return dice.once(4) ? look(scene) : callProcessor(scene, setFunction(scene, 0));
     case 'error':
       return plain(dice.once(4) ? 7 : 9);
     case 'error-ls-open':

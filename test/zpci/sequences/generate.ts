@@ -16,6 +16,9 @@ export interface Scene {
   readonly fn: ReferenceFunction;
 }
 
+/** Pages that most of what happens is about. */
+const FEW = 3;
+
 type Choice = (scene: Scene) => readonly Instruction[];
 
 export const u64 = (value: bigint): Uint8Array => {
@@ -147,11 +150,15 @@ const storeBlock: Choice = (scene) => {
   ];
 };
 
-/** An I/O address that tables may map: a page that the cache holds, or one of the few that the sequences use. */
+/** An I/O address: one of few pages that are mapped, unmapped and protected again and again, or any that tables may map. */
 function ioAddress({ dice, fn }: Scene): bigint {
+  const { translation } = fn;
+  if (translation !== undefined && dice.once(12))
+    return dice.of([translation.pal + 1n, translation.pal - 4095n, translation.pba - 4096n]);
+  if (!dice.once(3)) return SDMA + BigInt(4096 * dice.below(FEW));
   const cached = [...fn.cache.keys()];
-  if (cached.length > 0 && !dice.once(4)) return dice.of(cached);
-  if (dice.once(25)) return dice.of([0x1000n, SDMA - 4096n, 0x1_0200_0000n, 1n << 40n]);
+  if (cached.length > 0 && !dice.once(3)) return dice.of(cached);
+  if (dice.once(12)) return dice.of([0x1000n, SDMA - 4096n, 0x1_0200_0000n, 1n << 40n]);
   const region = dice.once(6) ? 1n << 31n : 0n;
   return SDMA + region + (BigInt(dice.below(4)) << 20n) + BigInt(4096 * dice.below(PAGE_COUNT + 2));
 }
@@ -194,11 +201,12 @@ function entry({ dice }: Scene, level: number): bigint {
       : level === 0
         ? dice.of([...AT.pages.map(BigInt), 0x400n, 0x600n])
         : BigInt(AT.frames + 4096 * dice.below(FRAME_COUNT));
-  const flaws = level < 0 ? [0x200n, 0x800n, 1n << 30n] : [0x1n, 0x40n, 0x200n, 0x4n, 0x80n, 0x2n, 0xcn];
+  const flaws =
+    level < 0 ? [0x200n, 0x200n, 0x200n, 0x800n, 1n << 30n] : [0x1n, 0x40n, 0x200n, 0x4n, 0x80n, 0x2n, 0xcn];
   return dice.weighted([
     [10, good],
     [4, level < 0 ? INVALID_PAGE : INVALID],
-    [level > 0 ? 8 : 3, good ^ dice.of(flaws)],
+    [level === 0 ? 3 : 8, good ^ dice.of(flaws)],
     [1, 0n],
   ] as const);
 }
@@ -206,7 +214,8 @@ function entry({ dice }: Scene, level: number): bigint {
 const tableStore: Choice = (scene) => {
   const { dice, fn } = scene;
   const place = dice.weighted([
-    [12, { level: -1, table: dice.of(AT.pages), index: dice.below(PAGE_COUNT + 2) }],
+    [16, { level: -1, table: AT.pages[0], index: dice.below(FEW) }],
+    [4, { level: -1, table: dice.of(AT.pages), index: dice.below(PAGE_COUNT + 2) }],
     [4, { level: 0, table: dice.of(AT.segments), index: dice.below(3) }],
     [4, { level: 1, table: AT.region, index: 2 + dice.below(2) }],
     [1, { level: 2, table: AT.regionSecond, index: 0 }],
@@ -249,7 +258,8 @@ const deviceRequest: Choice = (scene) => {
   // Without translation an address is one of memory.
   const address = fn.isControlled ? ioAddress(scene) : BigInt(AT.frames + 4096 * dice.below(FRAME_COUNT + 2));
   const [inPage, length] = dice.weighted([
-    [8, [4 * dice.below(1000), 4 + 4 * dice.below(16)]],
+    [6, [4 * dice.below(1000), 4 + 4 * dice.below(16)]],
+    [3, [0, 1 + dice.below(16)]],
     [3, [dice.below(4000), 1 + dice.below(96)]],
     [2, [4096 - 1 - dice.below(40), 1 + dice.below(80)]],
     [1, [dice.below(4096), 4096 + dice.below(600)]],
@@ -268,13 +278,23 @@ const deviceRequest: Choice = (scene) => {
   ];
 };
 
+/** A message, and sometimes before it what a handler does: it clears what it has seen and allows the next interrupt. */
 const message: Choice = (scene) => {
   const { dice, fn } = scene;
   const bytes = new Uint8Array(4);
   const data = dice.below(130) + (dice.once(8) ? 0x1_1800 : 0);
   new DataView(bytes.buffer).setUint32(0, data, true);
   const ask = { slot: fn.slot, isRead: dice.once(20), address: MSIA, bytes, doorbell: doorbell(scene) };
-  return [{ kind: 'dma', ...ask }];
+  const steps: Instruction[] = [];
+  if (dice.once(2)) steps.push({ kind: 'store', address: AT.summaries, bytes: new Uint8Array(24) });
+  if (dice.once(3))
+    steps.push({
+      kind: 'sic',
+      operation: 1,
+      isc: fn.interrupts?.isc ?? 2,
+      problemState: inProblemState(scene),
+    });
+  return [...steps, { kind: 'dma', ...ask }];
 };
 
 const firmware: Choice = (scene) => {
@@ -292,21 +312,22 @@ const CHOICES: readonly (readonly [weight: number, choice: Choice])[] = [
   [8, loadOrStore('pcilg')],
   [8, loadOrStore('pcistg')],
   [8, storeBlock],
-  [22, steer],
+  [24, steer],
   [10, needing('translation', refresh)],
-  [12, needing('translation', deviceRequest)],
-  [7, needing('interrupts', message)],
+  [14, needing('translation', deviceRequest)],
+  [12, needing('interrupts', message)],
   [18, controls],
-  [8, tableStore],
-  [2, pass],
+  [9, needing('translation', tableStore)],
+  [3, pass],
   [3, firmware],
 ];
 
-/** The instructions of one step. */
-export function step(dice: Dice, machine: Reference): readonly Instruction[] {
+/** The instructions of one step. Most of the steps of a sequence are about function `focus`, which so gets far. */
+export function step(dice: Dice, machine: Reference, focus: number): readonly Instruction[] {
   const choice = dice.weighted(CHOICES);
   // Functions in states that are seldom and soon left get more than their share.
   const unusual = machine.functions.filter(({ state }) => state !== 'enabled');
-  const fn = dice.of(unusual.length > 0 && dice.once(2) ? unusual : machine.functions);
+  const main = machine.functions[focus % machine.functions.length] as ReferenceFunction;
+  const fn = !dice.once(3) ? main : dice.of(unusual.length > 0 ? unusual : machine.functions);
   return choice({ dice, machine, fn });
 }
