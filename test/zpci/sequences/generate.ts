@@ -238,10 +238,20 @@ const tableStore: Choice = (scene) => {
     ({ region, segment, page }) =>
       SDMA + (BigInt(region) << 31n) + (BigInt(segment) << 20n) + BigInt(4096 * page),
   )[level + 1] as bigint;
-  return [
-    change,
-    { kind: 'rpcit', fh: fn.handle, start, length: 4096n, r2: 2, problemState: inProblemState(scene) },
-  ];
+  const steps: Instruction[] = [change];
+  steps.push({
+    kind: 'rpcit',
+    fh: fn.handle,
+    start,
+    length: 4096n,
+    r2: 2,
+    problemState: inProblemState(scene),
+  });
+  // And a device that goes on with what it had.
+  const isRead = dice.below(2) === 0;
+  const ask = { slot: fn.slot, isRead, address: start, bytes: new Uint8Array(8), doorbell: undefined };
+  if (dice.once(2)) steps.push({ kind: 'dma', ...ask });
+  return steps;
 };
 
 /** Handle for the doorbell; undefined: the device starts by itself. */
@@ -286,7 +296,12 @@ const message: Choice = (scene) => {
   new DataView(bytes.buffer).setUint32(0, data, true);
   const ask = { slot: fn.slot, isRead: dice.once(20), address: MSIA, bytes, doorbell: doorbell(scene) };
   const steps: Instruction[] = [];
-  if (dice.once(2)) steps.push({ kind: 'store', address: AT.summaries, bytes: new Uint8Array(24) });
+  if (dice.once(2))
+    steps.push({
+      kind: 'store',
+      address: AT.summaries,
+      bytes: new Uint8Array(24).fill(dice.of([0, 0, 0, 0x41])),
+    });
   if (dice.once(3))
     steps.push({
       kind: 'sic',
