@@ -157,6 +157,11 @@ export class Reference {
     if (address !== 0n) this.updates.push({ due: this.ns + MUI_NS, fn, address, samples: 0 });
   }
 
+  /** Updates of its measurement block are to come. */
+  isMeasured(fn: ReferenceFunction): boolean {
+    return this.updates.some((update) => update.fn === fn);
+  }
+
   /** Time goes by: measurement blocks are updated when they are due, those of one instant in the order of their setting. */
   run(ns: number): void {
     const end = this.ns + ns;

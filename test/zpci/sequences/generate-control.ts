@@ -34,6 +34,14 @@ function anchor({ dice, fn }: Scene): bigint {
   ] as const);
 }
 
+/**
+ * Operation 10 may have the address that it had before: its updates have stopped. The sheet does not say whether updates
+ * that go on begin anew.
+ */
+function canRepeat({ fn, machine }: Scene): boolean {
+  return MATCHES_SHEET.sameBlockAfterFailure && fn.fmb !== 0n && !machine.isMeasured(fn);
+}
+
 function fib(scene: Scene): Uint8Array {
   const { dice, fn } = scene;
   const bytes = new Uint8Array(FIB_BYTES);
@@ -65,11 +73,11 @@ function fib(scene: Scene): Uint8Array {
     [8, BigInt(measurement + 0x80 * dice.below(4))],
     [3, 0n],
     [2, BigInt(measurement + 1 + dice.below(15))],
-    [1, BigInt(MEMORY_BYTES - 16)],
-    [1, 1n << 40n],
+    [2, BigInt(MEMORY_BYTES - 16)],
+    [2, 1n << 40n],
   ] as const);
-  const isKnown = !MATCHES_SHEET.sameMeasurementBlock && address === fn.fmb;
-  view.setBigUint64(64, isKnown ? 0n : address);
+  if (canRepeat(scene)) view.setBigUint64(64, fn.fmb);
+  else view.setBigUint64(64, address === fn.fmb ? 0n : address);
   return bytes;
 }
 
@@ -259,6 +267,6 @@ export function steer(scene: Scene): Step {
     default:
       if (fn.translation === undefined) return plain(4);
       if (fn.interrupts === undefined) return plain(2);
-      return fn.fmb === 0n ? plain(10) : storeControls(scene);
+      return fn.fmb === 0n || canRepeat(scene) ? plain(10) : storeControls(scene);
   }
 }

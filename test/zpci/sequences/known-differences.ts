@@ -6,6 +6,6 @@ export const MATCHES_SHEET = {
   unalignedToEmulatedMemory: false,
   /** 6.1 operation 2: cc 1 status 4 when a bit vector is not in guest memory. */
   indicatorsOutsideMemory: false,
-  /** 6.1 operation 10 with the address that is registered already starts the updates anew. */
-  sameMeasurementBlock: false,
+  /** 7: after an update failed and updates stopped, operation 10 with the same address starts them again. */
+  sameBlockAfterFailure: false,
 };
