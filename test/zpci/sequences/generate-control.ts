@@ -2,10 +2,10 @@
 
 import { EDMA, FIB_BYTES, type Instruction, type Operands, SDMA } from '../reference/types.js';
 import type { Dice } from './dice.js';
-import { handle, inProblemState, type Scene } from './generate.js';
 import { MATCHES_SHEET } from './known-differences.js';
 import { AT } from './layout.js';
 import { MEMORY_BYTES } from './rig.js';
+import { handle, inProblemState, type Scene } from './scene.js';
 
 type Step = readonly Instruction[];
 
