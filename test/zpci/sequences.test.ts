@@ -8,7 +8,7 @@ import { MEMORY_BYTES, Rig } from './sequences/rig.js';
 
 /** Fixed, so that what the sequences reach can be asserted. */
 const SEED = 20_210_127;
-const COUNT = 600;
+const COUNT = 500;
 
 describe.each(BUILDS)('sequences on the %s build', (build) => {
   const core = useBuild(build);

@@ -7,13 +7,14 @@ import { controls, steer } from './generate-control.js';
 import { deviceRequest, message, refresh, tableStore } from './generate-dma.js';
 import type { Choice } from './scene.js';
 
-/** Mostly what lacks for `choice` to get far comes first. */
+/** Where it can be had, mostly what lacks for `choice` to get far comes first. */
 const needing =
   (what: 'translation' | 'interrupts', choice: Choice): Choice =>
-  (scene) =>
-    scene.fn[what] === undefined && scene.fn.isControlled && !scene.dice.once(4)
-      ? steer(scene)
-      : choice(scene);
+  (scene) => {
+    const { fn, dice } = scene;
+    const lacks = fn[what] === undefined && fn.isControlled && fn.state === 'enabled';
+    return lacks && !dice.once(4) ? steer(scene) : choice(scene);
+  };
 
 const firmware: Choice = (scene) => {
   const { fn, dice } = scene;
