@@ -1,5 +1,5 @@
 /** Linux's copy of 4 KiB to offset 8 of a BAR, with the 4 KiB rule as it is meant and as it is written. */
-import { splitAccess, ready } from 'ztlp';
+import { ready, splitAccess } from 'ztlp';
 
 await ready();
 for (const boundary of ['intended', 'literal']) {
@@ -18,5 +18,7 @@ for (const boundary of ['intended', 'literal']) {
     .join(', ');
   console.log(`${boundary}: ${accesses.length} instructions, ${done} bytes; the last: ${last}`);
   if (fault !== undefined)
-    console.log(`  then ${fault.text} at 0x${fault.offset.toString(16)}, and the copy ends with ${fault.errno}`);
+    console.log(
+      `  then ${fault.text} at 0x${fault.offset.toString(16)}, and the copy ends with ${fault.errno}`,
+    );
 }

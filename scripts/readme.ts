@@ -48,7 +48,9 @@ text = fill(
   ztlp('replay', 'test/vectors/traces/nvme-e1000e-linux61.mmiotrace.txt'),
 );
 text = fill(text, '<!-- zpci -->', '```', ztlpWith(SCRIPT, 'zpci'));
-const vectors = ['test/vectors/tlp-cocotbext-pcie.json', 'test/vectors/access-paths.json'];
+const vectors = ['tlp-cocotbext-pcie', 'access-paths', 'zpci-qemu72'].map(
+  (name) => `test/vectors/${name}.json`,
+);
 text = fill(text, '<!-- conform -->', '```', quietConform(vectors));
 text = fill(
   text,

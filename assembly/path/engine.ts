@@ -8,6 +8,7 @@
 import { callDevice, deviceCalls } from '../fabric/call';
 import { deliverAll, finishServed, resetReads } from '../fabric/deliver';
 import { barAt, functionAt, slotOf } from '../fabric/functions';
+import { regionAccepts } from '../fabric/region';
 import { pushOperation } from '../fabric/request';
 import { beginOperation, beginTraffic, put, writeTraffic } from '../fabric/traffic';
 import { PARAMS } from '../kernel/arena';
@@ -393,7 +394,7 @@ function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
   if (form != DONE) return form;
   // Without a machine there is no BAR to end; region rules still hold.
   if (fn != 0 && !insideBar(load<u32>(bar, BAR_BYTES), position, bytes)) return interruption(PE_OPERAND);
-  const target = flags & ZPCI_EMULATED ? checkRegion(<u32>position, bytes, regionValid()) : DONE;
+  const target = flags & ZPCI_EMULATED ? regionAnswer(<u32>position, bytes, block) : DONE;
   if (target == DONE && fn != 0) {
     const counter =
       fn +
@@ -406,6 +407,12 @@ function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
 /** The instructions of the guest level are MIO forms: nobody passes them on. */
 function isMioInstruction(): bool {
   return (counting() & COUNT_MIO) != 0 && !(param(PARAM_CHECK) & CHECK_PASSED_ON);
+}
+
+/** A block goes to an emulated region in pieces, a load or store as it is (zpci.md 2.6 step 7, 2.7 step 9). */
+function regionAnswer(position: u32, bytes: u32, block: bool): u32 {
+  if (block) return checkRegion(position, bytes, regionValid());
+  return regionAccepts(position, bytes, regionValid()) ? DONE : interruption(PE_OPERAND);
 }
 
 function regionValid(): u32 {

@@ -5,6 +5,7 @@ import { callDevice, deviceCalls } from '../fabric/call';
 import { pushConfig } from '../fabric/config';
 import { finishServed, resetReads } from '../fabric/deliver';
 import { barAt, slotOf } from '../fabric/functions';
+import { regionAccepts } from '../fabric/region';
 import { pushOperation } from '../fabric/request';
 import { lastStatus, pushRecord } from '../kernel/records';
 import { stage } from '../kernel/rings';
@@ -53,7 +54,6 @@ import { checkCapable, checkMio, findMio, mioOffset, mioSpace } from './mio';
 import {
   checkConfigForm,
   checkLoadStoreForm,
-  checkRegion,
   checkState,
   DONE,
   insideBar,
@@ -164,8 +164,7 @@ function perform(): u32 {
   if (!insideBar(load<u32>(bar, BAR_BYTES), offset, length)) return interruption(PE_OPERAND);
   data = stage(length, <u32>offset);
   if (!(flags & ZPCI_EMULATED)) return nextPiece();
-  const region = checkRegion(<u32>offset, length, load<u32>(bar, BAR_VALID));
-  if (region != DONE) return region;
+  if (!regionAccepts(<u32>offset, length, load<u32>(bar, BAR_VALID))) return interruption(PE_OPERAND);
   const impl = load<u32>(bar, BAR_IMPL);
   const calls = <f64>deviceCalls(length, impl);
   store<f64>(fn, load<f64>(fn, FUNCTION_DEVICE_CALLS) + calls, FUNCTION_DEVICE_CALLS);

@@ -7,7 +7,9 @@ import { CLP_LPS, CLP_MASK_COMMAND, installedMask, runClp } from '../zpci/clp.js
 import {
   executeMpcifc,
   type FunctionControls,
+  type InterruptControls,
   type ModifyResult,
+  MPCIFC_OC,
   storeControls,
   without,
 } from '../zpci/controls.js';
@@ -165,9 +167,11 @@ export class ZpciControl {
         problemState,
       },
       current,
-      { sdma, edma, dtsm, rtr },
+      { sdma, edma, dtsm, rtr, mapsIndicators: (indicators) => this.mapsIndicators(indicators) },
     );
     if (entry !== undefined) this.take(entry.fn, result);
+    if (entry !== undefined && oc === MPCIFC_OC.SET_MEASUREMENT && result.next !== undefined)
+      this.measure(entry.fn, result.next.fmb);
     return answerOf(result.answer, ILC_FIB);
   }
 
@@ -286,8 +290,9 @@ export class ZpciControl {
     return { ...this.registered.get(fn), state: fn.state };
   }
 
-  private take(fn: PciFunction, { next, event }: ModifyResult): void {
-    if (!fn.usesTranslation) fn.translation = undefined;
+  private take(fn: PciFunction, { answer, next, event }: ModifyResult): void {
+    // An exception suppresses the instruction, but for a reregistration, which has dropped the old one.
+    if ('cc' in answer || next !== undefined) this.touch(fn);
     if (event !== undefined) this.parts.events.error(fn, event.pec, event.address);
     if (next !== undefined) this.become(fn, next);
   }
@@ -297,16 +302,27 @@ export class ZpciControl {
     this.registered.set(fn, registered);
     if (registered.ioat !== before?.ioat) fn.translation = registered.ioat;
     if (state !== fn.state) fn.state = state;
-    if (registered.fmb !== before?.fmb) this.measure(fn, registered.fmb);
+    if (registered.fmb === undefined) this.samples.delete(fn);
+  }
+
+  /** zPCI software has named the function: from now on its DMA is translated, or refused. */
+  touch(fn: PciFunction): void {
+    if (!fn.usesTranslation) fn.translation = undefined;
+  }
+
+  /** The bits of all vectors and the summary bit lie in guest memory. */
+  private mapsIndicators({ aibv, aibvo, noi, aisb, aisbo }: InterruptControls): boolean {
+    const last = aibv + BigInt(Math.max(aibvo + noi - 1, 0) >> 3);
+    return [aibv, last, aisb + BigInt(aisbo >> 3)].every((at) => this.readable(at, 1).length === 1);
   }
 
   private step(fn: PciFunction, { state, tearsDown, resetsDevice }: Transition): void {
-    if (!fn.usesTranslation) fn.translation = undefined;
+    this.touch(fn);
     if (resetsDevice) this.parts.resetDevice(fn);
     this.become(fn, { ...without(this.controlsOf(fn), tearsDown), state });
   }
 
-  /** Begins or ends the updates of a measurement block. */
+  /** Begins the updates of a measurement block, or begins them again; undefined: ends them. */
   private measure(fn: PciFunction, address: bigint | undefined): void {
     if (address === undefined) {
       this.samples.delete(fn);

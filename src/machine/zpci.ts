@@ -8,6 +8,7 @@ import { ILC_PCISTG, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
 import type { PciFunction } from './function.js';
 import type { Models } from './models.js';
 import type { TlpTrace } from './trace.js';
+import type { ZpciControl } from './zpci-control.js';
 
 /** Operands of PCILG and PCISTG (sheet zpci.md 2.2, 2.6). */
 export interface PciLoadInput {
@@ -54,6 +55,7 @@ export interface ZpciParts {
   readonly functions: readonly PciFunction[];
   readonly trace: TlpTrace;
   readonly models: Models;
+  readonly control: ZpciControl;
   /** Link options and mode of a function's port into the parameter block. */
   preparePort(fn: PciFunction): void;
   forgetPort(): void;
@@ -105,7 +107,10 @@ export class ZpciUnit {
     models.checkIdle('cpu.rpcit');
     const packed = core.x.rpcit(fh, flags, low32(start), high32(start), low32(length), high32(length));
     models.finishPosted();
-    return unpackAnswer(packed >>> 0, ILC_PCISTG);
+    const answer = unpackAnswer(packed >>> 0, ILC_PCISTG);
+    const fn = this.named(fh);
+    if (answer.cc !== null && fn !== undefined) this.parts.control.touch(fn);
+    return answer;
   }
 
   private execute(isRead: boolean, input: PciLoadInput): number {

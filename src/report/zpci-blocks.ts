@@ -84,6 +84,7 @@ const FIELDS: Readonly<Record<ClpRequest['command'], (view: DataView) => Field[]
       ...bars,
       ['SDMA', hex64(view.getBigUint64(64))],
       ['EDMA', hex64(view.getBigUint64(72))],
+      ...mioFields(view),
     ];
   },
   group(view) {
@@ -100,6 +101,24 @@ const FIELDS: Readonly<Record<ClpRequest['command'], (view: DataView) => Field[]
   },
   set: (view) => [['fh', hex(view.getUint32(16), 8)]],
 };
+
+/** MIO addresses of the BARs that have some: write-through, then write-back. */
+function mioFields(view: DataView): Field[] {
+  if ((view.getUint8(18) & MIO_VALID) === 0) return [];
+  const bars = view.getUint32(MIO_AT);
+  return [0, 1, 2, 3, 4, 5]
+    .filter((n) => (bars & (0x8000_0000 >>> n)) !== 0)
+    .map((n) => {
+      const at = MIO_AT + 8 + 16 * n;
+      return [
+        `MIO bar${n}`,
+        `${hex64(view.getBigUint64(at + 8))}, write-back ${hex64(view.getBigUint64(at))}`,
+      ];
+    });
+}
+
+const MIO_VALID = 0x02;
+const MIO_AT = 256;
 
 /** Byte 19 of the group (zpci.md 3.2). */
 const FLAGS = [

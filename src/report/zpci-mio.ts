@@ -75,7 +75,7 @@ function noteFor(
   if (answer.programInterruption?.name === 'operation') return `${note}: the machine has no MIO`;
   if (answer.programInterruption?.name === 'addressing' && place === undefined)
     return `${note}: no BAR at ${hex64(at)}`;
-  if (answer.cc === 3) return 'MIO is not enabled for the function (CLP set oc=2), or it is not';
+  if (answer.cc === 3) return 'MIO is not enabled (CLP set oc=2), or the function is not';
   if (answer.cc === 1 && answer.status === 20) return 'status 20: the function has no MIO';
   return withRule(note, place && rule(place));
 }

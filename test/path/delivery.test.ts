@@ -89,7 +89,8 @@ describe.each(BUILDS)('access paths with the %s build', (variant) => {
           if (PATHS[id].read !== null) {
             const { data, totals, fault } = machine.cpu.read({ ...at, length: bytes });
             const done = compare('read', access, totals, fault);
-            const wanted = new Uint8Array(bytes);
+            // Behind a load that Linux's accessor could not do, all is ones.
+            const wanted = new Uint8Array(bytes).fill(fault?.kind === 'zpci' ? 0xff : 0);
             wanted.set(expected.subarray(offset, offset + done));
             expect(Buffer.compare(data, wanted)).toBe(0);
             expect(Buffer.compare(memory, expected)).toBe(0);

@@ -60,7 +60,7 @@ describe('a script', () => {
     ['PCILG fh=dev as=0 len=4 off=0 -> cc=9', '1:34 cc: "9" is not valid; allowed: 0 to 3'],
     [
       'PCILG fh=dev as=0 len=4 off=0 -> specifcation',
-      /^1:34 expected: "specifcation" is not valid; allowed: privileged/,
+      /^1:34 expected: "specifcation" is not valid; allowed: operation, privileged/,
     ],
     ['PCILG fh=dev as=0 len=4 off=0 -> cc=0 cc=0', '1:39 cc: is expected twice'],
     ['CLP list -> data=00', /^1:13 CLP list: "data" is not what it answers/],

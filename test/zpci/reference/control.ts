@@ -16,9 +16,20 @@ const SEQUENCE = failed(24);
 const OPERAND = exception('operand', 6);
 
 /** Section 6.1. */
-export function modify(machine: Reference, { fh, oc, dmaas, fib, problemState }: Operands<'mpcifc'>): string {
-  const fn = machine.byHandle(fh);
-  if (fn !== undefined) fn.isControlled = true;
+export function modify(machine: Reference, operands: Operands<'mpcifc'>): string {
+  const fn = machine.byHandle(operands.fh);
+  const before = fn?.translation;
+  const answer = perform(machine, operands, fn);
+  // What an exception suppresses does not count, but for a reregistration that has dropped the old one.
+  if (fn !== undefined && (answer.startsWith('cc ') || fn.translation !== before)) fn.isControlled = true;
+  return answer;
+}
+
+function perform(
+  machine: Reference,
+  { oc, dmaas, fib, problemState }: Operands<'mpcifc'>,
+  fn: ReferenceFunction | undefined,
+): string {
   if (problemState) return exception('privileged operation', 6);
   if (fib % 8n !== 0n) return exception('specification', 6);
   if (fn === undefined) return UNAVAILABLE;
@@ -31,7 +42,10 @@ export function modify(machine: Reference, { fh, oc, dmaas, fib, problemState }:
     case 2: {
       if (fn.interrupts !== undefined) return SEQUENCE;
       const interrupts = interruptsAt(view, at);
-      if (!machine.readable(interrupts.aibv, 1) || !machine.readable(interrupts.aisb, 1)) return failed(4);
+      const { aibv, aibvo, noi, aisb, aisbo } = interrupts;
+      const lastBit = aibvo + noi === 0 ? 0 : aibvo + noi - 1;
+      const bits = [aibv, aibv + BigInt(Math.floor(lastBit / 8)), aisb + BigInt(Math.floor(aisbo / 8))];
+      if (!bits.every((at) => machine.readable(at, 1))) return failed(4);
       fn.interrupts = interrupts;
       return DONE;
     }

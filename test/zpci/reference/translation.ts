@@ -48,6 +48,7 @@ export function refresh(
   if (r2 % 2 === 1) return exception('specification', 4);
   const fn = machine.byHandle(fh);
   if (fn === undefined) return UNAVAILABLE;
+  fn.isControlled = true;
   if (fn.state === 'error') return failed(40);
   if (fn.state !== 'enabled' && fn.state !== 'error-ls-open') return UNAVAILABLE;
   const fails = (code: number, address: bigint): string => {

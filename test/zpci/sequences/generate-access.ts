@@ -1,6 +1,5 @@
 /** PCILG, PCISTG and PCISTB of a sequence. */
 
-import { MATCHES_SHEET } from './known-differences.js';
 import { MEMORY_BYTES } from './rig.js';
 import { type Choice, handle, inProblemState, register, type Scene } from './scene.js';
 
@@ -73,13 +72,7 @@ export const loadOrStore =
       data: (BigInt(dice.below(65_536)) << 48n) | BigInt(dice.below(65_536) * 65_537),
     };
     const asked = isConfig ? configAccess(scene, kind === 'pcistg') : plain;
-    const { length, data } = asked;
-    const isEmulated = scene.machine.byHandle(common.fh)?.shape.mode === 'emulated';
-    const isKnown = isEmulated && !isConfig && [2, 4, 8].includes(length % 16);
-    const offset =
-      isKnown && !MATCHES_SHEET.unalignedToEmulatedMemory
-        ? asked.offset - (asked.offset % BigInt(length % 16))
-        : asked.offset;
+    const { offset, length, data } = asked;
     if (kind === 'pcilg') return [{ kind, ...common, as, offset, length }];
     return [{ kind, ...common, as, offset, length, data }];
   };

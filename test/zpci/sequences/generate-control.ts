@@ -2,7 +2,6 @@
 
 import { EDMA, FIB_BYTES, type Instruction, type Operands, SDMA } from '../reference/types.js';
 import type { Dice } from './dice.js';
-import { MATCHES_SHEET } from './known-differences.js';
 import { AT } from './layout.js';
 import { MEMORY_BYTES } from './rig.js';
 import { handle, inProblemState, type Scene } from './scene.js';
@@ -39,7 +38,7 @@ function anchor({ dice, fn }: Scene): bigint {
  * that go on begin anew.
  */
 function canRepeat({ fn, machine }: Scene): boolean {
-  return MATCHES_SHEET.sameBlockAfterFailure && fn.fmb !== 0n && !machine.isMeasured(fn);
+  return fn.fmb !== 0n && !machine.isMeasured(fn);
 }
 
 function fib(scene: Scene): Uint8Array {
@@ -64,7 +63,7 @@ function fib(scene: Scene): Uint8Array {
   const reserved = dice.once(10) ? 0x8000_c040 : 0;
   const word = dice.below(8) * 2 ** 28 + dice.below(0x1000) * 2 ** 16 + aibvo * 2 ** 8 + sum + aisbo;
   view.setUint32(40, (word | reserved) >>> 0);
-  const isOutside = MATCHES_SHEET.indicatorsOutsideMemory && dice.once(12);
+  const isOutside = dice.once(12);
   const indicators = AT.indicators + 0x200 * fn.slot + dice.below(16);
   view.setBigUint64(48, isOutside ? 1n << 41n : BigInt(indicators));
   view.setBigUint64(56, BigInt(AT.summaries + 8 * (dice.once(4) ? 1 : 0)));

@@ -113,6 +113,8 @@ export class Rig {
       core,
       platform: 's390x',
       hostMemoryBytes: MEMORY_BYTES,
+      // The reference knows nothing of MIO.
+      options: { mio: false },
       slots: SHAPES.map(
         ({ mode, index, relaxed, maxstbl, dtsm, dwordRule, dmaInErrorLsOpen }, slot): SlotConfig => {
           const say = (text: string): void => void told.push(`device of slot ${slot}: ${text}`);
