@@ -5,6 +5,7 @@ import { deliverAll, finishServed, readStatus, resetReads } from './fabric/deliv
 import { buildWindows } from './fabric/functions';
 import { regionAccepts, regionCall } from './fabric/region';
 import { pushOperation, setNextTag } from './fabric/request';
+import { linkEvents, linkTime, runLink, startLink } from './fabric/timed';
 import { clearTranslations, dropRange } from './iommu/iotlb';
 import { DMA } from './iommu/zpci';
 import {
@@ -16,9 +17,11 @@ import {
   FIELDS,
   FUNCTIONS,
   hostMemory,
+  linkRings,
   operations,
   PARAMS,
   payload,
+  reserveLink,
   ring,
   WIRE,
 } from './kernel/arena';
@@ -40,6 +43,7 @@ import {
   PLACE_FIELDS,
   PLACE_FUNCTIONS,
   PLACE_HOST_MEMORY,
+  PLACE_LINK,
   PLACE_OPERATIONS,
   PLACE_PARAMS,
   PLACE_PAYLOAD,
@@ -50,6 +54,7 @@ import {
   RUN_HOST,
   WIRE_LEAD,
 } from './layout';
+import { LINK_BYTES, PORTS, placeRings } from './link/port';
 import { combineFence, combineStore, configureCombining, resetCombining } from './path/combine';
 import { listReadCompletions } from './path/completions';
 import { beginAccess, resetAccess, runAccess, servedAccess, summariseAccess } from './path/engine';
@@ -63,6 +68,8 @@ import { dropLoadStore, loadStore, loadStoreWaits, resumeLoadStore } from './zpc
 import { slotOfMio } from './zpci/mio';
 import { refresh } from './zpci/rpcit';
 import { dropStore, resumeStore, storeBlock } from './zpci/storeblock';
+
+let linkPayloadBytes: u32 = 0;
 
 function pair(lo: u32, hi: u32): u64 {
   return ((<u64>hi) << 32) | lo;
@@ -112,6 +119,8 @@ export function place(block: u32): u32 {
       return <u32>barMemory;
     case PLACE_RECORDS:
       return <u32>RECORDS;
+    case PLACE_LINK:
+      return <u32>PORTS;
     case PLACE_DMA:
       return <u32>DMA;
     default:
@@ -269,6 +278,34 @@ export function wcStore(lo: u32, hi: u32, bytes: u32, data: u32): void {
 
 export function wcFence(): void {
   combineFence();
+}
+
+// ----------------------------------------------------------------------------------------------- timed link
+/** Before `machineCreate`: room for a link with `payloadBytes` of data in flight, a power of two. */
+export function linkReserve(payloadBytes: u32): void {
+  linkPayloadBytes = payloadBytes;
+  reserveLink(<u32>LINK_BYTES + payloadBytes);
+}
+
+/** Begins a run of the link as the PLACE_LINK block describes it. */
+export function linkStart(): void {
+  placeRings(linkRings);
+  startLink(linkRings + LINK_BYTES, linkPayloadBytes);
+}
+
+/** Runs up to `limit` events and up to tick (endLo, endHi). 1: the loads are done, or the end is reached. */
+export function linkRun(limit: u32, endLo: u32, endHi: u32): u32 {
+  return runLink(limit, pair(endLo, endHi)) ? 1 : 0;
+}
+
+/** Tick of the last event. */
+export function linkTicks(): f64 {
+  return <f64>linkTime;
+}
+
+/** Events so far. */
+export function linkEventCount(): f64 {
+  return <f64>linkEvents;
 }
 
 // ------------------------------------------------------------------------------------- transaction layer tools

@@ -529,7 +529,8 @@ export const PLACE_HOST_MEMORY = 9;
 export const PLACE_BAR_MEMORY = 10;
 export const PLACE_RECORDS = 11;
 export const PLACE_DMA = 12;
-export const PLACE_COUNT = 13;
+export const PLACE_LINK = 13;
+export const PLACE_COUNT = 14;
 
 /** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
 export const WIRE_LEAD = 16;
@@ -557,3 +558,72 @@ export const ANSWER_LIMIT = PAYLOAD_BYTES;
 export const STAGE_FIRST = ANSWER_LIMIT - 1;
 /** Set in an answer: the host has to serve the records and then call `zpciResume`. */
 export const ANSWER_HOST = 1 << 30;
+
+// ------------------------------------------------------------------------------------- LINK: two ports, 1024 bytes each
+// Port 0 is the upstream end (root complex), port 1 the downstream one (endpoint). u32 words, or u64 where it says so.
+export const LINK_PORT_STRIDE = 1024;
+export const LINK_P = 0; // classes of TLPs, and of credits
+export const LINK_NP = 1;
+export const LINK_CPL = 2;
+export const LINK_CLASSES = 3;
+export const LINK_DLLP_BYTES = 8; // on the wire, framing included
+
+// What the link is.
+export const LINK_TICKS_PER_BYTE = 88;
+export const LINK_MPS = 92;
+export const LINK_LATENCY = 96; // u64 ticks, one way
+export const LINK_ACK_INTERVAL = 104; // u64, 0: at once
+export const LINK_FC_INTERVAL = 112; // u64, 0: at once
+export const LINK_FC_REFRESH = 120; // u64
+export const LINK_REPLAY_LIMIT = 128; // u64, replay timer
+export const LINK_DRAIN_DELAY = 136; // u64, until a receive buffer is free again
+export const LINK_REPLAY_BYTES = 144; // wire bytes that may be unacknowledged
+export const LINK_BAD_TLPS = 148; // of 2^32 TLPs that this end sends
+export const LINK_BAD_DLLPS = 152;
+export const LINK_RANDOM = 156; // state of the generator, not 0
+export const LINK_CREDITS = 480; // by class: header credits that this end gives, and 12 bytes on data credits; 0: infinite
+
+// What it did, u64.
+export const LINK_COUNT_TLPS = 368; // delivered to this end
+export const LINK_COUNT_DATA = 376;
+export const LINK_COUNT_ACKS = 384; // sent by this end
+export const LINK_COUNT_NAKS = 392;
+export const LINK_COUNT_FCS = 400;
+export const LINK_COUNT_REPLAYED = 408;
+export const LINK_COUNT_BUSY = 416; // ticks
+export const LINK_COUNT_BLOCKED = 424; // by class: looks at a head that might not go
+export const LINK_COUNT_DUPLICATES = 448;
+export const LINK_COUNT_TIMEOUTS = 456;
+export const LINK_HASH = 464;
+export const LINK_LAST_ARRIVAL = 472;
+
+// The requester behind the port, and the completer.
+export const LOAD_WRITES = 512; // accesses still to be issued
+export const LOAD_WRITE_BYTES = 516;
+export const LOAD_WRITE_ADDRESS = 520; // u64
+export const LOAD_WRITE_WINDOW = 528; // bytes, a power of two: addresses wrap in it
+export const LOAD_WRITE_CUT = 532; // longest TLP in bytes
+export const LOAD_WRITE_INTERVAL = 536; // u64 between accesses; 0: as fast as the link takes them
+export const LOAD_WRITE_NEXT = 544; // u64
+export const LOAD_WRITE_AT = 552;
+export const LOAD_WRITE_SOURCE = 556; // where the data stand
+export const LOAD_READS = 560;
+export const LOAD_READ_BYTES = 564;
+export const LOAD_READ_ADDRESS = 568; // u64
+export const LOAD_READ_WINDOW = 576;
+export const LOAD_READ_TAGS = 580; // requests that may be outstanding, up to 1024
+export const LOAD_READ_INTERVAL = 584; // u64
+export const LOAD_READ_NEXT = 592; // u64
+export const LOAD_READ_AT = 600;
+export const LOAD_READ_OUT = 604; // outstanding
+export const LOAD_COMPLETER_DELAY = 608; // u64, of the completer at this end
+export const LOAD_RCB = 616;
+export const LOAD_COMPLETION_POLICY = 620;
+export const LOAD_WRITE_SPLIT = 624;
+export const LOAD_READ_DONE = 628;
+export const LOAD_READ_TARGET = 632; // where the data read go
+export const LOAD_TAG = 636; // of the next read
+export const LOAD_LATENCY_SUM = 640; // u64 ticks, of all reads
+export const LOAD_LATENCY_MIN = 648;
+export const LOAD_LATENCY_MAX = 656;
+export const LINK_TAGS = 1024;

@@ -344,7 +344,7 @@ function pushError(request: usize, completer: u32, status: u32): void {
 }
 
 /** Writes the enabled bytes of `length` DWs. Inner DWs are always whole. */
-function writeEnabled(to: usize, from: usize, length: u32, enables: u32): void {
+export function writeEnabled(to: usize, from: usize, length: u32, enables: u32): void {
   const firstBe = enables & 0xf;
   const lastBe = enables >> 4;
   if (length == 1) {

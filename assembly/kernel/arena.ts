@@ -1,6 +1,6 @@
 // Floor 1: where things stand in memory. Small blocks are static; the large ones are reserved by one growth at create.
 //
-//   static blocks | descriptor ring | operation records | payload ring | IOTLB | host memory | BAR memory
+//   static blocks | descriptor ring | operation records | payload ring | IOTLB | link | host memory | BAR memory
 import {
   ACCESS_BLOCK_BYTES,
   COUNTERS_BYTES,
@@ -33,6 +33,9 @@ export let ring: usize = 0;
 export let operations: usize = 0;
 export let payload: usize = 0;
 export let iotlb: usize = 0;
+export let linkRings: usize = 0;
+/** Bytes that a timed link takes: none unless it is asked for before create. */
+let linkBytes: u64 = 0;
 export let hostMemory: usize = 0;
 export let hostBytes: u32 = 0;
 export let barMemory: usize = 0;
@@ -45,6 +48,11 @@ function align(value: u64): u64 {
   return (value + (ALIGN - 1)) & ~(ALIGN - 1);
 }
 
+/** Room for a timed link in the memory that `createArena` reserves. */
+export function reserveLink(bytes: u32): void {
+  linkBytes = bytes;
+}
+
 /** Reserves everything a machine ever needs. Answers CREATE_*; memory never grows after CREATE_OK. */
 export function createArena(hostSize: u32, barSize: u32): u32 {
   if (ring != 0) return CREATE_TWICE;
@@ -52,7 +60,8 @@ export function createArena(hostSize: u32, barSize: u32): u32 {
   const operationsAt = align(ringAt + RING_SLOTS * DESCRIPTOR_STRIDE);
   const payloadAt = align(operationsAt + OPERATION_SLOTS * OPERATION_STRIDE);
   const iotlbAt = align(payloadAt + PAYLOAD_BYTES);
-  const hostAt = align(iotlbAt + (1 << (IOTLB_LG2 + IOTLB_ENTRY_LG2)));
+  const linkAt = align(iotlbAt + (1 << (IOTLB_LG2 + IOTLB_ENTRY_LG2)));
+  const hostAt = align(linkAt + linkBytes);
   const barAt = align(hostAt + hostSize);
   // One page more than used: vector copies may read up to 15 bytes past a region.
   const end = align(barAt + barSize) + ALIGN;
@@ -64,6 +73,7 @@ export function createArena(hostSize: u32, barSize: u32): u32 {
   operations = <usize>operationsAt;
   payload = <usize>payloadAt;
   iotlb = <usize>iotlbAt;
+  linkRings = <usize>linkAt;
   hostMemory = <usize>hostAt;
   hostBytes = hostSize;
   barMemory = <usize>barAt;

@@ -1,0 +1,217 @@
+// Floor 3: one end of a link: what it waits to send, what it may send, and what it has received. Two ends make a link.
+//
+// Every entry of a port is a word at an offset, so that one code serves both ends. Times are ticks (u64).
+//
+//   class queue    queued ........ sent ........ (acknowledged)     one ring per class: queue and replay store at once
+//   replay list    by sequence number: which descriptor, and all wire bytes sent before it
+//   wire           what travels to the other end, in order: arrival time, item, value
+
+import {
+  LINK_CLASSES,
+  LINK_CREDITS,
+  LINK_FC_REFRESH,
+  LINK_HASH,
+  LINK_PORT_STRIDE,
+  LINK_RANDOM,
+} from '../layout';
+
+export const PORT_STRIDE: usize = LINK_PORT_STRIDE;
+/** The two ends: 0 is the upstream one (root complex), 1 the downstream one (endpoint). */
+export const PORTS: usize = memory.data(2 * LINK_PORT_STRIDE, 16);
+
+export const NEVER: u64 = ~0;
+
+// Next event by kind. The kinds stand in the order in which events of one tick happen.
+export const AT_ARRIVAL: usize = 0;
+export const AT_READY: usize = 8;
+export const AT_DRAIN: usize = 16;
+export const AT_TIMER: usize = 24;
+export const AT_ISSUE: usize = 32;
+export const AT_SEND: usize = 40;
+
+// Timers; AT_TIMER is their minimum.
+export const TIMER_ACK: usize = 48;
+export const TIMER_FC: usize = 56; // one per class
+export const TIMER_REPLAY: usize = 80;
+
+// Transmitter.
+export const BUSY_UNTIL: usize = 160; // u64
+export const NEXT_SEQUENCE: usize = 168; // u32, counts on; 12 bits are sent
+export const ACKED_SEQUENCE: usize = 172; // u32, first that is not acknowledged
+export const REPLAY_NEXT: usize = 176; // u32, first to be sent again; NEXT_SEQUENCE: none
+export const SENT_BYTES: usize = 184; // u64, wire bytes of all TLPs sent, each once
+export const ACKED_BYTES: usize = 192; // u64
+export const SEND_NAK: usize = 200; // u32 flags of what is due
+export const SEND_ACK: usize = 204;
+export const SEND_FC: usize = 208; // bit by class
+export const ORDER: usize = 212; // u32, number of the next TLP that is queued
+
+// By class, 4 bytes each.
+export const QUEUED: usize = 216;
+export const SENT: usize = 228;
+export const HEADER_USED: usize = 240; // credits, counting on
+export const HEADER_LIMIT: usize = 252;
+export const DATA_USED: usize = 264;
+export const DATA_LIMIT: usize = 276;
+export const IS_FINITE: usize = 288; // bit 0: headers, bit 1: data
+
+// Receiver.
+export const EXPECTED: usize = 300; // u32, sequence number that comes next
+export const NAK_SCHEDULED: usize = 304;
+export const ACK_PENDING: usize = 308;
+export const FC_PENDING: usize = 312; // bit by class
+export const HEADER_GIVEN: usize = 316; // by class: what UpdateFC reports
+export const DATA_GIVEN: usize = 328;
+export const OWN_FINITE: usize = 340; // by class: pools of this end
+export const DRAIN_HEAD: usize = 352;
+export const DRAIN_TAIL: usize = 356;
+export const WIRE_HEAD: usize = 360; // items that this end has put on the wire
+export const WIRE_TAIL: usize = 364;
+
+// A queued TLP.
+export const TLP_H0: usize = 0;
+export const TLP_H1: usize = 4;
+export const TLP_H2: usize = 8;
+export const TLP_H3: usize = 12;
+export const TLP_PAYLOAD: usize = 16; // where its data stand
+export const TLP_BYTES: usize = 20; // data bytes, u16; header credits are 1
+export const TLP_WIRE: usize = 22; // wire bytes, u16
+export const TLP_ORDER: usize = 24; // u32
+export const TLP_CLASS: usize = 28; // u32
+export const TLP_STRIDE_LG2: usize = 5;
+
+export const QUEUE_LG2: u32 = 13;
+const QUEUE_SLOTS: u32 = 1 << QUEUE_LG2;
+/** TLPs that may wait in a class. With 2048 unacknowledged ones no descriptor is overwritten before its time. */
+export const QUEUE_ROOM: u32 = 4096;
+const SEQUENCES: u32 = 4096;
+/** Sequence numbers that may be outstanding: half of the 12-bit space (PCIe base specification 3.5.2.1). */
+export const WINDOW: u32 = 2048;
+const WIRE_SLOTS: u32 = 16384;
+const DRAIN_SLOTS: u32 = 4096;
+
+/** A port after flow control initialisation: nothing sent, nothing received, the credits of the other end known. */
+export function resetPort(port: usize): void {
+  for (let at: usize = 0; at < TIMER_FC; at += 8) store<u64>(port + at, NEVER);
+  memory.fill(port + BUSY_UNTIL, 0, LINK_CREDITS - BUSY_UNTIL);
+  store<u64>(port, NEVER, TIMER_REPLAY);
+  const other = otherEnd(port);
+  for (let kind: usize = 0; kind < <usize>LINK_CLASSES; kind++) {
+    const entry = port + (kind << 2);
+    const header = load<u32>(other + (kind << 2), LINK_CREDITS);
+    const data = load<u32>(other + (kind << 2), LINK_CREDITS + 12);
+    store<u32>(entry, header, HEADER_LIMIT);
+    store<u32>(entry, data, DATA_LIMIT);
+    store<u32>(entry, (header != 0 ? 1 : 0) | (data != 0 ? 2 : 0), IS_FINITE);
+    const ownHeader = load<u32>(entry, LINK_CREDITS);
+    const ownData = load<u32>(entry, LINK_CREDITS + 12);
+    store<u32>(entry, ownHeader, HEADER_GIVEN);
+    store<u32>(entry, ownData, DATA_GIVEN);
+    const isFinite = (ownHeader | ownData) != 0;
+    store<u32>(entry, isFinite ? 1 : 0, OWN_FINITE);
+    store<u64>(port + (kind << 3), isFinite ? load<u64>(port, LINK_FC_REFRESH) : NEVER, TIMER_FC);
+  }
+  updateTimers(port);
+}
+
+/** Rings of the two ends, reserved by `createLink`. */
+let rings: usize = 0;
+const QUEUES_BYTES: usize = 3 * ((<usize>QUEUE_SLOTS) << TLP_STRIDE_LG2);
+const REPLAY_LIST_BYTES: usize = <usize>SEQUENCES * 16;
+const WIRE_RING_BYTES: usize = <usize>WIRE_SLOTS * 16;
+const DRAIN_RING_BYTES: usize = <usize>DRAIN_SLOTS * 16;
+const RINGS_STRIDE: usize = QUEUES_BYTES + REPLAY_LIST_BYTES + WIRE_RING_BYTES + DRAIN_RING_BYTES;
+/** Bytes that the rings of a link take. */
+export const LINK_BYTES: usize = 2 * RINGS_STRIDE;
+
+export function placeRings(at: usize): void {
+  rings = at;
+}
+
+function ringsOf(port: usize): usize {
+  return port == PORTS ? rings : rings + RINGS_STRIDE;
+}
+
+export function otherEnd(port: usize): usize {
+  return port == PORTS ? PORTS + PORT_STRIDE : PORTS;
+}
+
+/** Descriptor `index` of class `kind`. */
+export function tlpAt(port: usize, kind: u32, index: u32): usize {
+  const slot = (kind << QUEUE_LG2) + (index & (QUEUE_SLOTS - 1));
+  return ringsOf(port) + ((<usize>slot) << TLP_STRIDE_LG2);
+}
+
+/** Entry of the replay list: descriptor (u32), class (u32), SENT_BYTES in front of it (u64). */
+export function replayAt(port: usize, sequence: u32): usize {
+  return ringsOf(port) + QUEUES_BYTES + ((<usize>(sequence & (SEQUENCES - 1))) << 4);
+}
+
+/** Item of the wire that begins at `port`: arrival (u64), what it is (u32), value (u32). */
+export function wireAt(port: usize, index: u32): usize {
+  return ringsOf(port) + QUEUES_BYTES + REPLAY_LIST_BYTES + ((<usize>(index & (WIRE_SLOTS - 1))) << 4);
+}
+
+/** Credits that come free later: time (u64), class (u32), data credits (u32). */
+export function drainAt(port: usize, index: u32): usize {
+  const front = QUEUES_BYTES + REPLAY_LIST_BYTES + WIRE_RING_BYTES;
+  return ringsOf(port) + front + ((<usize>(index & (DRAIN_SLOTS - 1))) << 4);
+}
+
+/** Room in a queue for `count` more TLPs. */
+export function hasRoom(port: usize, kind: u32, count: u32): bool {
+  const at = port + ((<usize>kind) << 2);
+  return load<u32>(at, QUEUED) - load<u32>(at, SENT) + count <= QUEUE_ROOM;
+}
+
+/** TLPs that wait in all classes. */
+export function waiting(port: usize): u32 {
+  let count: u32 = 0;
+  for (let kind: usize = 0; kind < <usize>LINK_CLASSES; kind++)
+    count += load<u32>(port + (kind << 2), QUEUED) - load<u32>(port + (kind << 2), SENT);
+  return count;
+}
+
+/** Queues a TLP of class `kind`, whose header and data the caller fills in; TLP_ORDER and TLP_CLASS are set. */
+export function queueTlp(port: usize, kind: u32): usize {
+  const at = port + ((<usize>kind) << 2);
+  const index = load<u32>(at, QUEUED);
+  const tlp = tlpAt(port, kind, index);
+  const order = load<u32>(port, ORDER);
+  store<u32>(at, index + 1, QUEUED);
+  store<u32>(port, order + 1, ORDER);
+  store<u64>(tlp, <u64>order | ((<u64>kind) << 32), TLP_ORDER);
+  return tlp;
+}
+
+/** A change that may let the transmitter go on: it looks again as soon as it is free. */
+export function wake(port: usize, now: u64): void {
+  if (load<u64>(port, AT_SEND) == NEVER) store<u64>(port, max(now, load<u64>(port, BUSY_UNTIL)), AT_SEND);
+}
+
+export function updateTimers(port: usize): void {
+  let first = min(load<u64>(port, TIMER_ACK), load<u64>(port, TIMER_REPLAY));
+  first = min(first, load<u64>(port, TIMER_FC));
+  first = min(first, load<u64>(port, TIMER_FC + 8));
+  store<u64>(port, min(first, load<u64>(port, TIMER_FC + 16)), AT_TIMER);
+}
+
+/** 32 bits of the port's own sequence (xorshift): what one end draws does not depend on the other. */
+export function draw(port: usize): u32 {
+  let x = load<u32>(port, LINK_RANDOM);
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  store<u32>(port, x, LINK_RANDOM);
+  return x;
+}
+
+// Odd numbers that spread their factor over all bits.
+const SPREAD: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
+const STIR: u64 = ((<u64>0xbf58476d) << 32) | 0x1ce4e5b9;
+
+/** Mixes an arrival into the hash of the port. */
+export function mix(port: usize, time: u64, what: u64): void {
+  const hash = (load<u64>(port, LINK_HASH) ^ (time + what * SPREAD)) * STIR;
+  store<u64>(port, hash ^ (hash >> 29), LINK_HASH);
+}

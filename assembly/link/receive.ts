@@ -1,0 +1,218 @@
+// Floor 3: what a port does with what arrives: sequence numbers, Ack and Nak, credits (base specification 3.6, 2.6).
+
+import {
+  LINK_ACK_INTERVAL,
+  LINK_CLASSES,
+  LINK_COUNT_DUPLICATES,
+  LINK_COUNT_TIMEOUTS,
+  LINK_DRAIN_DELAY,
+  LINK_FC_INTERVAL,
+  LINK_REPLAY_LIMIT,
+} from '../layout';
+import {
+  ACK_PENDING,
+  ACKED_BYTES,
+  ACKED_SEQUENCE,
+  AT_ARRIVAL,
+  AT_DRAIN,
+  DATA_GIVEN,
+  DATA_LIMIT,
+  DRAIN_HEAD,
+  DRAIN_TAIL,
+  drainAt,
+  EXPECTED,
+  FC_PENDING,
+  HEADER_GIVEN,
+  HEADER_LIMIT,
+  mix,
+  NAK_SCHEDULED,
+  NEVER,
+  NEXT_SEQUENCE,
+  OWN_FINITE,
+  otherEnd,
+  REPLAY_NEXT,
+  replayAt,
+  SEND_ACK,
+  SEND_FC,
+  SEND_NAK,
+  SENT_BYTES,
+  TIMER_ACK,
+  TIMER_FC,
+  TIMER_REPLAY,
+  TLP_BYTES,
+  TLP_CLASS,
+  updateTimers,
+  WIRE_HEAD,
+  WIRE_TAIL,
+  wake,
+  wireAt,
+} from './port';
+import {
+  DATA_CREDITS,
+  dataCredits,
+  HEADER_CREDITS,
+  ITEM_ACK,
+  ITEM_BAD,
+  ITEM_FC,
+  ITEM_KIND,
+  ITEM_TLP,
+} from './send';
+
+/** The TLP that `receive` took in order; 0: nothing to deliver. */
+export let received: usize = 0;
+
+/** Takes the item that arrives now at `port`. What it is for the layer above stands in `received`. */
+export function receive(port: usize, now: u64): void {
+  const from = otherEnd(port);
+  const tail = load<u32>(from, WIRE_TAIL);
+  const at = wireAt(from, tail);
+  const item = load<u32>(at, 8);
+  const value = load<u32>(at, 12);
+  store<u32>(from, tail + 1, WIRE_TAIL);
+  const next = tail + 1 == load<u32>(from, WIRE_HEAD) ? NEVER : load<u64>(wireAt(from, tail + 1));
+  store<u64>(port, next, AT_ARRIVAL);
+  received = 0;
+  const kind = item & ITEM_KIND;
+  if (kind == ITEM_TLP) receiveTlp(port, now, item, value);
+  else {
+    mix(port, now, ((<u64>kind) << 32) | value);
+    // A DLLP that arrives broken is dropped, and nobody is told (3.6.3.1).
+    if (item & ITEM_BAD) return;
+    if (kind == ITEM_FC) takeCredits(port, now, value);
+    else takeAck(port, now, value, kind != ITEM_ACK);
+  }
+}
+
+function receiveTlp(port: usize, now: u64, item: u32, value: u32): void {
+  mix(port, now, value);
+  const expected = load<u32>(port, EXPECTED);
+  const ahead = (value - expected) & 0xfff;
+  if (item & ITEM_BAD || (ahead != 0 && ahead < 2048)) {
+    // Broken, or one before it was: a Nak, once until the expected one comes.
+    if (load<u32>(port, NAK_SCHEDULED)) return;
+    store<u32>(port, 1, NAK_SCHEDULED);
+    store<u32>(port, 1, SEND_NAK);
+    wake(port, now);
+    return;
+  }
+  if (ahead != 0) {
+    // Was here before: it is acknowledged again.
+    store<u64>(port, load<u64>(port, LINK_COUNT_DUPLICATES) + 1, LINK_COUNT_DUPLICATES);
+    store<u32>(port, 1, SEND_ACK);
+    wake(port, now);
+    return;
+  }
+  store<u32>(port, expected + 1, EXPECTED);
+  store<u32>(port, 0, NAK_SCHEDULED);
+  if (!load<u32>(port, ACK_PENDING)) {
+    store<u32>(port, 1, ACK_PENDING);
+    const interval = load<u64>(port, LINK_ACK_INTERVAL);
+    if (interval == 0) {
+      store<u32>(port, 1, SEND_ACK);
+      wake(port, now);
+    } else {
+      store<u64>(port, now + interval, TIMER_ACK);
+      updateTimers(port);
+    }
+  }
+  received = item & ~31;
+}
+
+/** The buffer of a TLP is free again, at once or after the delay with which this end empties it. */
+export function consume(port: usize, now: u64, tlp: usize): void {
+  const kind = load<u32>(tlp, TLP_CLASS);
+  const data = dataCredits(load<u16>(tlp, TLP_BYTES));
+  const delay = load<u64>(port, LINK_DRAIN_DELAY);
+  if (delay == 0) {
+    release(port, now, kind, data);
+    return;
+  }
+  const head = load<u32>(port, DRAIN_HEAD);
+  const at = drainAt(port, head);
+  store<u64>(at, now + delay);
+  store<u64>(at, <u64>kind | ((<u64>data) << 32), 8);
+  store<u32>(port, head + 1, DRAIN_HEAD);
+  if (head == load<u32>(port, DRAIN_TAIL)) store<u64>(port, now + delay, AT_DRAIN);
+}
+
+/** The next buffer has been emptied. */
+export function drain(port: usize, now: u64): void {
+  const tail = load<u32>(port, DRAIN_TAIL);
+  const at = drainAt(port, tail);
+  store<u32>(port, tail + 1, DRAIN_TAIL);
+  const next = tail + 1 == load<u32>(port, DRAIN_HEAD) ? NEVER : load<u64>(drainAt(port, tail + 1));
+  store<u64>(port, next, AT_DRAIN);
+  release(port, now, load<u32>(at, 8), load<u32>(at, 12));
+}
+
+function release(port: usize, now: u64, kind: u32, data: u32): void {
+  const entry = port + ((<usize>kind) << 2);
+  if (load<u32>(entry, OWN_FINITE) == 0) return;
+  store<u32>(entry, load<u32>(entry, HEADER_GIVEN) + 1, HEADER_GIVEN);
+  store<u32>(entry, load<u32>(entry, DATA_GIVEN) + data, DATA_GIVEN);
+  const bit: u32 = 1 << kind;
+  const pending = load<u32>(port, FC_PENDING);
+  if (pending & bit) return;
+  store<u32>(port, pending | bit, FC_PENDING);
+  const interval = load<u64>(port, LINK_FC_INTERVAL);
+  if (interval == 0) {
+    store<u32>(port, load<u32>(port, SEND_FC) | bit, SEND_FC);
+    wake(port, now);
+    return;
+  }
+  const timer = port + ((<usize>kind) << 3);
+  store<u64>(timer, min(load<u64>(timer, TIMER_FC), now + interval), TIMER_FC);
+  updateTimers(port);
+}
+
+/** Limits of the other end. Modulo arithmetic keeps them apart from old ones: at most half the range is out (2.6.1). */
+function takeCredits(port: usize, now: u64, value: u32): void {
+  const entry = port + ((<usize>(value >>> 24)) << 2);
+  store<u32>(entry, (value >>> 12) & HEADER_CREDITS, HEADER_LIMIT);
+  store<u32>(entry, value & DATA_CREDITS, DATA_LIMIT);
+  wake(port, now);
+}
+
+/** All up to `value` arrived; with a Nak all behind it are sent again. */
+function takeAck(port: usize, now: u64, value: u32, isNak: bool): void {
+  const first = load<u32>(port, ACKED_SEQUENCE);
+  const count = (value + 1 - first) & 0xfff;
+  const sent = load<u32>(port, NEXT_SEQUENCE);
+  if (count > sent - first) return; // older than what was acknowledged
+  const acked = first + count;
+  if (count != 0) {
+    store<u32>(port, acked, ACKED_SEQUENCE);
+    const bytes = acked == sent ? load<u64>(port, SENT_BYTES) : load<u64>(replayAt(port, acked), 8);
+    store<u64>(port, bytes, ACKED_BYTES);
+    // A replay that runs does not send again what has arrived.
+    if (<i32>(load<u32>(port, REPLAY_NEXT) - acked) < 0) store<u32>(port, acked, REPLAY_NEXT);
+  }
+  if (isNak) store<u32>(port, acked, REPLAY_NEXT);
+  if (count != 0 || isNak) {
+    store<u64>(port, acked == sent ? NEVER : now + load<u64>(port, LINK_REPLAY_LIMIT), TIMER_REPLAY);
+    updateTimers(port);
+  }
+  wake(port, now);
+}
+
+/** Timers that are due. */
+export function expire(port: usize, now: u64): void {
+  if (load<u64>(port, TIMER_ACK) <= now) {
+    store<u64>(port, NEVER, TIMER_ACK);
+    store<u32>(port, 1, SEND_ACK);
+  }
+  for (let kind: u32 = 0; kind < <u32>LINK_CLASSES; kind++) {
+    const timer = port + ((<usize>kind) << 3);
+    if (load<u64>(timer, TIMER_FC) > now) continue;
+    store<u64>(timer, NEVER, TIMER_FC);
+    store<u32>(port, load<u32>(port, SEND_FC) | ((<u32>1) << kind), SEND_FC);
+  }
+  if (load<u64>(port, TIMER_REPLAY) <= now) {
+    // Nothing was acknowledged for too long: everything again.
+    store<u32>(port, load<u32>(port, ACKED_SEQUENCE), REPLAY_NEXT);
+    store<u64>(port, now + load<u64>(port, LINK_REPLAY_LIMIT), TIMER_REPLAY);
+    store<u64>(port, load<u64>(port, LINK_COUNT_TIMEOUTS) + 1, LINK_COUNT_TIMEOUTS);
+  }
+  updateTimers(port);
+  wake(port, now);
+}
