@@ -82,6 +82,11 @@ function checkRegistration(registration: DmaRegistration, mayBeReal: boolean): v
     throw invalid('translation.iota', iota, 'an anchor with bit 0x800 (T), or option rtr for the slot');
 }
 
+/** A machine has MIO when it has a function that is not behind a VMM: QEMU's guests do not see it (sheet zpci.md 2.9). */
+export function machineHasMio(functions: readonly PciFunction[]): boolean {
+  return functions.some(({ options }) => options.mio && options.zpciMode === 'native');
+}
+
 export class PciFunction {
   readonly slot: number;
   readonly name: string;

@@ -17,9 +17,9 @@ import { enableMsix, type MsixMessage } from './driver.js';
 import { type FunctionStats, PciFunction } from './function.js';
 import { HostMemory } from './memory.js';
 import { type InterruptMessage, Models } from './models.js';
+import { needS390 } from './operands.js';
 import { type PciEvent, PciEvents } from './pci-events.js';
 import { TlpTrace } from './trace.js';
-import { needS390 } from './zpci.js';
 import { type AdapterInterrupt, ZpciControl } from './zpci-control.js';
 
 /** Traffic of the whole machine since create or reset. `down` is towards the functions. */
@@ -216,7 +216,7 @@ export class Machine {
     return this.core.u8.buffer.byteLength;
   }
 
-  /** Memories cleared, counters at 0, functions enabled: as after create, without a new instance. */
+  /** Memories cleared, counters at 0, functions in the state of their slots: as after create, without a new instance. */
   reset(): void {
     this.models.checkIdle('reset');
     this.clock.checkStill('reset');
