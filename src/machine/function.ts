@@ -312,7 +312,6 @@ export class PciFunction {
     const { dmaInErrorLsOpen, qemuQuirks } = this.options;
     const flags = (dmaInErrorLsOpen === 'allowed' ? L.DMA_IN_ERROR : 0) | (qemuQuirks ? L.DMA_QUIRKS : 0);
     this.core.setWord(L.PLACE_DMA, at + L.DMA_FLAGS, flags);
-    put(L.DMA_MSIA, MSI_ADDRESS);
     put(L.DMA_PBA, registration?.pba ?? 0);
     put(L.DMA_PAL, registration?.pal ?? 0);
     put(L.DMA_IOTA, registration?.iota ?? 0);
@@ -320,6 +319,13 @@ export class PciFunction {
     this.core.setWord(L.PLACE_DMA, at + L.DMA_MODE, mode);
     this.core.x.dropTranslations(this.slot);
     this.registered = registration;
+  }
+
+  /** The machine has zPCI: writes to the address of the group are interrupt messages. */
+  takeMessages(): void {
+    const at = this.slot * L.DMA_STRIDE + L.DMA_MSIA;
+    this.core.setWord(L.PLACE_DMA, at, low32(MSI_ADDRESS));
+    this.core.setWord(L.PLACE_DMA, at + 4, high32(MSI_ADDRESS));
   }
 
   /** zPCI software has touched the function: its DMA is translated, or refused. */

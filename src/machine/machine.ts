@@ -84,6 +84,7 @@ export class Machine {
     const [first, behind] = MESSAGE_RANGES[platform];
     core.setParam(L.PARAM_MESSAGE_LO, first);
     core.setParam(L.PARAM_MESSAGE_END, behind);
+    if (platform === 's390x') for (const fn of functions) fn.takeMessages();
     this.cpu = new Cpu({ core, platform, functions, trace, models, control: this.control });
     this.config = new ConfigAccess({
       core,
