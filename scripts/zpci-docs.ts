@@ -2,15 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import {
-  createMachine,
-  type Device,
-  defineDevice,
-  type OptionInput,
-  type PathId,
-  ready,
-  splitAccess,
-} from '../src/index.js';
+import { createMachine, type Device, defineDevice, type OptionInput, type PathId } from '../src/index.js';
 
 const root = new URL('../../', import.meta.url); // seen from dist/scripts
 const path = (name: string): string => fileURLToPath(new URL(name, root));
@@ -85,7 +77,14 @@ async function fourKib(): Promise<string> {
 }
 
 async function bytes(): Promise<string> {
-  await ready();
+  const machine = await createMachine({
+    platform: 's390x',
+    hostMemoryBytes: 0x1_0000,
+    slots: [{ device: device(), options: { zpciMode: 'native' } }],
+  });
+  const [fn] = machine.functions;
+  if (fn === undefined) throw new Error('the machine has no function');
+  machine.trace.start();
   const rows = (
     [
       ['PCISTG', 'write', 5, 1],
@@ -96,8 +95,13 @@ async function bytes(): Promise<string> {
       ['PCILG', 'read', 8, 8],
     ] as const
   ).map(([name, op, offset, length]) => {
-    const [tlp] = splitAccess('zpci-pcistg8', { op, offset, bytes: length }).tlps;
-    if (tlp === undefined) throw new Error('no TLP');
+    const at = { fh: fn.handle, as: 0, offset, length };
+    const answer = op === 'write' ? machine.cpu.pcistg({ ...at, data: 0 }) : machine.cpu.pcilg(at);
+    const requests = machine.trace.take().filter(({ direction }) => direction === 'down');
+    const [{ tlp } = {}] = requests;
+    if (answer.cc !== 0 || tlp === undefined || requests.length !== 1)
+      throw new Error(`${name} at ${offset}`);
+    if (!('firstBe' in tlp)) throw new Error(`${name} at ${offset}: no byte enables`);
     const bits = (enables: number): string => `${enables.toString(2).padStart(4, '0')}`;
     const dw = `0x${((offset >> 2) << 2).toString(16)}`;
     const what = `${name} of ${length} at ${offset} (${tlp.type})`;

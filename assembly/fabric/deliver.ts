@@ -1,6 +1,6 @@
 // Floor 5: functional delivery. Requests reach the BAR memory behind their address, completions reach the requester.
 
-import { dmaEvent, isDirect, LOST, MESSAGE, REFUSED, translate } from '../iommu/zpci';
+import { dmaEvent, isDirect, isMessagePage, LOST, MESSAGE, REFUSED, translate } from '../iommu/zpci';
 import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
 import { isWaiting, lastStatus, pushRecord, recordCount, roomForRecord, takeServed } from '../kernel/records';
 import { delivered, head, popDescriptor, reservePayload, slotAt, tail } from '../kernel/rings';
@@ -224,7 +224,7 @@ function toRootComplex(at: usize, kind: u32): void {
     toTranslation(at, kind, isRead, address, bytes);
     return;
   }
-  if (!isRead && isMessage(address)) {
+  if (!isRead && (isMessage(address) || isMessagePage(load<u16>(at, DESCRIPTOR_SLOT), address))) {
     countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
     recordMessage(at, address, bytes);
     return;
@@ -234,6 +234,10 @@ function toRootComplex(at: usize, kind: u32): void {
     const place = hostMemory + <usize>address;
     if (isRead) answerRead(at, place, length, ROOT_COMPLEX_ID, false);
     else writeEnabled(place, load<u32>(at, DESCRIPTOR_PAYLOAD), length, load<u32>(at, DESCRIPTOR_H1) & 0xff);
+    return;
+  }
+  if (!routeMemory(address, bytes)) {
+    refuseRequest(at, kind);
     return;
   }
   // A peer: the request turns round at the root complex.

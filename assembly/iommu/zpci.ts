@@ -41,11 +41,17 @@ export function isDirect(slot: u32): bool {
   return load<u32>(dmaOf(slot), DMA_MODE) == DMA_DIRECT;
 }
 
+/** A write there is an interrupt message: the one page of the function's group; none where the platform has other ranges. */
+export function isMessagePage(slot: u32, address: u64): bool {
+  const page = load<u64>(dmaOf(slot), DMA_MSIA);
+  return page != 0 && address >> 12 == page >> 12;
+}
+
 /** Host address for a request of up to a page at `address`, or REFUSED, MESSAGE, LOST. `state` is the function's. */
 export function translate(slot: u32, state: u32, address: u64, bytes: u32, isRead: bool): u64 {
   const dma = dmaOf(slot);
   dmaEvent = 0;
-  if (address >> 12 == load<u64>(dma, DMA_MSIA) >> 12) return MESSAGE;
+  if (isMessagePage(slot, address)) return MESSAGE;
   const flags = load<u32>(dma, DMA_FLAGS);
   const open = state == STATE_ENABLED || (state == STATE_ERROR_LS_OPEN && (flags & DMA_IN_ERROR) != 0);
   if (!open || load<u32>(dma, DMA_MODE) != DMA_REGISTERED) return REFUSED;

@@ -37,7 +37,7 @@ export function interruption(code: u32): u32 {
   return code << ANSWER_INTERRUPTION_SHIFT;
 }
 
-/** Steps "state" of 2.6 and 2.7, and the space check that follows: handle known, space number still open. */
+/** Steps "state" of 2.6 and 2.7: the handle is known. */
 export function checkState(fn: usize): u32 {
   const state = load<u32>(fn, FUNCTION_STATE);
   if (state == STATE_ENABLED || state == STATE_ERROR_LS_OPEN) return DONE;

@@ -172,7 +172,7 @@ export const OPTIONS = {
     scope: 'F', source: 'zpci 0.1 X5' },
   qemuQuirks: { kind: 'boolean', default: false,
     sentence: 'Behaves as QEMU 7.2 also where that looks like a mistake.',
-    note: 'Odd BAR lengths, lost writes above PAL, SUM ignored, no NOI check, page frame 0 not mappable.',
+    note: 'Odd BAR lengths, lost writes above PAL, SUM ignored, page frame 0 not mappable.',
     scope: 'F', source: 'zpci 2.6, 5.3, 6.4, `vectors/zpci-qemu72.md`' },
   rtr: { kind: 'boolean', default: false,
     sentence: 'Lets a guest register I/O translation parameters with T = 0, so without a table.',

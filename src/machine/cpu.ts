@@ -1,6 +1,6 @@
 /** The CPU side of a machine: accesses along a path, PCI instructions, write-combining stores. */
 import * as L from '../../assembly/layout.js';
-import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
+import { invalid, needObject, ZtlpError } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { AccessTotals, Core } from '../core/core.js';
 import type { CoreExports } from '../core/exports.js';
@@ -10,13 +10,21 @@ import { pathOf, planOf, setParams } from '../path/prepare.js';
 import { touched } from '../path/split.js';
 import type { AccessPath, PathId, Platform } from '../path/table.js';
 import { setTlpOptions } from '../tlp/split.js';
-import { ANSWER_DONE, ILC_PCISTB, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
+import { ANSWER_DONE, INSTRUCTION_BYTES, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
 import type { PciFunction } from './function.js';
 import { type MioBlockInput, type MioLoadInput, type MioStoreInput, MioUnit } from './mio.js';
 import type { Models } from './models.js';
+import {
+  checkHandle,
+  checkInput,
+  checkLength,
+  checkRegister,
+  checkSpace,
+  isInProblemState,
+  needS390,
+} from './operands.js';
 import type { TlpTrace } from './trace.js';
 import {
-  needS390,
   type PciLoadAnswer,
   type PciLoadInput,
   type PciStoreInput,
@@ -377,14 +385,14 @@ export class Cpu {
   private storeBlock(input: PcistbInput): ZpciAnswer {
     const { fh, as, length, offset, source } = input;
     this.parts.models.checkIdle('cpu.pcistb');
-    if (input.r3 !== undefined) inRange('r3', input.r3, 0, 15);
-    if (!isU32(fh)) throw invalid('fh', fh, 'a 32-bit function handle');
-    if (!isU32(as) || as > 15) throw invalid('as', as, 'an integer from 0 to 15');
-    if (!isU32(length)) throw invalid('length', length, 'an integer; its low 13 bits are the operand length');
-    needS390('PCISTB', this.parts.platform);
+    checkInput('PCISTB', input, this.parts.platform);
+    checkHandle(fh);
+    checkSpace(as);
+    checkLength(length);
+    checkRegister('r3', input.r3);
     checkU64('offset', offset);
     if (fh !== this.preparedHandle) this.prepareFor(fh);
-    let flags = as | (input.problemState === true ? L.STORE_PROBLEM_STATE : 0);
+    let flags = as | (isInProblemState(input) ? L.STORE_PROBLEM_STATE : 0);
     let address: U64;
     if (typeof source === 'number' || typeof source === 'bigint') {
       address = checkU64('source', source);
@@ -411,7 +419,7 @@ export class Cpu {
     const answer = (packed & L.ANSWER_HOST) === 0 ? packed : models.finishInstruction();
     this.trace.drain();
     models.settle();
-    return unpackAnswer(answer >>> 0, ILC_PCISTB);
+    return unpackAnswer(answer >>> 0, INSTRUCTION_BYTES.pcistb);
   }
 
   private stageSource(source: Uint8Array, length: number, offset: number): void {

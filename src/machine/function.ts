@@ -82,6 +82,11 @@ function checkRegistration(registration: DmaRegistration, mayBeReal: boolean): v
     throw invalid('translation.iota', iota, 'an anchor with bit 0x800 (T), or option rtr for the slot');
 }
 
+/** A machine has MIO when it has a function that is not behind a VMM: QEMU's guests do not see it (sheet zpci.md 2.9). */
+export function machineHasMio(functions: readonly PciFunction[]): boolean {
+  return functions.some(({ options }) => options.mio && options.zpciMode === 'native');
+}
+
 export class PciFunction {
   readonly slot: number;
   readonly name: string;
@@ -307,7 +312,6 @@ export class PciFunction {
     const { dmaInErrorLsOpen, qemuQuirks } = this.options;
     const flags = (dmaInErrorLsOpen === 'allowed' ? L.DMA_IN_ERROR : 0) | (qemuQuirks ? L.DMA_QUIRKS : 0);
     this.core.setWord(L.PLACE_DMA, at + L.DMA_FLAGS, flags);
-    put(L.DMA_MSIA, MSI_ADDRESS);
     put(L.DMA_PBA, registration?.pba ?? 0);
     put(L.DMA_PAL, registration?.pal ?? 0);
     put(L.DMA_IOTA, registration?.iota ?? 0);
@@ -315,6 +319,13 @@ export class PciFunction {
     this.core.setWord(L.PLACE_DMA, at + L.DMA_MODE, mode);
     this.core.x.dropTranslations(this.slot);
     this.registered = registration;
+  }
+
+  /** The machine has zPCI: writes to the address of the group are interrupt messages. */
+  takeMessages(): void {
+    const at = this.slot * L.DMA_STRIDE + L.DMA_MSIA;
+    this.core.setWord(L.PLACE_DMA, at, low32(MSI_ADDRESS));
+    this.core.setWord(L.PLACE_DMA, at + 4, high32(MSI_ADDRESS));
   }
 
   /** zPCI software has touched the function: its DMA is translated, or refused. */

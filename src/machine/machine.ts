@@ -17,9 +17,9 @@ import { enableMsix, type MsixMessage } from './driver.js';
 import { type FunctionStats, PciFunction } from './function.js';
 import { HostMemory } from './memory.js';
 import { type InterruptMessage, Models } from './models.js';
+import { needS390 } from './operands.js';
 import { type PciEvent, PciEvents } from './pci-events.js';
 import { TlpTrace } from './trace.js';
-import { needS390 } from './zpci.js';
 import { type AdapterInterrupt, ZpciControl } from './zpci-control.js';
 
 /** Traffic of the whole machine since create or reset. `down` is towards the functions. */
@@ -84,6 +84,7 @@ export class Machine {
     const [first, behind] = MESSAGE_RANGES[platform];
     core.setParam(L.PARAM_MESSAGE_LO, first);
     core.setParam(L.PARAM_MESSAGE_END, behind);
+    if (platform === 's390x') for (const fn of functions) fn.takeMessages();
     this.cpu = new Cpu({ core, platform, functions, trace, models, control: this.control });
     this.config = new ConfigAccess({
       core,
@@ -216,7 +217,7 @@ export class Machine {
     return this.core.u8.buffer.byteLength;
   }
 
-  /** Memories cleared, counters at 0, functions enabled: as after create, without a new instance. */
+  /** Memories cleared, counters at 0, functions in the state of their slots: as after create, without a new instance. */
   reset(): void {
     this.models.checkIdle('reset');
     this.clock.checkStill('reset');

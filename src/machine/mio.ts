@@ -1,10 +1,11 @@
 /** The MIO forms of the PCI instructions: an I/O address instead of handle, space and offset. */
 import * as L from '../../assembly/layout.js';
-import { inRange, invalid, needObject } from '../base/errors.js';
+import { invalid } from '../base/errors.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
-import { ANSWER_DONE, ILC_PCISTB, ILC_PCISTG, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
-import type { PciFunction } from './function.js';
-import { needS390, type PciLoadAnswer, registerOf, type ZpciParts, type ZpciUnit } from './zpci.js';
+import { ANSWER_DONE, INSTRUCTION_BYTES, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
+import { machineHasMio, type PciFunction } from './function.js';
+import { checkInput, checkLength, checkRegister, needS390 } from './operands.js';
+import { type PciLoadAnswer, registerOf, type ZpciParts, type ZpciUnit } from './zpci.js';
 
 /** Operands of the MIO form of PCI LOAD (sheet zpci.md 2.9). User space may issue the MIO forms too. */
 export interface MioLoadInput {
@@ -31,8 +32,12 @@ export interface MioBlockInput {
   readonly sourceAddress?: U64;
 }
 
+type MioForm = 'pcilgi' | 'pcistgi' | 'pcistbi' | 'pciwb';
+
 /** The answer on a machine without MIO. */
-const NOT_INSTALLED = unpackAnswer(L.PE_OPERATION << L.ANSWER_INTERRUPTION_SHIFT, ILC_PCISTG);
+function notInstalled(form: MioForm): ZpciAnswer {
+  return unpackAnswer(L.PE_OPERATION << L.ANSWER_INTERRUPTION_SHIFT, INSTRUCTION_BYTES[form]);
+}
 
 // What the instructions answer is not public; the order here is that of the forms with a handle (zpci.md 2.6, 2.7), with:
 //   machine without MIO            operation exception
@@ -48,28 +53,28 @@ export class MioUnit {
 
   /** PCI LOAD, MIO form. */
   pcilgi(input: MioLoadInput): PciLoadAnswer {
-    const missing = this.check('PCILGI', input);
+    const missing = this.check('pcilgi', input);
     if (missing !== undefined) return { ...missing, data: undefined };
     const { address, length } = input;
-    const answer = unpackAnswer(this.execute(true, input), ILC_PCISTG);
+    const answer = unpackAnswer(this.execute(true, input), INSTRUCTION_BYTES.pcilgi);
     if (answer.cc !== 0) return { ...answer, data: undefined };
     return { ...answer, data: registerOf(this.unit.bytes.subarray(0, this.lengthOf(address, length))) };
   }
 
   /** PCI STORE, MIO form. */
   pcistgi(input: MioStoreInput): ZpciAnswer {
-    const missing = this.check('PCISTGI', input);
+    const missing = this.check('pcistgi', input);
     const data = checkU64('data', input.data);
     if (missing !== undefined) return missing;
     this.parts.models.checkIdle('cpu.pcistgi');
     const { address, length } = input;
     this.unit.stageRegister(data, Math.min(this.lengthOf(address, length), 8), address);
-    return unpackAnswer(this.execute(false, input), ILC_PCISTG);
+    return unpackAnswer(this.execute(false, input), INSTRUCTION_BYTES.pcistgi);
   }
 
   /** PCI STORE BLOCK, MIO form: all that `cpu.pcistb` checks behind handle and space. */
   pcistbi(input: MioBlockInput): ZpciAnswer {
-    const missing = this.check('PCISTBI', input);
+    const missing = this.check('pcistbi', input);
     if (missing !== undefined) return missing;
     const { core, models, trace } = this.parts;
     models.checkIdle('cpu.pcistbi');
@@ -92,7 +97,7 @@ export class MioUnit {
     trace.drain();
     models.settle();
     this.parts.forgetPort();
-    return unpackAnswer(packed >>> 0, ILC_PCISTB);
+    return unpackAnswer(packed >>> 0, INSTRUCTION_BYTES.pcistbi);
   }
 
   /**
@@ -102,34 +107,28 @@ export class MioUnit {
   pciwb(): ZpciAnswer {
     needS390('PCIWB', this.parts.platform);
     this.parts.models.checkIdle('cpu.pciwb');
-    return this.hasMio ? ANSWER_DONE : NOT_INSTALLED;
+    return machineHasMio(this.parts.functions) ? ANSWER_DONE : notInstalled('pciwb');
   }
 
-  /** A machine without MIO does not have the instructions. */
-  private get hasMio(): boolean {
-    return this.parts.functions.some(({ options }) => options.mio);
+  private check(form: MioForm, input: MioLoadInput | MioBlockInput): ZpciAnswer | undefined {
+    checkInput(form.toUpperCase(), input, this.parts.platform);
+    checkU64('address', input.address);
+    checkLength(input.length);
+    if ('r2' in input) checkRegister('r2', input.r2);
+    return machineHasMio(this.parts.functions) ? undefined : notInstalled(form);
   }
 
-  private check(name: string, input: MioLoadInput | MioBlockInput): ZpciAnswer | undefined {
-    needObject('input', input);
-    const { address, length } = input;
-    const r2 = 'r2' in input ? input.r2 : undefined;
-    needS390(name, this.parts.platform);
-    checkU64('address', address);
-    inRange('length', length, 0, 0xffff_ffff);
-    if (r2 !== undefined) inRange('r2', r2, 0, 15);
-    return this.hasMio ? undefined : NOT_INSTALLED;
-  }
-
-  private prepare(address: U64): PciFunction | undefined {
-    const fn = this.parts.functions[this.parts.core.x.mioSlot(high32(address))];
+  private prepare(address: U64): void {
+    const fn = this.functionAt(address);
     if (fn !== undefined) this.parts.preparePort(fn);
-    return fn;
+  }
+
+  private functionAt(address: U64): PciFunction | undefined {
+    return this.parts.functions[this.parts.core.x.mioSlot(high32(address))];
   }
 
   private lengthOf(address: U64, length: number): number {
-    const fn = this.parts.functions[this.parts.core.x.mioSlot(high32(address))];
-    return fn?.options.qemuQuirks === true ? length & -length : length;
+    return this.functionAt(address)?.options.qemuQuirks === true ? length & -length : length;
   }
 
   private execute(isRead: boolean, { address, length, r2 = 2 }: MioLoadInput): number {

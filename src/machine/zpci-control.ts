@@ -1,8 +1,14 @@
 /** Control of zPCI functions as a guest on s390x has it: CLP, MPCIFC, STPCIFC, SIC, SCLP, adapter interrupts, measurement. */
-import { inRange, needObject } from '../base/errors.js';
+import { inRange, invalid, needObject } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import { checkU64, type U64 } from '../core/u64.js';
-import { packAnswer, unpackAnswer, type ZpciAnswer, type ZpciOutcome } from '../zpci/answer.js';
+import {
+  INSTRUCTION_BYTES,
+  packAnswer,
+  unpackAnswer,
+  type ZpciAnswer,
+  type ZpciOutcome,
+} from '../zpci/answer.js';
 import { CLP_LPS, CLP_MASK_COMMAND, installedMask, runClp } from '../zpci/clp.js';
 import {
   executeMpcifc,
@@ -21,6 +27,7 @@ import { type FunctionEvent, sclpRequest, type Transition, transition } from '..
 import type { Clock } from './clock.js';
 import type { PciFunction } from './function.js';
 import type { HostMemory } from './memory.js';
+import { checkHandle, isInProblemState } from './operands.js';
 import type { PciEvents } from './pci-events.js';
 import { EDMA, MUI_MS, SDMA, ZpciView } from './zpci-view.js';
 
@@ -95,8 +102,6 @@ export interface ZpciControlParts {
   readonly events: PciEvents;
 }
 
-const ILC_CLP = 4;
-const ILC_FIB = 6;
 const CLP_BYTES = 8192;
 const VECTOR_MASK = 0x7ff;
 const ISCS = 8;
@@ -111,7 +116,7 @@ export class ZpciControl {
   private readonly view: ZpciView;
   /** Functions that the operator wants back. */
   private readonly wantedBack = new Set<PciFunction>();
-  /** Measurement blocks: each registration has a number, so that the timer of an old one does nothing. */
+  /** Measurement blocks and their samples. The timer of one that was replaced finds another here, and does nothing. */
   private readonly samples = new Map<PciFunction, { readonly address: bigint; count: number }>();
   /** By ISC: single-interrupt mode, and whether its one interrupt was given. */
   private single = new Array<boolean>(ISCS).fill(false);
@@ -134,21 +139,28 @@ export class ZpciControl {
   /** CALL LOGICAL PROCESSOR: the answer stands in the block. */
   clp(input: ClpInput): ZpciAnswer {
     needObject('input', input);
+    const problemState = isInProblemState(input);
     const address = checkU64('address', input.address);
     const lps = inRange('lps', input.lps ?? CLP_LPS.PCI, 0, 7);
-    const result = runClp(this.readable(address, CLP_BYTES), this.view, input.problemState === true, lps);
-    if ('programInterruption' in result) return answerOf(result, ILC_CLP);
+    const result = runClp(this.readable(address, CLP_BYTES), this.view, problemState, lps);
+    if ('programInterruption' in result) return answerOf(result, INSTRUCTION_BYTES.clp);
     this.parts.memory.write(address, result.block);
-    return answerOf({ cc: result.cc, status: 0 }, ILC_CLP);
+    return answerOf({ cc: result.cc, status: 0 }, INSTRUCTION_BYTES.clp);
   }
 
   /** CALL LOGICAL PROCESSOR with its operand in the instruction (c = 1). */
-  clpImmediate({ command, problemState }: ClpImmediateInput): ClpImmediateAnswer {
+  clpImmediate(input: ClpImmediateInput): ClpImmediateAnswer {
+    needObject('input', input);
+    const { command } = input;
     inRange('command', command, 0, 0xffff);
-    if (problemState === true)
-      return { ...answerOf({ programInterruption: 'privileged operation' }, ILC_CLP), mask: 0n };
-    if (command !== CLP_MASK_COMMAND) return { ...answerOf({ cc: 3, status: 0 }, ILC_CLP), mask: 0n };
-    return { ...answerOf({ cc: 0, status: 0 }, ILC_CLP), mask: installedMask() };
+    if (isInProblemState(input))
+      return {
+        ...answerOf({ programInterruption: 'privileged operation' }, INSTRUCTION_BYTES.clp),
+        mask: 0n,
+      };
+    if (command !== CLP_MASK_COMMAND)
+      return { ...answerOf({ cc: 3, status: 0 }, INSTRUCTION_BYTES.clp), mask: 0n };
+    return { ...answerOf({ cc: 0, status: 0 }, INSTRUCTION_BYTES.clp), mask: installedMask() };
   }
 
   /** MODIFY PCI FUNCTION CONTROLS. */
@@ -172,7 +184,7 @@ export class ZpciControl {
     if (entry !== undefined) this.take(entry.fn, result);
     if (entry !== undefined && oc === MPCIFC_OC.SET_MEASUREMENT && result.next !== undefined)
       this.measure(entry.fn, result.next.fmb);
-    return answerOf(result.answer, ILC_FIB);
+    return answerOf(result.answer, INSTRUCTION_BYTES.mpcifc);
   }
 
   /** STORE PCI FUNCTION CONTROLS. */
@@ -184,26 +196,36 @@ export class ZpciControl {
       entry && this.controlsOf(entry.fn),
     );
     const { setsEnableBit } = result;
-    if (result.fib === undefined) return { ...answerOf(result.answer, ILC_FIB), setsEnableBit };
+    if (result.fib === undefined)
+      return { ...answerOf(result.answer, INSTRUCTION_BYTES.stpcifc), setsEnableBit };
     if (this.readable(fib, FIB_BYTES).length < FIB_BYTES)
-      return { ...answerOf({ programInterruption: 'addressing' }, ILC_FIB), setsEnableBit: false };
+      return {
+        ...answerOf({ programInterruption: 'addressing' }, INSTRUCTION_BYTES.stpcifc),
+        setsEnableBit: false,
+      };
     this.parts.memory.write(fib, result.fib);
-    return { ...answerOf(result.answer, ILC_FIB), setsEnableBit };
+    return { ...answerOf(result.answer, INSTRUCTION_BYTES.stpcifc), setsEnableBit };
   }
 
   /** SET INTERRUPTION CONTROLS: operations 0 and 1; others are an operand exception, as in QEMU 7.2. */
-  sic({ operation, isc, problemState }: SicInput): ZpciAnswer {
+  sic(input: SicInput): ZpciAnswer {
+    needObject('input', input);
+    const { operation, isc } = input;
     inRange('operation', operation, 0, 0xffff);
     inRange('isc', isc, 0, ISCS - 1);
-    if (problemState === true) return answerOf({ programInterruption: 'privileged operation' }, ILC_FIB);
-    if (operation > 1) return answerOf({ programInterruption: 'operand' }, ILC_FIB);
+    if (isInProblemState(input))
+      return answerOf({ programInterruption: 'privileged operation' }, INSTRUCTION_BYTES.sic);
+    if (operation > 1) return answerOf({ programInterruption: 'operand' }, INSTRUCTION_BYTES.sic);
     this.single[isc] = operation === 1;
     this.given[isc] = false;
-    return answerOf({ cc: 0, status: 0 }, ILC_FIB);
+    return answerOf({ cc: 0, status: 0 }, INSTRUCTION_BYTES.sic);
   }
 
   /** SCLP configure or deconfigure adapter; `fid` is the function ID. Returns the response code (zpci.md 1.3). */
   sclp(command: 'configure' | 'deconfigure', fid: number): number {
+    if (command !== 'configure' && command !== 'deconfigure')
+      throw invalid('command', command, 'configure, deconfigure');
+    inRange('fid', fid, 0, 0xffff_ffff);
     const fn = this.parts.functions.find((candidate) => candidate.fid === fid);
     const { response, step } = sclpRequest(fn?.state, command);
     if (fn === undefined || step === undefined) return response;
@@ -377,8 +399,9 @@ function answerOf(outcome: ZpciOutcome, ilc: number): ZpciAnswer {
 
 function checkFibInput(input: StpcifcInput): Required<StpcifcInput> {
   needObject('input', input);
-  const { fh, dmaas = 0, fib, problemState = false } = input;
-  inRange('fh', fh, 0, 0xffff_ffff);
+  const { fh, dmaas = 0, fib } = input;
+  checkHandle(fh);
+  const problemState = isInProblemState(input);
   inRange('dmaas', dmaas, 0, 0xff);
   return { fh, dmaas, fib: checkU64('fib', fib), problemState };
 }

@@ -9,7 +9,7 @@ import {
   setFunctionResponse,
 } from '../zpci/clp.js';
 import { type Transition, transition } from '../zpci/states.js';
-import { MSI_ADDRESS, type PciFunction } from './function.js';
+import { MSI_ADDRESS, machineHasMio, type PciFunction } from './function.js';
 
 /** DMA addresses of a function of QEMU's default group, the group's number and intervals (zpci.md 4.4, 4.5). */
 export const SDMA = 0x1_0000_0000n;
@@ -37,10 +37,8 @@ export class ZpciView implements ClpView {
     return this.parts.options.clpBarWords;
   }
 
-  /** The machine has MIO when it has a function that is not behind a VMM: QEMU's guests do not see it. */
   get writeBackBit(): number | undefined {
-    const hasMio = this.parts.functions.some(({ options }) => options.mio && options.zpciMode === 'native');
-    return hasMio ? L.MIO_WRITE_BACK_BIT : undefined;
+    return machineHasMio(this.parts.functions) ? L.MIO_WRITE_BACK_BIT : undefined;
   }
 
   functions(): readonly ClpFunction[] {

@@ -1,12 +1,19 @@
 /** PCI LOAD and PCI STORE as a guest on s390x executes them: registers in, condition code and status out. */
 import * as L from '../../assembly/layout.js';
-import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
 import type { Core } from '../core/core.js';
 import { checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
 import type { Platform } from '../path/table.js';
-import { ILC_PCISTG, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
+import { INSTRUCTION_BYTES, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
 import type { PciFunction } from './function.js';
 import type { Models } from './models.js';
+import {
+  checkHandle,
+  checkInput,
+  checkLength,
+  checkRegister,
+  checkSpace,
+  isInProblemState,
+} from './operands.js';
 import type { TlpTrace } from './trace.js';
 import type { ZpciControl } from './zpci-control.js';
 
@@ -73,7 +80,7 @@ export class ZpciUnit {
   pcilg(input: PciLoadInput): PciLoadAnswer {
     const { as } = check('PCILG', input, this.parts.platform);
     const packed = this.execute(true, input);
-    const answer = unpackAnswer(packed, ILC_PCISTG);
+    const answer = unpackAnswer(packed, INSTRUCTION_BYTES.pcilg);
     if (answer.cc !== 0) return { ...answer, data: undefined };
     const bytes = this.bytes.subarray(0, this.lengthOf(input));
     // QEMU gives all 32 ones for one byte behind the configuration space of a function that it emulates.
@@ -86,7 +93,7 @@ export class ZpciUnit {
     const data = checkU64('data', input.data);
     this.parts.models.checkIdle('cpu.pcistg');
     this.stageRegister(data, Math.min(this.lengthOf(input), 8), offset);
-    return unpackAnswer(this.execute(false, input), ILC_PCISTG);
+    return unpackAnswer(this.execute(false, input), INSTRUCTION_BYTES.pcistg);
   }
 
   /** The rightmost `bytes` bytes of register `data`, staged for an access at offset or address `at`. */
@@ -107,7 +114,7 @@ export class ZpciUnit {
     models.checkIdle('cpu.rpcit');
     const packed = core.x.rpcit(fh, flags, low32(start), high32(start), low32(length), high32(length));
     models.finishPosted();
-    const answer = unpackAnswer(packed >>> 0, ILC_PCISTG);
+    const answer = unpackAnswer(packed >>> 0, INSTRUCTION_BYTES.rpcit);
     const fn = this.named(fh);
     if (answer.cc !== null && fn !== undefined) this.parts.control.touch(fn);
     return answer;
@@ -156,42 +163,25 @@ export class ZpciUnit {
   }
 }
 
-/** Throws on a machine that has no PCI instructions. */
-export function needS390(instruction: string, platform: Platform): void {
-  if (platform === 's390x') return;
-  throw new ZtlpError(
-    'invalid-value',
-    `${instruction} is an s390x instruction, this machine is ${platform}`,
-    {
-      field: 'platform',
-      value: platform,
-      allowed: 's390x',
-    },
-  );
-}
-
 type Common = Pick<PciLoadInput, 'fh' | 'r2' | 'problemState'>;
 
 /** What the core is told of the operands that every instruction has. */
-function flagsOf({ r2 = 2, problemState }: Common): number {
-  return (problemState === true ? L.STORE_PROBLEM_STATE : 0) | ((r2 & 1) === 1 ? L.OPERAND_ODD : 0);
+function flagsOf({ r2 = 2, ...input }: Common): number {
+  return (isInProblemState(input) ? L.STORE_PROBLEM_STATE : 0) | ((r2 & 1) === 1 ? L.OPERAND_ODD : 0);
 }
 
 function check(name: string, input: PciLoadInput, platform: Platform): PciLoadInput {
   checkCommon(name, input, platform);
-  inRange('as', input.as, 0, 15);
+  checkSpace(input.as);
   checkU64('offset', input.offset);
-  inRange('length', input.length, 0, 0xffff_ffff);
+  checkLength(input.length);
   return input;
 }
 
 function checkCommon(name: string, input: Common, platform: Platform): number {
-  needObject('input', input);
-  needS390(name, platform);
-  inRange('fh', input.fh, 0, 0xffff_ffff);
-  if (input.r2 !== undefined) inRange('r2', input.r2, 0, 15);
-  if (input.problemState !== undefined && typeof input.problemState !== 'boolean')
-    throw invalid('problemState', input.problemState, 'true, false');
+  checkInput(name, input, platform);
+  checkHandle(input.fh);
+  checkRegister('r2', input.r2);
   return flagsOf(input);
 }
 

@@ -1,7 +1,7 @@
 /** Why an access stopped, as people and vectors name it. */
 import * as L from '../../assembly/layout.js';
 import type { AccessTotals } from '../core/core.js';
-import { describeAnswer, ILC_PCISTB, ILC_PCISTG, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
+import { describeAnswer, INSTRUCTION_BYTES, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
 
 export interface Fault {
   readonly kind: 'alignment' | 'general-protection' | 'size' | 'zpci' | 'call';
@@ -39,7 +39,7 @@ export function faultOf(totals: AccessTotals, alwaysBlock: boolean): Fault | und
   const known = TEXTS[totals.fault];
   if (known !== undefined) return { ...known, offset: totals.faultOffset, answer: null };
   const isBlock = alwaysBlock || totals.faultBytes > 8;
-  const answer = unpackAnswer(totals.answer, isBlock ? ILC_PCISTB : ILC_PCISTG);
+  const answer = unpackAnswer(totals.answer, isBlock ? INSTRUCTION_BYTES.pcistb : INSTRUCTION_BYTES.pcistg);
   // Linux patches around a program interruption, and takes every other condition code for an I/O error.
   const errno = answer.programInterruption === null ? 'EIO' : 'ENXIO';
   return { kind: 'zpci', text: describeAnswer(answer), offset: totals.faultOffset, answer, errno };

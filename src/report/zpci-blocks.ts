@@ -217,5 +217,7 @@ export function responseText(table: 'clp' | 'sclp', response: string): string | 
   if (code === CLP_RESPONSE.OK && table === 'clp') return undefined;
   if (code === SCLP_RESPONSE.COMPLETED && table === 'sclp') return undefined;
   const name = nameIn(table === 'clp' ? CLP_RESPONSE : SCLP_RESPONSE, code);
-  return `response ${response}: ${name ?? 'unknown'}`;
+  // Linux calls it so: the handle is right, the operation is not one for it.
+  const text = code === CLP_RESPONSE.HANDLE_NOT_VALID && table === 'clp' ? `${name} for the operation` : name;
+  return `response ${response}: ${text ?? 'unknown'}`;
 }

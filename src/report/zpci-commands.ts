@@ -168,7 +168,9 @@ const dma = verb({
   run(scene, { name, op, address, what }) {
     const fn = scene.named(name);
     const { status, data } = scene.dma(fn, address, dmaOperand(op, what));
+    const isUnregistered = fn.usesTranslation && fn.translation === undefined;
     return {
+      note: isUnregistered ? 'no I/O translation is registered: the request reaches nothing' : undefined,
       answers: { outcome: status, data: data === undefined ? undefined : formatHex(data) },
       lines: data === undefined ? [] : dump(data.subarray(0, 64), address),
       fn,
@@ -197,7 +199,13 @@ const msi = verb({
     const fn = scene.named(name);
     const message = new Uint8Array(4);
     new DataView(message.buffer).setUint32(0, data, true);
-    return { answers: { outcome: scene.dma(fn, MSI_ADDRESS, message).status }, fn };
+    const { status } = scene.dma(fn, MSI_ADDRESS, message);
+    const isRegistered = registrations(scene, fn)?.some(([name]) => name === 'interrupts') ?? false;
+    return {
+      answers: { outcome: status },
+      note: isRegistered ? undefined : 'no adapter interrupts are registered: MPCIFC oc=2',
+      fn,
+    };
   },
 });
 
@@ -206,6 +214,8 @@ const plug = verb({
   operands: { name: word(functionName) },
   run(scene, { name }) {
     const fn = scene.named(name);
+    if (fn.state !== 'reserved')
+      throw invalid('plug', `${name} is ${fn.state}`, 'a function in state reserved');
     scene.machine.plug(fn);
     return { answers: {}, fn };
   },
@@ -216,6 +226,7 @@ const unplug = verb({
   operands: { name: word(functionName), surprise: flag },
   run(scene, { name, surprise = false }) {
     const fn = scene.named(name);
+    if (fn.state === 'reserved') throw invalid('unplug', `${name} is reserved`, 'a function that is there');
     scene.machine.unplug(fn, { surprise });
     return { answers: {}, fn };
   },

@@ -61,15 +61,36 @@ const mpcifc = instruction({
     const { iota = 0, pba = 0, pal = 0 } = block ?? {};
     // Said where nobody wrote it.
     const isOwn = fields.iota === undefined && iota !== 0;
-    const lines = isOwn ? [`iota ${hex64(iota)}, ${hex64(pba)} to ${hex64(pal)}`] : [];
-    return { answers: answersOf(answer), note: withBlock(noteOf('MPCIFC', answer), answer, fib), lines, fn };
+    const lines = isOwn && answer.cc === 0 ? [`iota ${hex64(iota)}, ${hex64(pba)} to ${hex64(pal)}`] : [];
+    return { answers: answersOf(answer), note: mpcifcNote(answer, oc, fib, block), lines, fn };
   },
 });
+
+/** Why MPCIFC refuses a block, as far as one look tells (zpci.md 5.4, 6.1). */
+function blockRule(oc: number, { format, pba = 0, pal = 0, iota = 0 }: FibInput): string | undefined {
+  if (!Object.values<number>(MPCIFC_OC).includes(oc)) return `there is no operation ${oc}`;
+  if (oc >= MPCIFC_OC.REGISTER_DIRECTED) return 'directed interrupts are not built';
+  if (format !== undefined && format !== 0) return `format ${format} is for directed interrupts`;
+  if (BigInt(pba) > BigInt(pal)) return `pba ${hex64(pba)} is behind pal ${hex64(pal)}`;
+  if (BigInt(pba) < BigInt(PBA)) return `pba ${hex64(pba)} is below SDMA, ${hex64(PBA)}`;
+  return `iota ${hex64(iota)} has a form that the group does not take, or pal is above EDMA`;
+}
 
 /** A specification exception of these two has one reason only. */
 function withBlock(note: string | undefined, answer: ZpciAnswer, fib: U64): string | undefined {
   if (answer.programInterruption?.name !== 'specification') return note;
   return `${note}: block address ${hex64(fib)} is not a multiple of 8`;
+}
+
+function mpcifcNote(
+  answer: ZpciAnswer,
+  oc: number,
+  fib: U64,
+  block: FibInput | undefined,
+): string | undefined {
+  const note = withBlock(noteOf('MPCIFC', answer), answer, fib);
+  if (answer.programInterruption?.name !== 'operand' || block === undefined) return note;
+  return `${note}: ${blockRule(oc, block)}`;
 }
 
 type Fields = { readonly [K in keyof FibInput]?: FibInput[K] | undefined };
@@ -115,7 +136,13 @@ const sic = instruction({
   run(scene, { oc: operation, isc, problem: problemState = false }) {
     const answer = scene.machine.cpu.sic({ operation, isc, problemState });
     // A recorded line holds the condition code of the instruction before it.
-    return { answers: answersOf(answer), note: noteOf('SIC', answer), unchecked: ['cc'] };
+    const note = noteOf('SIC', answer);
+    const isUnknown = answer.programInterruption?.name === 'operand';
+    return {
+      answers: answersOf(answer),
+      note: isUnknown ? `${note}: operations are 0, all interrupts, and 1, single` : note,
+      unchecked: ['cc'],
+    };
   },
 });
 

@@ -13,6 +13,8 @@ import { type Done, instruction, type Scene, type Verb } from './zpci-verbs.js';
 const CONFIG_SPACE = 15;
 const BLOCK_BYTES = 8191;
 
+const NO_FUNCTION = 'no function has this handle, or it is not enabled';
+
 /** Condition code and status, or the program interruption. */
 export function answersOf({ cc, status, programInterruption }: ZpciAnswer): Answers {
   // The log has one word for each.
@@ -27,11 +29,25 @@ export function noteOf(name: string, { cc, status, programInterruption }: ZpciAn
     const text = statusText(name, status);
     return `status ${status}${text === undefined ? '' : `: ${text}`}`;
   }
-  return cc === 3 ? 'no function has this handle, or it is not enabled' : cc === 2 ? 'busy' : undefined;
+  return cc === 3 ? NO_FUNCTION : cc === 2 ? 'busy' : undefined;
 }
 
 function done(name: string, scene: Scene, fh: number, answer: ZpciAnswer, more: Partial<Done> = {}): Done {
-  return { answers: answersOf(answer), note: noteOf(name, answer), fn: scene.byHandle(fh), ...more };
+  return {
+    answers: answersOf(answer),
+    note: withHandles(noteOf(name, answer), scene),
+    fn: scene.byHandle(fh),
+    ...more,
+  };
+}
+
+/** For condition code 3: the handles that there are. */
+export function withHandles(note: string | undefined, { functions }: Scene): string | undefined {
+  if (note !== NO_FUNCTION) return note;
+  const handles = [...functions].map(
+    ([name, { handle: fh }]) => `${name} ${fh.toString(16).padStart(8, '0')}`,
+  );
+  return `${note}: ${handles.slice(0, 4).join(', ')}${handles.length > 4 ? ', ...' : ''}`;
 }
 
 /** The rule behind a program interruption of a store or load in a BAR. */
@@ -107,7 +123,7 @@ const pcilg = instruction({
     const rule = accessRule(answer, { as, offset, bytes: bytesRead, r2 }, fn);
     return {
       answers: { ...answersOf(answer), data: dataText(answer.data, bytesRead) },
-      note: withRule(noteOf('PCILG', answer), rule),
+      note: withHandles(withRule(noteOf('PCILG', answer), rule), scene),
       fn,
     };
   },
@@ -123,7 +139,9 @@ const pcistg = instruction({
     const register = registerOf(data);
     const answer = scene.machine.cpu.pcistg({ fh, as, length, offset, data: register, r2, problemState });
     const rule = accessRule(answer, { as, offset, bytes: length & 0xf, r2 }, fn);
-    return done('PCISTG', scene, fh, answer, { note: withRule(noteOf('PCISTG', answer), rule) });
+    return done('PCISTG', scene, fh, answer, {
+      note: withHandles(withRule(noteOf('PCISTG', answer), rule), scene),
+    });
   },
 });
 
@@ -147,7 +165,9 @@ const pcistb = instruction({
     const source = src ?? data ?? patternBytes(fill ?? 'counting', length & 0x1fff);
     const answer = scene.machine.cpu.pcistb({ fh, as, length, offset, source, problemState });
     const rule = blockStoreRule(answer, { as, offset, bytes: length & 0x1fff, src: src ?? 0 }, fn);
-    return done('PCISTB', scene, fh, answer, { note: withRule(noteOf('PCISTB', answer), rule) });
+    return done('PCISTB', scene, fh, answer, {
+      note: withHandles(withRule(noteOf('PCISTB', answer), rule), scene),
+    });
   },
 });
 
@@ -169,7 +189,7 @@ const rpcit = instruction({
     const fh = scene.handle(word);
     const answer = scene.machine.cpu.rpcit({ fh, start, length, r2, problemState });
     return done('RPCIT', scene, fh, answer, {
-      note: withRule(noteOf('RPCIT', answer), pairRule(answer, r2)),
+      note: withHandles(withRule(noteOf('RPCIT', answer), pairRule(answer, r2)), scene),
     });
   },
 });

@@ -75,9 +75,17 @@ function noteFor(
   if (answer.programInterruption?.name === 'operation') return `${note}: the machine has no MIO`;
   if (answer.programInterruption?.name === 'addressing' && place === undefined)
     return `${note}: no BAR at ${hex64(at)}`;
-  if (answer.cc === 3) return 'MIO is not enabled (CLP set oc=2), or the function is not';
-  if (answer.cc === 1 && answer.status === 20) return 'status 20: the function has no MIO';
+  if (answer.cc === 3 && place !== undefined) return unavailable(place.fn);
+  if (answer.cc === 1 && answer.status === 20 && place?.fn.takesMio === false)
+    return 'status 20: the function has no MIO';
   return withRule(note, place && rule(place));
+}
+
+/** Why condition code 3: a VMM, no MIO for this guest, or the state. */
+function unavailable({ options, mio, mioEnabled, state }: PciFunction): string {
+  if (options.zpciMode !== 'native') return `a function in mode ${options.zpciMode} has no MIO`;
+  if (mio !== undefined && !mioEnabled && state === 'enabled') return 'MIO is not enabled: CLP set oc=2';
+  return `the function is ${state}`;
 }
 
 const WHERE = { addr: address, len: number(0xffff_ffff) } as const;

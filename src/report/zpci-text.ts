@@ -149,6 +149,8 @@ function plainText(text: string): string {
 
 /** What a whole script came to. */
 export class ZpciTotals {
+  /** Lines that were run, instructions among them. */
+  ran = 0;
   instructions = 0;
   tlps = 0;
   wireBytes = 0;
@@ -161,6 +163,7 @@ export class ZpciTotals {
   readonly lines: number[] = [];
 
   add({ isInstruction, tlps, wireBytes, deviceCalls, met, missed, error, line }: LineResult): void {
+    this.ran++;
     if (isInstruction) this.instructions++;
     this.tlps += tlps.length;
     this.wireBytes += wireBytes;

@@ -31,9 +31,21 @@ const NAMES: Readonly<Record<number, ProgramInterruption['name']>> = {
   [L.PE_OPERAND]: 'operand',
 };
 
-/** Bytes of PCISTB (RSY format) and of PCILG and PCISTG (RRE format). */
-export const ILC_PCISTB = 6;
-export const ILC_PCISTG = 4;
+/** Bytes of each instruction: 4 in the formats RRE and RRF, 6 in RSY and RXY (sheet zpci.md 2.1). */
+export const INSTRUCTION_BYTES = {
+  pcilg: 4,
+  pcistg: 4,
+  pcistb: 6,
+  rpcit: 4,
+  mpcifc: 6,
+  stpcifc: 6,
+  sic: 6,
+  clp: 4,
+  pcilgi: 4,
+  pcistgi: 4,
+  pcistbi: 6,
+  pciwb: 4,
+} as const;
 
 /** The answer of an instruction that did everything it was asked: the same object each time. */
 export const ANSWER_DONE: ZpciAnswer = Object.freeze({ cc: 0, status: 0, programInterruption: null });
@@ -51,7 +63,7 @@ export function unpackAnswer(packed: number, ilc: number): ZpciAnswer {
   };
 }
 
-/** The packed form of an answer that is no success: what `unpackAnswer` takes. */
+/** The packed form of an answer: what `unpackAnswer` takes. */
 export function packAnswer(answer: ZpciOutcome | { readonly cc: number; readonly status: number }): number {
   if ('cc' in answer) return answer.cc | (answer.status << L.ANSWER_STATUS_SHIFT);
   const code = Object.entries(NAMES).find(([, name]) => name === answer.programInterruption);

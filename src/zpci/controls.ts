@@ -5,7 +5,7 @@ import type { ZpciOutcome } from './answer.js';
 import { PEC } from './events.js';
 import { decodeFib, encodeFib, type Fib, functionControlBits } from './fib.js';
 import { isEnabledHandle } from './handle.js';
-import { answerByState, type FunctionState, type Registration, transition } from './states.js';
+import { type FunctionState, isConfigured, type Registration, transition } from './states.js';
 
 /** Operation controls of MPCIFC (zpci.md 6.1). */
 export const MPCIFC_OC = {
@@ -139,8 +139,8 @@ export function executeMpcifc(
   if (problemState) return { answer: PRIVILEGED };
   if ((BigInt(fibAddress) & 7n) !== 0n) return { answer: SPECIFICATION };
   if (current === undefined) return { answer: NO_FUNCTION };
-  const byState = answerByState('mpcifc', current.state);
-  if (byState !== undefined) return { answer: byState };
+  if (!isConfigured(current.state) || current.state === 'disabled' || current.state === 'permanent-error')
+    return { answer: NO_FUNCTION };
   if (fib === undefined) return { answer: ADDRESSING };
   return modifyFunction(request.oc, decodeFib(fib), request.dmaas, current, limits);
 }

@@ -1,7 +1,6 @@
-/** The function measurement block: what an instruction adds to it, and the writes of one update. */
+/** The function measurement block: the writes of one update. */
 import { inRange, invalid } from '../base/errors.js';
 import { add64, checkU64, type U64 } from '../core/u64.js';
-import type { ZpciOutcome } from './answer.js';
 import { PEC } from './events.js';
 
 //      0     1               4              8                          16
@@ -23,9 +22,6 @@ export interface FmbCounters {
   readonly refreshes: U64;
 }
 
-/** Instructions that a counter counts. */
-export type CountedInstruction = 'PCILG' | 'PCISTG' | 'PCISTB' | 'RPCIT';
-
 /** Further counters from offset 48 on, by format (zpci.md 7). */
 export const FMB_FORMAT_COUNTERS = [
   ['dmaBytesRead', 'dmaBytesWritten'],
@@ -43,26 +39,6 @@ const COUNTERS = 16;
 const FURTHER = 48;
 /** In word 0, with format 0: the DMA counters are valid. */
 const DMA_COUNTERS_VALID = 0x80_0000;
-/** Status of an RPCIT that ran out of mappings: it counts although it failed. */
-const STATUS_INSUFFICIENT_RESOURCES = 16;
-
-const COUNTER_OF: Readonly<Record<CountedInstruction, keyof FmbCounters>> = {
-  PCILG: 'loads',
-  PCISTG: 'stores',
-  PCISTB: 'storeBlocks',
-  RPCIT: 'refreshes',
-};
-
-/** The counter that grows by one when `instruction` ended with `outcome`; undefined if none does (zpci.md 2.6, 2.7, 5.4). */
-export function countedBy(
-  instruction: CountedInstruction,
-  outcome: ZpciOutcome,
-): keyof FmbCounters | undefined {
-  if (!('cc' in outcome)) return undefined;
-  const { cc, status } = outcome;
-  const ranOut = instruction === 'RPCIT' && cc === 1 && status === STATUS_INSUFFICIENT_RESOURCES;
-  return cc === 0 || ranOut ? COUNTER_OF[instruction] : undefined;
-}
 
 /** One store into guest memory. */
 export interface FmbWrite {

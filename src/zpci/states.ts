@@ -1,6 +1,4 @@
 /** The states of a zPCI function as a table: what leads from one to another, what that undoes, what each permits. */
-import type { Options } from '../base/options.js';
-import type { ZpciOutcome } from './answer.js';
 import { PEC } from './events.js';
 
 //  reserved <-- unplug -- standby <-- deconfigure -- (any state below)
@@ -205,42 +203,4 @@ export function sclpRequest(
 /** Whether the function is in the configuration: Linux' meta-state CONFIGURED (zpci.md 1.2). */
 export function isConfigured(state: FunctionState): boolean {
   return state !== 'reserved' && state !== 'standby';
-}
-
-const NO_FUNCTION: ZpciOutcome = { cc: 3, status: 0 };
-const BLOCKED: ZpciOutcome = { cc: 1, status: 12 };
-const RECOVERY: ZpciOutcome = { cc: 1, status: 40 };
-
-/** Rows of section 1.4; STPCIFC, which answers by state and handle, is `storeControls`. */
-const BY_STATE: Readonly<
-  Record<'loadStore' | 'rpcit' | 'mpcifc', Partial<Record<FunctionState, ZpciOutcome>>>
-> = {
-  loadStore: { error: BLOCKED, 'permanent-error': BLOCKED },
-  rpcit: { error: RECOVERY, 'permanent-error': NO_FUNCTION },
-  mpcifc: { 'permanent-error': NO_FUNCTION },
-};
-
-/**
- * What the state alone makes an instruction answer; undefined: it runs (zpci.md 1.4). `loadStore` stands for PCILG,
- * PCISTG and PCISTB.
- */
-export function answerByState(
-  instruction: 'loadStore' | 'rpcit' | 'mpcifc',
-  state: FunctionState,
-): ZpciOutcome | undefined {
-  if (!isConfigured(state) || state === 'disabled') return NO_FUNCTION;
-  return BY_STATE[instruction][state];
-}
-
-/** Whether DMA of the function is translated, given that it has registered a translation (zpci.md 1.2, 5.6). */
-export function allowsDma(
-  state: FunctionState,
-  { dmaInErrorLsOpen }: Pick<Options, 'dmaInErrorLsOpen'>,
-): boolean {
-  return state === 'enabled' || (state === 'error-ls-open' && dmaInErrorLsOpen === 'allowed');
-}
-
-/** Whether an MSI of the function is delivered; in every other state it is dropped (zpci.md 6.4). */
-export function deliversMsi(state: FunctionState): boolean {
-  return state === 'enabled';
 }

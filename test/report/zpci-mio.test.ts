@@ -59,7 +59,7 @@ PCIWB -> cc=0`,
       'plug dev\nunplug dev surprise -> event=0x304\nunplug dev\nplug dev',
       core(),
     );
-    expect(results.map(({ error }) => error?.field)).toEqual(['function', undefined, 'function', undefined]);
+    expect(results.map(({ error }) => error?.field)).toEqual(['plug', undefined, 'unplug', undefined]);
     expect(results[1]?.missed).toEqual([]);
   });
 

@@ -102,7 +102,7 @@ describe.each(BUILDS)('hot plug on the %s build', (build) => {
     expect(fn.state).toBe('standby');
   });
 
-  it('Z-ST-03: the platform resets a function to disabled, with nothing registered and its BARs in place', async () => {
+  it('zpci.md 1.3: the platform resets a function to disabled, with nothing registered and its BARs in place', async () => {
     for (const kind of ['cold', 'warm', 'hot'] as const) {
       const [machine, fn] = await make();
       const { address } = fn.bar(0);

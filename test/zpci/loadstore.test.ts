@@ -227,7 +227,7 @@ describe.each(BUILDS)('PCILG and PCISTG on the %s build', (build) => {
     }
   });
 
-  it('counts one byte behind the space of an emulated function as 32 ones, as QEMU gives it', async () => {
+  it('reads one byte behind the space of an emulated function as 32 ones, as QEMU gives it', async () => {
     const [made, fn] = await make({ zpciMode: 'emulated' });
     expect(made.cpu.pcilg(at(fn, 0x1000, 1, 15)).data).toBe(0xffff_ffff);
     expect(made.cpu.pcilg(at(fn, 0x1000, 2, 15)).data).toBe(0xffff);

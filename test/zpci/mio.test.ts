@@ -152,7 +152,15 @@ describe.each(BUILDS)('MIO on the %s build', (build) => {
     expect(load({ length: 9 })).toMatchObject({ cc: 3 });
     const { machine: without } = await make([{ device: nic() }], { ...NATIVE, mio: false });
     expect(without.cpu.pcilgi({ address: BAR0, length: 9, r2: 3 })).toMatchObject(interruption('operation'));
-    expect(without.cpu.pciwb()).toMatchObject(interruption('operation'));
+    const { cpu } = without;
+    const forms = [
+      [cpu.pcilgi({ address: BAR0, length: 4 }), 4],
+      [cpu.pcistgi({ address: BAR0, length: 4, data: 0 }), 4],
+      [cpu.pcistbi({ address: BAR0, length: 64, source: 0 }), 6],
+      [cpu.pciwb(), 4],
+    ] as const;
+    for (const [answer, ilc] of forms)
+      expect(answer.programInterruption).toEqual({ code: 1, name: 'operation', ilc });
     expect(without.functions[0]?.mio).toBeUndefined();
     expect(machine.stats(fn)).toMatchObject({ loads: 0, stores: 0, storeBlocks: 0, tlps: 0 });
   });
@@ -175,8 +183,17 @@ describe.each(BUILDS)('MIO on the %s build', (build) => {
       const { machine, fn } = await make([{ device: nic() }], { zpciMode });
       expect(queryFunction(machine, fn.handle).data.getUint8(18) & 2).toBe(0);
       expect(setFunction(machine, fn.handle, 2).code).toBe(0x102);
-      expect(machine.cpu.pcilgi({ address: BAR0, length: 4 })).toMatchObject({ cc: 3 });
+      expect(machine.cpu.pcilgi({ address: BAR0, length: 4 })).toMatchObject({
+        programInterruption: { name: 'operation' },
+      });
     }
+    // Beside a native function the machine has the instructions; the others are not there for them.
+    const { machine } = await make([
+      { device: nic(), options: { zpciMode: 'emulated' } },
+      { device: nic(), options: NATIVE },
+    ]);
+    expect(machine.cpu.pcilgi({ address: BAR0, length: 4 })).toMatchObject({ cc: 3 });
+    expect(machine.cpu.pcilgi({ address: BAR0 + (1n << 36n), length: 4 }).cc).toBe(0);
   });
 
   describe('a copy', () => {

@@ -75,8 +75,10 @@ then. Numbers: 64, 0x40, 4K. Behind an arrow stands what a line has to answer:
   -> cc=0    -> cc=1 status=12    -> specification    -> response=0010    -> ok
 data= of loads and show, fc= of STPCIFC, iota= of tables and map; on every line
 tlps= calls= event= interrupt= state=. Lines of a recorded log of instructions
-can be pasted: data= of PCILG is expected, the condition code of SIC and of CLP
-without a block is not looked at. Indented lines are commentary.
+can be pasted behind a function line that gives the log's handle, such as
+function net index=0 device=virtio-like for 80020000. data= of PCILG is
+expected; the condition code of SIC and of CLP without a block is not looked at.
+Indented lines are commentary; an instruction among them is an error.
 
 A file or a pipe is read whole: with an error in it nothing is run. At a
 terminal each line answers at once, a wrong one changes nothing, and help and
@@ -86,6 +88,9 @@ Exit codes: 0 done; 1 an expectation is missed or a line could not be run (the
 others are); 2 wrong call, or a script with errors in it.`;
 
 const PROMPT = 'zpci> ';
+const PROMPT_HELP = `  words of function: bar0=64K index=1 device=virtio-like state=reserved mio=false takes=pcilg,pcistb OPTION=VALUE
+  fh= and NAME: a function; addr=NAME.bar0+OFFSET; behind -> stands what a line has to answer: -> cc=0
+  help, quit; all of it: ztlp zpci --help`;
 /** Errors of one script that are told. */
 const SHOWN_ERRORS = 20;
 
@@ -152,7 +157,7 @@ async function runWhole(path: string, flags: Flags): Promise<void> {
   const runner = new ZpciRunner();
   const printer = new Printer(name, flags, runner, true);
   for await (const [line, result] of runScript(script, runner)) await printer.line(line, result);
-  if (printer.totals.instructions === 0 && flags.quiet !== true) remark(`${name}: no instruction in it`);
+  if (printer.totals.ran === 0 && flags.quiet !== true) remark(`${name}: no instruction in it`);
   await printer.end();
 }
 
@@ -169,16 +174,27 @@ async function runTerminal(flags: Flags): Promise<void> {
   const lines = createInterface({ input: process.stdin, output: process.stdout, prompt: PROMPT });
   let isGivenUp = false;
   lines.on('SIGINT', () => {
+    // As in a shell: what is typed is given up first.
+    if (lines.line !== '') {
+      process.stdout.write('^C\n');
+      lines.write(null, { ctrl: true, name: 'e' });
+      lines.write(null, { ctrl: true, name: 'u' });
+      return;
+    }
     isGivenUp = true;
+    process.stdout.write('\n');
     lines.close();
   });
-  process.stdout.write('zPCI instructions, line by line; help lists them, Ctrl-D ends\n');
+  process.stdout.write(
+    'zPCI instructions, line by line; help lists them, Ctrl-D ends. option and function lines come first:\n' +
+      'without one there is dev, bar0=64K, served by an emulator (function NAME zpciMode=native: TLPs)\n',
+  );
   lines.prompt();
   for await (const text of lines) {
     const word = text.trim().toLowerCase();
     if (word === 'quit' || word === 'exit') break;
-    if (word === 'help') {
-      await print(usages().join('\n'));
+    if (word === 'help' || word.startsWith('help ')) {
+      await print(`${usages().join('\n')}\n${PROMPT_HELP}`);
       lines.prompt();
       continue;
     }

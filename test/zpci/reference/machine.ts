@@ -88,6 +88,8 @@ interface Update {
   readonly samples: number;
 }
 
+export const messageText = (slot: number, data: number): string => `message of slot ${slot}: ${data}`;
+
 export class Reference {
   readonly functions: readonly ReferenceFunction[];
   readonly memory: Uint8Array;

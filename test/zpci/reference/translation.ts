@@ -1,5 +1,5 @@
 /** I/O translation as sheet zpci.md 5 has it: walks of the tables, RPCIT, and DMA that sees only what was refreshed. */
-import type { Reference, ReferenceFunction, Translation } from './machine.js';
+import { messageText, type Reference, type ReferenceFunction, type Translation } from './machine.js';
 import { DONE, exception, failed, MSIA, type Operands, UNAVAILABLE } from './types.js';
 
 const PAGE = 4096n;
@@ -104,6 +104,11 @@ export function transfer(
   if (fn.isControlled && address - (address % PAGE) === MSIA) {
     if (isRead) return `ok ${'ff'.repeat(bytes.length)}`;
     machine.message(fn, new DataView(bytes.buffer).getUint32(0, true));
+    return 'ok';
+  }
+  // A function that no control software has named sends an ordinary message.
+  if (!isRead && address - (address % PAGE) === MSIA) {
+    machine.seen.push(messageText(fn.slot, new DataView(bytes.buffer).getUint32(0, true)));
     return 'ok';
   }
   const read = new Uint8Array(bytes.length);

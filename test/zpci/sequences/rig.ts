@@ -8,7 +8,7 @@ import {
   type SlotConfig,
   type ZpciAnswer,
 } from '../../../src/index.js';
-import { eventText, interruptText } from '../reference/machine.js';
+import { eventText, interruptText, messageText } from '../reference/machine.js';
 import { DONE, type FunctionShape, type Instruction, type Operands } from '../reference/types.js';
 
 export const MEMORY_BYTES = 0x4_0000;
@@ -211,7 +211,7 @@ export class Rig {
       .takeEvents()
       .map(({ slot, fh, code, address, isRead }) => eventText(slot, fh, code, BigInt(address), isRead));
     for (const { slot, isc, ns } of machine.takeAdapterInterrupts()) seen.push(interruptText(slot, isc, ns));
-    for (const { slot, data } of machine.takeInterrupts()) seen.push(`message of slot ${slot}: ${data}`);
+    for (const { slot, data } of machine.takeInterrupts()) seen.push(messageText(slot, data));
     return [...seen, ...told.splice(0)];
   }
 }
