@@ -123,7 +123,11 @@ function comparisonNotes({ model, preset, options }: BandwidthReport): string[] 
         ? `measured: no curve of ${preset} is at hand, latencies only`
         : `measured: ${preset}, ${MEASURED_SOURCE}`,
     );
-  if (model !== undefined || preset !== undefined) notes.push('diff: against the limit');
+  const against = [
+    ...(model === undefined ? [] : ['the model against the wire']),
+    ...(preset === undefined ? [] : ['what was measured against the limit']),
+  ];
+  if (against.length > 0) notes.push(`diff: ${against.join(', ')}`);
   const given = Object.entries(options);
   if (given.length > 0)
     notes.push(`options given: ${given.map(([name, value]) => `${name}=${value}`).join(', ')}`);

@@ -58,7 +58,7 @@ export interface BandwidthInput {
   readonly options?: OptionInput;
 }
 
-/** Another figure for the same transfers, in Gb/s, and how far it lies from the limit: 0.01 is 1 % above. */
+/** Another figure for the same transfers in Gb/s, and how far it lies from ours: 0.01 is 1 % above. */
 export interface Figure {
   readonly gbps: number;
   readonly difference: number;
@@ -85,7 +85,9 @@ export interface BandwidthRow {
   readonly limitGbps: number;
   /** What credits leave for sure with every UpdateFC at its limit, where that is below `limitGbps`. */
   readonly lateUpdateGbps: number | undefined;
+  /** Against the wire law: that model has no other bound. */
   readonly model: Figure | undefined;
+  /** Against the limit. */
   readonly measured: Figure | undefined;
 }
 
@@ -259,8 +261,8 @@ export async function bandwidth(input: BandwidthInput = {}): Promise<BandwidthRe
     const bounds = boundsOf(packets, setting);
     const { wireGbps, tlps, upBytes, downBytes, late } = bounds;
     const { by, gbps: limitGbps } = lowest(bounds.list);
-    const figure = (gbps: number | undefined): Figure | undefined =>
-      gbps === undefined ? undefined : { gbps, difference: gbps / limitGbps - 1 };
+    const figure = (gbps: number | undefined, against: number): Figure | undefined =>
+      gbps === undefined ? undefined : { gbps, difference: gbps / against - 1 };
     return {
       size,
       tlps,
@@ -274,8 +276,8 @@ export async function bandwidth(input: BandwidthInput = {}): Promise<BandwidthRe
       bound: by,
       limitGbps,
       lateUpdateGbps: late !== undefined && late < limitGbps ? late : undefined,
-      model: figure(modelGbps(size)),
-      measured: figure(preset === undefined ? undefined : measuredGbps(preset, op, size)),
+      model: figure(modelGbps(size), wireGbps),
+      measured: figure(preset === undefined ? undefined : measuredGbps(preset, op, size), limitGbps),
     };
   };
   const { mps: _mps, mrrs: _mrrs, rcb: _rcb, linkLatencyNs: _latency, ...others } = given;
