@@ -57,7 +57,10 @@ export const MEASURED_SOURCE = '${meta.source} ${meta.commit.slice(0, 7)}, NFP-6
 // biome-ignore format: generated
 export const MEASURED_SIZES: readonly number[] = [${sizes.join(', ')}];
 
-/** Gb/s of payload per size: writes alone, reads alone, each way while both run. */
+/**
+ * Gb/s of payload per size: writes alone, reads alone, each way while both alternate (the benchmark halves its count of
+ * transfers there).
+ */
 // biome-ignore format: generated
 export const MEASURED_GBPS = {
 ${entries.join('\n')}

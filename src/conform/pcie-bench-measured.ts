@@ -35,7 +35,7 @@ const QUIET_SYSTEMS = /^(hsw2620|bdw-local)(-|$)/;
 /** A system is noisy where a p99.9 is more than twice its median. */
 const NOISY = 2;
 /** Part of a table that may be outliers of a single run. */
-const OUTLIERS = 0.2;
+const OUTLIERS = 1 / 3;
 
 /** Takes every table of one system into `tally`. */
 export function judgeMeasured(label: string, system: unknown, tally: Tally): void {

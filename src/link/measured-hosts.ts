@@ -10,7 +10,10 @@ export const MEASURED_SOURCE = 'pcie-bench/data b2abf2f, NFP-6000 at gen3x8, MPS
 // biome-ignore format: generated
 export const MEASURED_SIZES: readonly number[] = [16, 32, 63, 64, 65, 127, 128, 129, 192, 255, 256, 257, 320, 384, 511, 512, 513, 576, 640, 704, 767, 768, 769, 832, 896, 960, 1023, 1024, 1025, 1279, 1280, 1281, 1535, 1536, 1537, 1791, 1792, 1793, 2047, 2048];
 
-/** Gb/s of payload per size: writes alone, reads alone, each way while both run. */
+/**
+ * Gb/s of payload per size: writes alone, reads alone, each way while both alternate (the benchmark halves its count of
+ * transfers there).
+ */
 // biome-ignore format: generated
 export const MEASURED_GBPS = {
   'hsw2620': {
