@@ -50,6 +50,18 @@ export type {
 export { type CopyEngineOptions, type CopyEngineState, copyEngine } from './devices/copy-engine.js';
 export { type MemoryDeviceOptions, memoryDevice } from './devices/memory.js';
 export { type VirtioLikeOptions, virtioLike } from './devices/virtio-like.js';
+export {
+  type Credits,
+  ENDPOINT_CREDITS,
+  type EndInput,
+  type EndResult,
+  type ReadLoad,
+  ROOT_CREDITS,
+  type SimulationInput,
+  type SimulationResult,
+  simulateLink,
+  type WriteLoad,
+} from './link/simulation.js';
 export type { InitialState, MachineConfig, SlotConfig } from './machine/config.js';
 export type {
   AccessInput,

@@ -93,7 +93,7 @@ const DRAIN_SLOTS: u32 = 4096;
 /** A port after flow control initialisation: nothing sent, nothing received, the credits of the other end known. */
 export function resetPort(port: usize): void {
   for (let at: usize = 0; at < TIMER_FC; at += 8) store<u64>(port + at, NEVER);
-  memory.fill(port + BUSY_UNTIL, 0, LINK_CREDITS - BUSY_UNTIL);
+  memory.fill(port + BUSY_UNTIL, 0, <usize>LINK_CREDITS - BUSY_UNTIL);
   store<u64>(port, NEVER, TIMER_REPLAY);
   const other = otherEnd(port);
   for (let kind: usize = 0; kind < <usize>LINK_CLASSES; kind++) {
@@ -107,9 +107,9 @@ export function resetPort(port: usize): void {
     const ownData = load<u32>(entry, LINK_CREDITS + 12);
     store<u32>(entry, ownHeader, HEADER_GIVEN);
     store<u32>(entry, ownData, DATA_GIVEN);
-    const isFinite = (ownHeader | ownData) != 0;
-    store<u32>(entry, isFinite ? 1 : 0, OWN_FINITE);
-    store<u64>(port + (kind << 3), isFinite ? load<u64>(port, LINK_FC_REFRESH) : NEVER, TIMER_FC);
+    const hasLimit = (ownHeader | ownData) != 0;
+    store<u32>(entry, hasLimit ? 1 : 0, OWN_FINITE);
+    store<u64>(port + (kind << 3), hasLimit ? load<u64>(port, LINK_FC_REFRESH) : NEVER, TIMER_FC);
   }
   updateTimers(port);
 }

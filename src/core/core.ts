@@ -81,9 +81,11 @@ export class Core {
     source: CoreSource | Promise<CoreSource> | undefined,
     hostBytes: number,
     barBytes: number,
+    linkPayloadBytes = 0,
   ): Promise<Core> {
     // The naked functions: the loader's wrappers cost several times the call.
     const core = new Core((await instance(source)) as unknown as CoreExports);
+    if (linkPayloadBytes > 0) core.x.linkReserve(linkPayloadBytes);
     core.create(hostBytes, barBytes);
     return core;
   }

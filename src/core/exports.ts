@@ -39,6 +39,11 @@ export type CoreExports = {
     offsetLo: number,
     offsetHi: number,
   ): number;
+  linkReserve(payloadBytes: number): void;
+  linkStart(): void;
+  linkRun(limit: number, endLo: number, endHi: number): number;
+  linkTicks(): number;
+  linkEventCount(): number;
   mioSlot(high: number): number;
   rpcit(
     handle: number,
@@ -97,6 +102,11 @@ export const EXPORT_NAMES = [
   'drained',
   'pcistb',
   'pcilgOrStg',
+  'linkReserve',
+  'linkStart',
+  'linkRun',
+  'linkTicks',
+  'linkEventCount',
   'mioSlot',
   'rpcit',
   'dropTranslations',

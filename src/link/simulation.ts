@@ -1,0 +1,343 @@
+/** A link simulated event by event: two ports with credits, sequence numbers, Ack, UpdateFC and replay, and a load on each. */
+import * as L from '../../assembly/layout.js';
+import { inRange, invalid, needObject } from '../base/errors.js';
+import { type Link, parseLink } from '../base/link.js';
+import { checkKeys, keysOf } from '../base/names.js';
+import { checkOption } from '../base/options.js';
+import { Core, type CoreSource } from '../core/core.js';
+import { high32, low32 } from '../core/u64.js';
+import { ackLimitTicks, replayTicks } from './timers.js';
+
+/** Writes that the requester at one end issues. */
+export interface WriteLoad {
+  /** Accesses, up to 2^32 - 1. */
+  readonly count: number;
+  /** Bytes of an access, 1 to 4096; MPS cuts it into TLPs. */
+  readonly bytes: number;
+  /** From one access to the next, ns. Default 0: as fast as the link takes them. */
+  readonly intervalNs?: number;
+  /** Longest TLP in bytes, when that is less than MPS. */
+  readonly cut?: number;
+}
+
+/** Reads, of which `tags` are under way at most. */
+export interface ReadLoad {
+  readonly count: number;
+  /** Bytes of a read, 1 to 4096: one request each. */
+  readonly bytes: number;
+  /** 1 to 1024. Default 256. */
+  readonly tags?: number;
+  readonly intervalNs?: number;
+}
+
+/** Credits that a receiver gives: header and data credits by class, 0 for infinite. At most 127 and 2047. */
+export interface Credits {
+  readonly ph: number;
+  readonly pd: number;
+  readonly nph: number;
+  readonly npd: number;
+  readonly cplh: number;
+  readonly cpld: number;
+}
+
+/** What stands at one end, and what it does. */
+export interface EndInput {
+  readonly writes?: WriteLoad;
+  readonly reads?: ReadLoad;
+  readonly credits?: Credits;
+  /** From a read's arrival to its completion, ns. Default 0. */
+  readonly completerNs?: number;
+  /** From a TLP's arrival to its buffer being free, ns. Default 0. */
+  readonly drainNs?: number;
+  /** Share of the TLPs and of the DLLPs of this end that arrive broken, 0 to 1. Default 0. */
+  readonly badTlps?: number;
+  readonly badDllps?: number;
+}
+
+export interface SimulationInput {
+  /** `gen1x1` to `gen5x16`. Default `gen3x8`. */
+  readonly link?: string;
+  /** Default 256. */
+  readonly mps?: number;
+  /** Root complex end: its requests go down into a BAR of the endpoint above 4 GiB. */
+  readonly up?: EndInput;
+  /** Endpoint: its requests go up into host memory below 4 GiB. */
+  readonly down?: EndInput;
+  /** One way, ns. Default 75. */
+  readonly latencyNs?: number;
+  /** An Ack leaves this long after the first TLP without one, ns; 0: for each TLP. Default: the limit of the specification. */
+  readonly ackNs?: number;
+  /** The same of UpdateFC; 0: at once. */
+  readonly updateFcNs?: number;
+  /** Wire bytes that may be unacknowledged. Default 64 KiB. */
+  readonly replayBytes?: number;
+  readonly seed?: number;
+  /** Bytes of the BAR, a power of two from 64 KiB up: writes and reads wrap in it. Default 1 MiB. */
+  readonly barBytes?: number;
+  readonly core?: CoreSource | Promise<CoreSource>;
+}
+
+/** What one end received and sent. */
+export interface EndResult {
+  /** TLPs delivered to this end, in order and once each, and their data bytes. */
+  readonly tlps: number;
+  readonly dataBytes: number;
+  /** Gb/s of data up to the last arrival. */
+  readonly gbps: number;
+  readonly lastArrivalNs: number;
+  readonly acks: number;
+  readonly naks: number;
+  readonly updateFcs: number;
+  readonly replayed: number;
+  readonly duplicates: number;
+  readonly timeouts: number;
+  /** Part of the time that this end was sending. */
+  readonly utilisation: number;
+  /** Times that the head of a class was looked at and could not go: posted, non-posted, completions. */
+  readonly blocked: readonly [number, number, number];
+  /** Of all arrivals in their order: the same for the same input on every host. */
+  readonly hash: string;
+  readonly reads: {
+    readonly done: number;
+    readonly meanNs: number;
+    readonly minNs: number;
+    readonly maxNs: number;
+  };
+}
+
+export interface SimulationResult {
+  readonly ns: number;
+  readonly events: number;
+  readonly up: EndResult;
+  readonly down: EndResult;
+  /** The memory that each end wrote: host memory, and the BAR. Views of the simulation's memory. */
+  readonly hostMemory: Uint8Array;
+  readonly bar: Uint8Array;
+}
+
+/** What receivers advertise by default (timing.md 4): the root port, and the endpoint. */
+export const ROOT_CREDITS: Credits = { ph: 64, pd: 512, nph: 64, npd: 64, cplh: 0, cpld: 0 };
+export const ENDPOINT_CREDITS: Credits = { ph: 32, pd: 256, nph: 32, npd: 32, cplh: 0, cpld: 0 };
+
+const BAR_ADDRESS_HI = 0x100; // 2^40
+const HOST_BYTES = 1 << 20;
+/** Where the requester at the root complex has its data, and both put what they read. */
+const SOURCE = 0;
+const SOURCE_BYTES = 8192;
+const READ_TARGET = 1 << 17;
+/** Writes of the endpoint. */
+const UP_WINDOW = 1 << 16;
+const UP_ADDRESS = 1 << 18;
+const PAYLOAD = 1 << 23;
+const REFRESH_NS = 30_000;
+const EVENTS = 1 << 20;
+const NO_END = 0x7fff_ffff;
+/** Events per TLP that a run may take before it counts as one that does not end. */
+const PATIENCE = 4000;
+const INPUT_KEYS = keysOf<SimulationInput>({
+  link: true,
+  mps: true,
+  up: true,
+  down: true,
+  latencyNs: true,
+  ackNs: true,
+  updateFcNs: true,
+  replayBytes: true,
+  seed: true,
+  barBytes: true,
+  core: true,
+});
+
+/** Simulates a link until all loads are done and acknowledged. Throws ZtlpError for input that does not fit. */
+export async function simulateLink(input: SimulationInput): Promise<SimulationResult> {
+  needObject('input', input);
+  checkKeys('input', input, INPUT_KEYS);
+  const link = parseLink(input.link ?? 'gen3x8');
+  const mps = checkOption('mps', input.mps ?? 256);
+  const barBytes = inRange('barBytes', input.barBytes ?? 1 << 20, 1 << 16, 1 << 28);
+  if ((barBytes & (barBytes - 1)) !== 0) throw invalid('barBytes', barBytes, 'a power of two');
+  const core = await Core.load(input.core, HOST_BYTES, barBytes, PAYLOAD);
+  return new Simulation(core, input, link, mps, barBytes).run();
+}
+
+class Simulation {
+  private readonly view: DataView;
+
+  constructor(
+    private readonly core: Core,
+    private readonly input: SimulationInput,
+    private readonly link: Link,
+    private readonly mps: number,
+    private readonly barBytes: number,
+  ) {
+    this.view = new DataView(core.u8.buffer);
+    this.placeBar();
+    const source = core.at(L.PLACE_HOST_MEMORY) + SOURCE;
+    for (let n = 0; n < SOURCE_BYTES; n++) core.u8[source + n] = (n * 167 + (n >> 8) + 13) & 0xff;
+    this.writeEnd(0, input.up ?? {}, ROOT_CREDITS, 'up');
+    this.writeEnd(1, input.down ?? {}, ENDPOINT_CREDITS, 'down');
+  }
+
+  run(): SimulationResult {
+    const { core } = this;
+    core.x.linkStart();
+    const { up = {}, down = {} } = this.input;
+    const accesses = [up.writes, up.reads, down.writes, down.reads].reduce(
+      (sum, load) => sum + (load?.count ?? 0),
+      0,
+    );
+    const most = (accesses * 64 + 1000) * PATIENCE;
+    while (core.x.linkRun(EVENTS, 0, NO_END) === 0) {
+      if (core.x.linkEventCount() > most)
+        throw invalid(
+          'input',
+          'a link that gets nothing through',
+          'credits, a replay buffer and error rates that do',
+        );
+    }
+    const ns = core.x.linkTicks() / L.TICKS_PER_NS;
+    const bar = core.at(L.PLACE_BAR_MEMORY);
+    const host = core.at(L.PLACE_HOST_MEMORY);
+    return {
+      ns,
+      events: core.x.linkEventCount(),
+      up: this.readEnd(0, ns),
+      down: this.readEnd(1, ns),
+      hostMemory: core.u8.subarray(host + UP_ADDRESS, host + UP_ADDRESS + UP_WINDOW),
+      bar: core.u8.subarray(bar, bar + this.barBytes),
+    };
+  }
+
+  /** One function whose BAR is the memory of the endpoint. */
+  private placeBar(): void {
+    const { core } = this;
+    const at = L.FUNCTION_BARS;
+    core.setWord(L.PLACE_FUNCTIONS, L.FUNCTION_COMMAND, L.COMMAND_MEMORY);
+    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BASE, 0);
+    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BASE + 4, BAR_ADDRESS_HI);
+    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BYTES, this.barBytes);
+    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_MEMORY, core.at(L.PLACE_BAR_MEMORY));
+    core.x.functionsChanged(1);
+  }
+
+  private word(end: number, offset: number, value: number): void {
+    this.core.setWord(L.PLACE_LINK, end * L.LINK_PORT_STRIDE + offset, value);
+  }
+
+  private ticks(end: number, offset: number, field: string, ns: number): void {
+    if (!(ns >= 0 && ns <= 1e9)) throw invalid(field, ns, '0 to 1e9 ns', 'out-of-range');
+    const ticks = Math.round(ns * L.TICKS_PER_NS);
+    this.word(end, offset, low32(ticks));
+    this.word(end, offset + 4, high32(ticks));
+  }
+
+  private writeEnd(end: 0 | 1, given: EndInput, usual: Credits, field: string): void {
+    const { link, mps, input } = this;
+    const { latencyNs = 75, replayBytes = 1 << 16, seed = 1 } = input;
+    const limit = ackLimitTicks(link, mps) / L.TICKS_PER_NS;
+    const largest = (mps + 28) * link.ticksPerByte;
+    const latencyTicks = Math.round(latencyNs * L.TICKS_PER_NS);
+    this.word(end, L.LINK_TICKS_PER_BYTE, link.ticksPerByte);
+    this.word(end, L.LINK_MPS, mps);
+    this.ticks(end, L.LINK_LATENCY, 'latencyNs', latencyNs);
+    this.ticks(end, L.LINK_ACK_INTERVAL, 'ackNs', input.ackNs ?? limit);
+    this.ticks(end, L.LINK_FC_INTERVAL, 'updateFcNs', input.updateFcNs ?? limit);
+    this.ticks(end, L.LINK_FC_REFRESH, 'refresh', REFRESH_NS);
+    const replay = replayTicks(link, { mps, latencyTicks, tlpTicks: largest });
+    this.ticks(end, L.LINK_REPLAY_LIMIT, 'replay', replay / L.TICKS_PER_NS);
+    this.ticks(end, L.LINK_DRAIN_DELAY, `${field}.drainNs`, given.drainNs ?? 0);
+    this.ticks(end, L.LOAD_COMPLETER_DELAY, `${field}.completerNs`, given.completerNs ?? 0);
+    this.word(end, L.LINK_REPLAY_BYTES, inRange('replayBytes', replayBytes, mps + 28, 1 << 20));
+    this.word(end, L.LINK_BAD_TLPS, share(`${field}.badTlps`, given.badTlps));
+    this.word(end, L.LINK_BAD_DLLPS, share(`${field}.badDllps`, given.badDllps));
+    // An odd factor keeps seeds apart; the generator must not begin with 0.
+    this.word(
+      end,
+      L.LINK_RANDOM,
+      (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + end + 1, 0x9e37_79b1) | 1) >>> 0,
+    );
+    const { ph, pd, nph, npd, cplh, cpld } = given.credits ?? usual;
+    [ph, nph, cplh].forEach((count, kind) =>
+      this.word(end, L.LINK_CREDITS + 4 * kind, inRange(`${field}.credits`, count, 0, 127)),
+    );
+    [pd, npd, cpld].forEach((count, kind) =>
+      this.word(end, L.LINK_CREDITS + 12 + 4 * kind, inRange(`${field}.credits`, count, 0, 2047)),
+    );
+    this.writeLoads(end, given, field);
+  }
+
+  private writeLoads(end: 0 | 1, { writes, reads }: EndInput, field: string): void {
+    const host = this.core.at(L.PLACE_HOST_MEMORY);
+    this.word(end, L.LOAD_RCB, 64);
+    this.word(end, L.LOAD_COMPLETION_POLICY, L.COMPLETION_FEWEST);
+    this.word(end, L.LOAD_WRITE_SPLIT, L.SPLIT_ALIGNED);
+    this.word(end, L.LOAD_WRITE_SOURCE, host + SOURCE);
+    this.word(end, L.LOAD_READ_TARGET, host + READ_TARGET);
+    const [high, low, window] = end === 0 ? [BAR_ADDRESS_HI, 0, this.barBytes] : [0, UP_ADDRESS, UP_WINDOW];
+    for (const at of [L.LOAD_WRITE_ADDRESS, L.LOAD_READ_ADDRESS]) {
+      this.word(end, at, low);
+      this.word(end, at + 4, high);
+    }
+    this.word(end, L.LOAD_WRITE_WINDOW, window);
+    this.word(end, L.LOAD_READ_WINDOW, window);
+    if (writes !== undefined) {
+      this.word(end, L.LOAD_WRITES, inRange(`${field}.writes.count`, writes.count, 0, 0xffff_ffff));
+      this.word(end, L.LOAD_WRITE_BYTES, accessBytes(`${field}.writes.bytes`, writes.bytes));
+      this.word(
+        end,
+        L.LOAD_WRITE_CUT,
+        Math.min(this.mps, accessBytes(`${field}.writes.cut`, writes.cut ?? this.mps)),
+      );
+      this.ticks(end, L.LOAD_WRITE_INTERVAL, `${field}.writes.intervalNs`, writes.intervalNs ?? 0);
+    }
+    if (reads !== undefined) {
+      this.word(end, L.LOAD_READS, inRange(`${field}.reads.count`, reads.count, 0, 0xffff_ffff));
+      this.word(end, L.LOAD_READ_BYTES, accessBytes(`${field}.reads.bytes`, reads.bytes));
+      this.word(end, L.LOAD_READ_TAGS, inRange(`${field}.reads.tags`, reads.tags ?? 256, 1, L.LINK_TAGS));
+      this.ticks(end, L.LOAD_READ_INTERVAL, `${field}.reads.intervalNs`, reads.intervalNs ?? 0);
+    }
+  }
+
+  private readEnd(end: 0 | 1, ns: number): EndResult {
+    const base = this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE;
+    const count = (offset: number): number => Number(this.view.getBigUint64(base + offset, true));
+    const inNs = (offset: number): number => count(offset) / L.TICKS_PER_NS;
+    const dataBytes = count(L.LINK_COUNT_DATA);
+    const lastArrivalNs = inNs(L.LINK_LAST_ARRIVAL);
+    const done = this.view.getUint32(base + L.LOAD_READ_DONE, true);
+    return {
+      tlps: count(L.LINK_COUNT_TLPS),
+      dataBytes,
+      gbps: lastArrivalNs === 0 ? 0 : (8 * dataBytes) / lastArrivalNs,
+      lastArrivalNs,
+      acks: count(L.LINK_COUNT_ACKS),
+      naks: count(L.LINK_COUNT_NAKS),
+      updateFcs: count(L.LINK_COUNT_FCS),
+      replayed: count(L.LINK_COUNT_REPLAYED),
+      duplicates: count(L.LINK_COUNT_DUPLICATES),
+      timeouts: count(L.LINK_COUNT_TIMEOUTS),
+      utilisation: ns === 0 ? 0 : inNs(L.LINK_COUNT_BUSY) / ns,
+      blocked: [0, 8, 16].map((kind) => count(L.LINK_COUNT_BLOCKED + kind)) as [number, number, number],
+      hash: this.view
+        .getBigUint64(base + L.LINK_HASH, true)
+        .toString(16)
+        .padStart(16, '0'),
+      reads: {
+        done,
+        meanNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_SUM) / done,
+        minNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_MIN),
+        maxNs: inNs(L.LOAD_LATENCY_MAX),
+      },
+    };
+  }
+}
+
+function accessBytes(field: string, bytes: number): number {
+  return inRange(field, bytes, 1, 4096);
+}
+
+/** A share as a threshold of 32 bits; 0: never. */
+function share(field: string, part = 0): number {
+  if (!(part >= 0 && part <= 1)) throw invalid(field, part, '0 to 1', 'out-of-range');
+  return Math.min(0xffff_ffff, Math.round(part * 2 ** 32));
+}

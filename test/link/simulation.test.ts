@@ -1,0 +1,248 @@
+/** The link event by event: laws with the time of every event in them, errors, conservation, determinism (timing.md 10). */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type EndInput, type SimulationInput, type SimulationResult, simulateLink } from '../../src/index.js';
+import { BUILDS, useBuild } from '../support/builds.js';
+
+const COUNT = 20_000;
+const CREDITS = { ph: 64, pd: 512, nph: 64, npd: 64, cplh: 0, cpld: 0 };
+const AT_ONCE = { updateFcNs: 0 };
+/** Wire time of a 4 DW read request and a completion of `bytes`, gen3x8. */
+const wireNs = (bytes: number): number => ((24 + 20 + bytes) * 520) / 4096;
+
+describe.each(BUILDS)('a link on the %s build', (build) => {
+  const core = useBuild(build);
+  const run = (input: SimulationInput): Promise<SimulationResult> => simulateLink({ ...input, core: core() });
+  const write = async (bytes: number, input: SimulationInput = {}, credits = CREDITS): Promise<number> => {
+    const { down } = await run({ up: { writes: { count: COUNT, bytes } }, down: { credits }, ...input });
+    expect([down.tlps, down.dataBytes]).toEqual([COUNT, COUNT * (bytes < 4 ? 4 : bytes)]);
+    return down.gbps;
+  };
+  const read = async (bytes: number, tags: number, latencyNs: number): Promise<number> => {
+    const completerNs = latencyNs - wireNs(bytes) - 150;
+    const { up } = await run({
+      up: { reads: { count: COUNT, bytes, tags } },
+      down: { completerNs, credits: CREDITS },
+    });
+    expect(up.reads.done).toBe(COUNT);
+    return up.gbps;
+  };
+  /** Start-up is one round trip: 0.1 % of 10,000 TLPs (timing.md 9). */
+  const near = (value: number, law: number, tolerance = 0.001): void => {
+    expect(Math.abs(value / law - 1)).toBeLessThan(tolerance);
+  };
+
+  it.each([
+    ['L-03', 8, 15.7538],
+    ['L-04', 64, 45.8294],
+    ['L-06', 128, 53.0656],
+    ['L-07', 256, 57.6141],
+  ])('%s: %i bytes saturate the wire', async (_law, bytes, gbps) => {
+    near(await write(bytes, {}, { ...CREDITS, ph: 127, pd: 2000 }), gbps);
+  });
+
+  it.each([
+    [16, 10.978],
+    [32, 21.955],
+    [64, 43.91],
+    [128, 57.614],
+  ])('L-26: %i data credits, UpdateFC at once', async (pd, gbps) => {
+    near(await write(256, AT_ONCE, { ...CREDITS, pd }), gbps, 0.0003);
+  });
+
+  it.each([
+    [16, 10.918],
+    [64, 43.672],
+  ])('L-26: %i data credits, and an Ack before each UpdateFC', async (pd, gbps) => {
+    near(await write(256, { ...AT_ONCE, ackNs: 0 }, { ...CREDITS, pd }), gbps, 0.0001);
+  });
+
+  it.each([
+    [64, 20.974],
+    [128, 43.25],
+    [256, 57.614],
+  ])('L-27: %i data credits, UpdateFC at its limit, the Ack of the same tick first', async (pd, gbps) => {
+    near(await write(256, {}, { ...CREDITS, pd }), gbps, 0.0002);
+  });
+
+  it('L-28: eight header credits and 4-byte writes are 51.76 million TLPs a second; 64 saturate', async () => {
+    const rate = async (ph: number): Promise<number> => {
+      const { down } = await run({
+        ...AT_ONCE,
+        up: { writes: { count: COUNT, bytes: 4 } },
+        down: { credits: { ...CREDITS, ph, pd: 0 } },
+      });
+      return (down.tlps / down.lastArrivalNs) * 1e3;
+    };
+    near(await rate(8), 51.76, 0.0002);
+    near(await rate(64), 281.32, 0.003);
+  });
+
+  it.each([
+    [4, 21.029],
+    [7, 38.54],
+    [8, 43.36],
+    [10, 52.99],
+    [11, 57.614],
+  ])('L-33: a replay buffer of %i TLPs of 256 bytes', async (count, gbps) => {
+    near(await write(256, { ...AT_ONCE, replayBytes: 280 * count }, { ...CREDITS, pd: 1000 }), gbps, 0.0002);
+  });
+
+  it.each([
+    [1, 1.024, 0.0001],
+    [8, 8.192, 0.0003],
+    [32, 32.768, 0.002],
+    [64, 47.55, 0.003],
+  ])('L-37: 64-byte reads of 500 ns with %i tags', async (tags, gbps, tolerance) => {
+    near(await read(64, tags, 500), gbps, tolerance);
+  });
+
+  it.each([
+    [8, 16.384],
+    [32, 57.95],
+  ])('L-38: 256-byte reads of 1000 ns with %i tags', async (tags, gbps) => {
+    near(await read(256, tags, 1000), gbps, 0.0015);
+  });
+
+  it('L-53, idle: a read takes request, completion and fixed times, to the tick', async () => {
+    for (const completerNs of [0, 100, 333]) {
+      const { up } = await run({ up: { reads: { count: 5, bytes: 4, tags: 1 } }, down: { completerNs } });
+      const expected = wireNs(4) + 150 + completerNs;
+      expect([up.reads.minNs, up.reads.maxNs]).toEqual([expected, expected]);
+    }
+  });
+
+  it('L-31: with zero load there is nothing but an UpdateFC per pool at its time', async () => {
+    const { up, ns } = await run({ down: { reads: { count: 2, bytes: 4, tags: 1, intervalNs: 100_000 } } });
+    expect(ns).toBeGreaterThan(100_000);
+    // Posted and non-posted pools, refreshed every 30 microseconds.
+    expect(up.updateFcs).toBeGreaterThanOrEqual(6);
+    expect(up.updateFcs).toBeLessThanOrEqual(10);
+  });
+
+  it('L-29, L-30: a receiver that drains late blocks its class, and no other', async () => {
+    const slow: EndInput = { drainNs: 5000, credits: { ...CREDITS, nph: 1, npd: 1 } };
+    const { down, up } = await run({
+      up: { writes: { count: 2000, bytes: 64 }, reads: { count: 20, bytes: 64, tags: 20 } },
+      down: slow,
+    });
+    expect([down.tlps, up.reads.done]).toEqual([2020, 20]);
+    expect(up.blocked[1]).toBeGreaterThan(0);
+    // One read after the other, each when the buffer of the one before is free: about 5 us each.
+    expect(up.reads.maxNs).toBeGreaterThan(19 * 5000);
+  });
+
+  it('LNK-08: a lost last Ack is made up for by the replay timer, and the duplicate is acknowledged (L-35)', async () => {
+    // Every DLLP of the endpoint is lost until its generator lets one through.
+    const { down, up } = await run({
+      up: { writes: { count: 3, bytes: 64 } },
+      down: { badDllps: 0.9 },
+      seed: 3,
+    });
+    expect(down.tlps).toBe(3);
+    expect(up.timeouts).toBeGreaterThan(0);
+    expect(down.duplicates).toBeGreaterThan(0);
+  });
+
+  it('L-34, L-35: under any errors every byte arrives once and in order, and the link goes quiet', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          seed: fc.nat(0xffff_ffff),
+          badTlps: fc.constantFrom(0, 0.001, 0.02, 0.2),
+          badDllps: fc.constantFrom(0, 0.001, 0.05, 0.2),
+          bytes: fc.constantFrom(4, 64, 200, 256, 1000, 4096),
+          link: fc.constantFrom('gen1x1', 'gen3x8', 'gen5x16'),
+          drainNs: fc.constantFrom(0, 20),
+        }),
+        async ({ seed, badTlps, badDllps, bytes, link, drainNs }) => {
+          const count = 150;
+          const end: EndInput = {
+            badTlps,
+            badDllps,
+            drainNs,
+            writes: { count, bytes },
+            reads: { count: 60, bytes: Math.min(bytes, 512), tags: 8 },
+          };
+          const { up, down, bar } = await run({ link, seed, up: end, down: end });
+          for (const side of [up, down]) expect(side.reads.done).toBe(60);
+          const written = Math.min(count * bytes, 1 << 20);
+          for (let at = 0; at < written; at++) {
+            const n = at % bytes;
+            if (bar[at] !== ((n * 167 + (n >> 8) + 13) & 0xff)) throw new Error(`byte ${at} is ${bar[at]}`);
+          }
+          expect(bar.subarray(written).every((byte) => byte === 0)).toBe(true);
+          if (badTlps === 0 && badDllps === 0) expect([up.replayed, down.replayed]).toEqual([0, 0]);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it('L-34: one broken TLP costs itself and what was under way behind it', async () => {
+    const plain = await run({ up: { writes: { count: 5000, bytes: 256 } }, down: { credits: CREDITS } });
+    const broken = await run({
+      up: { writes: { count: 5000, bytes: 256 }, badTlps: 0.001 },
+      down: { credits: CREDITS },
+      seed: 7,
+    });
+    const { naks } = broken.down;
+    expect(naks).toBeGreaterThan(0);
+    expect(broken.up.replayed).toBeGreaterThanOrEqual(naks);
+    // At most an Ack round trip of 256-byte TLPs for each.
+    expect(broken.up.replayed).toBeLessThanOrEqual(naks * 12);
+    expect(broken.down.tlps).toBe(plain.down.tlps);
+    expect(Buffer.compare(broken.bar, plain.bar)).toBe(0);
+  });
+
+  it('both ends busy: neither direction is above the wire law, and the loss is that of Ack and UpdateFC', async () => {
+    const end: EndInput = { writes: { count: 40_000, bytes: 256 }, credits: CREDITS };
+    const { up, down } = await run({ up: end, down: end });
+    for (const { gbps } of [up, down]) {
+      expect(gbps).toBeLessThan(57.615);
+      expect(gbps).toBeGreaterThan(57);
+    }
+  });
+
+  it('wrong input is a typed error', async () => {
+    const refused = (input: object, field: string) =>
+      expect(run(input as SimulationInput)).rejects.toMatchObject({ name: 'ZtlpError', field });
+    await refused({ link: 'gen9x8' }, 'link');
+    await refused({ mps: 100 }, 'mps');
+    await refused({ upp: {} }, 'input.upp');
+    await refused({ up: { writes: { count: -1, bytes: 4 } } }, 'up.writes.count');
+    await refused({ up: { writes: { count: 1, bytes: 5000 } } }, 'up.writes.bytes');
+    await refused({ down: { reads: { count: 1, bytes: 4, tags: 0 } } }, 'down.reads.tags');
+    await refused({ down: { credits: { ...CREDITS, ph: 128 } } }, 'down.credits');
+    await refused({ up: { badTlps: 2 } }, 'up.badTlps');
+    await refused({ latencyNs: Number.NaN }, 'latencyNs');
+    await refused({ barBytes: 100_000 }, 'barBytes');
+    await refused({ replayBytes: 10 }, 'replayBytes');
+    await refused(
+      { up: { writes: { count: 1, bytes: 256 } }, down: { credits: { ...CREDITS, pd: 1 } } },
+      'input',
+    );
+  });
+});
+
+describe('the same input', () => {
+  const debug = useBuild('debug');
+  const release = useBuild('release');
+
+  it('gives the same events, times and memory on both builds, and other events with another seed', async () => {
+    const input = (seed: number): SimulationInput => ({
+      seed,
+      link: 'gen4x4',
+      up: { writes: { count: 3000, bytes: 700 }, reads: { count: 500, bytes: 300, tags: 16 }, badTlps: 0.01 },
+      down: { writes: { count: 2000, bytes: 256 }, drainNs: 30, badDllps: 0.02, completerNs: 200 },
+    });
+    const outcome = async (core: WebAssembly.Module, seed: number) => {
+      const { ns, events, up, down } = await simulateLink({ ...input(seed), core });
+      return { ns, events, up, down };
+    };
+    const first = await outcome(debug(), 5);
+    expect(await outcome(release(), 5)).toEqual(first);
+    expect(first.up.hash).toMatch(/^[0-9a-f]{16}$/);
+    expect((await outcome(release(), 6)).down.hash).not.toBe(first.down.hash);
+  });
+});
