@@ -82,6 +82,15 @@ describe.each(BUILDS)('the checklist on the %s build', (build) => {
     }
   });
 
+  it('Z-DMA-07: with qemuQuirks a write above PAL is lost, and one below PBA is still event 2', async () => {
+    const above = await make({ qemuQuirks: true });
+    above.write(SDMA + 0x40_0000n, Uint8Array.of(1));
+    expect([above.events(), above.fn.state]).toEqual([[], 'enabled']);
+    const below = await make({ qemuQuirks: true });
+    below.write(SDMA - 1n, Uint8Array.of(1));
+    expect([below.events(), below.fn.state]).toEqual([[[0x2, SDMA - 1n, false]], 'error']);
+  });
+
   it('Z-DMA-08, Z-DMA-09: DMA uses what was refreshed, and nothing else', async () => {
     const rig = await make();
     page(rig, 0, BigInt(FRAME));
