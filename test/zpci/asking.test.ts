@@ -121,4 +121,14 @@ describe.each(BUILDS)('a model that is asked on the %s build', (build) => {
     expect(writes.map((line) => line.split(':')[0])).toEqual(['0', '8', '120', '128']);
     expect(machine.stats(fn)).toMatchObject({ storeBlocks: 1, deviceCalls: 4 });
   });
+
+  it('a copy ends at the instruction whose device call fails', async () => {
+    const { machine, fn, writes } = await make({ zpciMode: 'emulated' }, false);
+    const input = { path: 'zpci-emulated', function: fn, bar: 0, offset: 0 } as const;
+    const { fault } = machine.cpu.write({ ...input, data: new Uint8Array(384) });
+    expect(fault).toMatchObject({ kind: 'zpci', offset: 128 });
+    expect(fault?.answer).toMatchObject({ programInterruption: { name: 'operand' } });
+    expect(writes.at(-1)?.split(':')[0]).toBe('128');
+    expect(machine.stats(fn).deviceCalls).toBe(17);
+  });
 });
