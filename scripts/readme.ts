@@ -31,6 +31,11 @@ dma nic read 0x1_0000_0000 8
 PCISTB fh=nic as=0 len=128 off=0x100 -> cc=1 status=12
 `;
 
+/** A flag for each size. */
+function sizes(...bytes: number[]): string[] {
+  return bytes.flatMap((size) => ['--size', String(size)]);
+}
+
 /** Replaces the fenced block behind the line `mark`. */
 function fill(text: string, mark: string, fence: string, body: string): string {
   const pattern = new RegExp(`(${mark}\\n${fence}\\n)[^]*?(\`\`\`)`);
@@ -47,8 +52,14 @@ text = fill(
   '```',
   ztlp('replay', 'test/vectors/traces/nvme-e1000e-linux61.mmiotrace.txt'),
 );
+text = fill(
+  text,
+  '<!-- bandwidth -->',
+  '```',
+  ztlp('bandwidth', '--preset', 'hsw2620', '--model', 'pcie-bench', ...sizes(64, 128, 256, 257, 512, 1024)),
+);
 text = fill(text, '<!-- zpci -->', '```', ztlpWith(SCRIPT, 'zpci'));
-const vectors = ['tlp-cocotbext-pcie', 'access-paths', 'zpci-qemu72'].map(
+const vectors = ['tlp-cocotbext-pcie', 'access-paths', 'zpci-qemu72', 'pcie-bench-model'].map(
   (name) => `test/vectors/${name}.json`,
 );
 text = fill(text, '<!-- conform -->', '```', quietConform(vectors));

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ZtlpError } from '../base/errors.js';
 import { didYouMean } from '../base/names.js';
+import { bandwidthCommand } from './commands/bandwidth.js';
 import { checkDeviceCommand } from './commands/check-device.js';
 import { conformCommand } from './commands/conform.js';
 import { decodeCommand } from './commands/decode.js';
@@ -19,6 +20,7 @@ import { EXIT_USAGE, endOnClosedPipe, report } from './output.js';
 const EXAMPLES = `
 Examples:
   $ ztlp widths                                  4 KiB along every access path
+  $ ztlp bandwidth --link gen4x16                what a link carries, by size
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
   $ ztlp regress                                 a 4 KiB PCISTB against splits
   $ ztlp zpci examples/pcistb.zpci               a script of zPCI instructions
@@ -81,6 +83,7 @@ function program(): Command {
     .helpCommand(false);
   for (const command of [
     widthsCommand(),
+    bandwidthCommand(),
     replayCommand(),
     regressCommand(),
     zpciCommand(),

@@ -52,6 +52,13 @@ export function countFrom(least: number, most: number): (text: string) => number
   };
 }
 
+/** A time in ns above 0, with a fraction or without. */
+export function parseNs(text: string): number {
+  const value = /^(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : Number.NaN;
+  if (value > 0 && value <= 1e9) return value;
+  throw new InvalidArgumentError('Expected: a time in ns above 0, at most 1000000000.');
+}
+
 /** One of `values`. */
 export function oneOf<T extends string>(...values: readonly T[]): (text: string) => T {
   return (text) => {

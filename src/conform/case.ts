@@ -49,6 +49,12 @@ export class CaseFields {
     return typeof value === 'number' && Number.isSafeInteger(value) ? value : this.fail(name, 'an integer');
   }
 
+  /** Any number, with a fraction or without. */
+  number(name: string): number {
+    const value = this.take(name);
+    return typeof value === 'number' && Number.isFinite(value) ? value : this.fail(name, 'a number');
+  }
+
   /** 0 or 1. */
   flag(name: string): boolean {
     const value = this.take(name);
@@ -145,6 +151,19 @@ function toU64(value: unknown): U64 | undefined {
   if (typeof value !== 'string' || !/^0x[0-9a-f]{1,16}$/i.test(value)) return undefined;
   const exact = BigInt(value);
   return exact <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(exact) : exact;
+}
+
+/** `value`, which has to be a number; `field` is its name in the message. */
+export function finite(field: string, value: unknown): number {
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  throw invalid(field, value, 'a number', 'malformed');
+}
+
+/** `row`, which has to be a list of `count` numbers. */
+export function numbersOf(row: unknown, count: number): number[] {
+  if (!Array.isArray(row) || row.length !== count)
+    throw invalid('row', row, `a list of ${count} values`, 'malformed');
+  return row.map((value: unknown, n) => finite(`row[${n}]`, value));
 }
 
 /** Bytes as hexadecimal digits. */

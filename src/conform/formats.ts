@@ -2,6 +2,7 @@
 import { invalid, show, ZtlpError } from '../base/errors.js';
 import { runAccessPath, runMemoryRegion } from './access-path.js';
 import { runCrc, runDllp } from './dllp.js';
+import { runPcieBench } from './pcie-bench.js';
 import { type CaseRunner, type FileReport, named, Tally } from './report.js';
 import { runSplit } from './split.js';
 import { runBeCount, runByteRange, runTlp } from './tlp.js';
@@ -30,7 +31,7 @@ const FORMATS: ReadonlyMap<string, FileRunner> = new Map([
   ['vtd-vectors/1', groups({ cases: null })],
   ['smmuv3-vectors/1', groups({ cases: null })],
   ['vfio-migration-vectors/1', counted('transitions', countTransitions)],
-  ['pcie-bench-vectors/1', counted('rows', countRows)],
+  ['pcie-bench-vectors/1', runPcieBench],
 ]);
 
 /**
@@ -104,20 +105,6 @@ function countTransitions(json: Json): number {
     if (!isRecord(set)) throw invalid(`capSets[${n}]`, set, 'an object', 'malformed');
     return sum + listOf(set, 'transitions').length;
   }, 0);
-}
-
-/**
- * One per row of the tables in `configs` (model) and `measured.systems` (measurements): a row is a list of numbers.
- * Tables of single values by generation and width have no rows.
- */
-function countRows(json: Json): number {
-  const measured = isRecord(json.measured) ? json.measured : {};
-  const tables = [json.configs, measured.systems].flatMap((part) =>
-    isRecord(part)
-      ? Object.values(part).flatMap((entry) => (isRecord(entry) ? Object.values(entry) : []))
-      : [],
-  );
-  return tables.reduce((sum: number, table) => sum + (Array.isArray(table) ? table.length : 0), 0);
 }
 
 function listOf(json: Json, name: string): readonly unknown[] {

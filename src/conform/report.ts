@@ -65,7 +65,7 @@ export type Verdict =
 /** Runs one case of a group through the library and judges it. May throw: that is a disagreement. */
 export type CaseRunner = (fields: CaseFields) => Verdict;
 
-const AGREE: Verdict = { kind: 'agree' };
+export const AGREE: Verdict = { kind: 'agree' };
 
 /** Takes in the verdicts of one file and makes its report. */
 export class Tally {
@@ -103,7 +103,11 @@ export class Tally {
   run(name: string, cases: readonly unknown[], runner: CaseRunner): void {
     this.group(name);
     cases.forEach((value, index) => {
-      this.add(name, caseId(value, name, index), attempt(value, runner));
+      this.add(
+        name,
+        caseId(value, name, index),
+        attempt(() => runCase(value, runner)),
+      );
     });
   }
 
@@ -123,12 +127,17 @@ export class Tally {
   }
 }
 
-function attempt(value: unknown, runner: CaseRunner): Verdict {
+function runCase(value: unknown, runner: CaseRunner): Verdict {
+  const fields = openCase(value);
+  const verdict = runner(fields);
+  fields.done();
+  return verdict;
+}
+
+/** What `run` says of one case; whatever it throws is a disagreement. */
+export function attempt(run: () => Verdict): Verdict {
   try {
-    const fields = openCase(value);
-    const verdict = runner(fields);
-    fields.done();
-    return verdict;
+    return run();
   } catch (error) {
     return failed(error instanceof Error ? error.message : String(error));
   }

@@ -2,9 +2,10 @@
 import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
 import { crc16, needBytes } from './crc.js';
 
-/** Bytes of a DLLP without framing, and on a non-flit link with its two framing symbols (3.5, 4.2.2). */
+export { DLLP_WIRE_BYTES } from '../base/link.js';
+
+/** Bytes of a DLLP without framing (3.5). */
 const DLLP_BYTES = 6;
-export const DLLP_WIRE_BYTES = 8;
 
 /** Ack and Nak: the sequence number of the last good TLP. */
 export interface AckDllp {

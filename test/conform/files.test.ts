@@ -232,19 +232,6 @@ describe('JSON formats that are recognised but not built', () => {
       7,
       { notes: ['a', 'b'], capSets: [transitions(4), transitions(3)], sources: ['s'] },
     ],
-    [
-      'pcie-bench-vectors/1',
-      6,
-      {
-        meta: { columns: ['size', 'write'] },
-        configs: { g3x8: { cfg: { mps: 256 }, const: { ackLimit: 3 }, mem: [[1], [2]], nic: [[3]] } },
-        rawGbps: { gen1: { x1: 2 } },
-        measured: {
-          meta: { latColumns: ['size'] },
-          systems: { bdw: { directory: 'd', LAT: [[1], [2]], BW: [[3]] } },
-        },
-      },
-    ],
     ['tlp-vectors/1', 3, { linkTrace: [{}, {}, {}] }],
     ['tlp-vectors/1', 3, { linkTrace: [{}], messages: [{}, {}], remarks: ['not a case'] }],
   ];

@@ -181,6 +181,7 @@ const HOUSES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   src: {
     base: 0,
     core: 1,
+    link: 2,
     pci: 2,
     tlp: 2,
     trace: 2,
