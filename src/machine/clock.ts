@@ -25,13 +25,15 @@ export class Clock {
 
   /** Calls back `ns` (0 or more) nanoseconds from now, rounded up to a tick. */
   after(ns: number, callback: () => void): void {
-    if (!(ns >= 0 && this.ns + ns < MAX_NS)) throw invalid('ns', ns, `0 to ${MAX_NS} with the time so far`);
+    if (typeof ns !== 'number' || !(ns >= 0 && this.ns + ns < MAX_NS))
+      throw invalid('ns', ns, `0 to ${MAX_NS} with the time so far`);
     this.add({ ticks: this.ticks + Math.ceil(ns * L.TICKS_PER_NS), order: this.order++, callback });
   }
 
   /** Moves time on by `ns`; `settle` is called after each timer, for what the callback set going. */
   run(ns: number, settle: () => void): void {
-    if (!(ns >= 0 && this.ns + ns < MAX_NS)) throw invalid('ns', ns, `0 to ${MAX_NS} with the time so far`);
+    if (typeof ns !== 'number' || !(ns >= 0 && this.ns + ns < MAX_NS))
+      throw invalid('ns', ns, `0 to ${MAX_NS} with the time so far`);
     this.checkStill('run');
     const end = this.ticks + Math.round(ns * L.TICKS_PER_NS);
     this.running = true;

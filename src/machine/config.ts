@@ -25,7 +25,7 @@ import {
   type ZpciIdentity,
   type ZpciTraits,
 } from '../zpci/identity.js';
-import { resolveZpciOptions } from '../zpci/mode.js';
+import { groupKey, resolveZpciOptions } from '../zpci/mode.js';
 import type { FunctionState } from '../zpci/states.js';
 
 /** One function and the options of its port, group and mode. */
@@ -112,6 +112,8 @@ const FIRST_BAR_ADDRESS = 2 ** 40;
 /** Where 32-bit BARs go: below the addresses that platforms keep for interrupts and firmware. */
 export const LOW_WINDOW = { first: 0xc000_0000, end: 0xfe00_0000 };
 export const IO_WINDOW = { first: 0x1000, end: 0x1_0000 };
+/** Numbers of function groups that are left beside the default one (zpci.md 4.5). */
+const MOST_GROUPS = 15;
 const PAGE = 4096;
 /** The regions of a model have rules of their own, which the model's instance applies. */
 const ANY_SIZES: AccessSizes = { min: 1, max: 8, unaligned: true };
@@ -351,6 +353,21 @@ function memoryConfig(
   return buildConfig({ vendorId, deviceId, classCode: 0x05_8000, bars: shapes, capabilities });
 }
 
+/** Functions with the same group options share a group; the numbers from 0xf0 to 0xfe are for those unlike the machine's. */
+function checkGroups(slots: readonly CheckedSlot[], machine: Options): void {
+  const others = new Set<string>();
+  for (const [index, { options }] of slots.entries()) {
+    if (groupKey(options) !== groupKey(machine)) others.add(groupKey(options));
+    if (others.size > MOST_GROUPS)
+      throw invalid(
+        `slots[${index}].options`,
+        options.maxstbl,
+        `at most ${MOST_GROUPS} sets of relaxed, maxstbl, dtsm and rtr beside the machine's own`,
+        'resource',
+      );
+  }
+}
+
 /** Validates `config`; throws ZtlpError with the field, the value and what is allowed. */
 export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): CheckedConfig {
   if (!isObject(config)) throw invalid('config', config, 'an object');
@@ -383,6 +400,7 @@ export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): 
     0,
     2 ** 32 - 1,
   );
+  checkGroups(checked, resolveZpciOptions(given, base));
   const { barBytes } = layout;
   if (barBytes + hostMemoryBytes > 2 ** 32 - 1) {
     throw invalid('slots', barBytes, 'BARs and host memory of less than about 4 GiB together', 'resource');

@@ -276,7 +276,7 @@ export class Cpu {
    */
   pcistb(input: PcistbInput): ZpciAnswer {
     needObject('input', input);
-    const { fh, as, length, offset, source, sourceAddress, problemState } = input;
+    const { fh, as, length, offset, source, sourceAddress, problemState, r3 } = input;
     // Most calls: operands of 32 bits for the function of the call before, and nobody watching. A store of 128 bytes
     // costs little more than the call itself, so this way has as few checks as will do; all others go the long way.
     if (
@@ -287,6 +287,7 @@ export class Cpu {
       isU32(length) &&
       isU32(offset) &&
       problemState === undefined &&
+      r3 === undefined &&
       !this.trace.enabled
     ) {
       if (isU32(source)) {

@@ -1,6 +1,6 @@
 /** One PCI function of a machine: its identity, BARs, zPCI handle and state. */
 import * as L from '../../assembly/layout.js';
-import { invalid, needObject, ZtlpError } from '../base/errors.js';
+import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
@@ -218,6 +218,7 @@ export class PciFunction {
 
   /** Where MIO would find BAR `bar`, whether the function has MIO or not. */
   mioAddresses(bar: number): MioAddresses {
+    inRange('bar', bar, 0, L.BAR_COUNT - 1);
     const high = L.MIO_BASE_HI + (this.slot << L.MIO_SLOT_SHIFT) + bar;
     const writeThrough = BigInt(high) << 32n;
     return { writeThrough, writeBack: writeThrough | (BigInt(L.MIO_WRITE_BACK_HI) << 32n) };
@@ -256,7 +257,8 @@ export class PciFunction {
 
   /** Sets the zPCI state as firmware, errors and recovery would; the handle's enable bit follows. */
   set state(state: FunctionState) {
-    if (!Object.hasOwn(STATES, state)) throw invalid('state', state, Object.keys(STATES).join(', '));
+    if (typeof state !== 'string' || !Object.hasOwn(STATES, state))
+      throw invalid('state', state, Object.keys(STATES).join(', '));
     this.current = state;
     if (state !== 'permanent-error') this.hasEnableBit = !NOT_ENABLED.has(state);
     if (NOT_ENABLED.has(state)) this.mioEnabled = false;

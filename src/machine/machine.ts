@@ -1,7 +1,7 @@
 /** `createMachine`: functions behind a root complex, host memory, and a CPU that touches them, in functional fidelity. */
 import * as L from '../../assembly/layout.js';
 import type { DeviceModel } from '../base/device.js';
-import { invalid } from '../base/errors.js';
+import { invalid, needObject } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import { Core } from '../core/core.js';
 import type { Platform } from '../path/table.js';
@@ -130,8 +130,11 @@ export class Machine {
    * for (event 0x0303) and goes when the guest deconfigures it; with `surprise` it goes at once (event 0x0304).
    * @returns whether it has gone.
    */
-  unplug(fn: PciFunction, { surprise = false }: { readonly surprise?: boolean } = {}): boolean {
+  unplug(fn: PciFunction, options: { readonly surprise?: boolean } = {}): boolean {
     this.checkHotPlug('unplug', fn);
+    needObject('options', options);
+    const { surprise = false } = options;
+    if (typeof surprise !== 'boolean') throw invalid('surprise', surprise, 'true, false');
     if (!this.control.unplug(fn, surprise))
       throw invalid('function', fn.state, 'a function that is not reserved');
     return fn.state === 'reserved';
@@ -157,7 +160,9 @@ export class Machine {
   stats(): MachineStats;
   stats(fn: PciFunction): FunctionStats;
   stats(fn?: PciFunction): MachineStats | FunctionStats {
-    return fn === undefined ? this.machineStats() : fn.stats;
+    if (fn === undefined) return this.machineStats();
+    if (!this.functions.includes(fn)) throw invalid('function', fn, 'one of machine.functions');
+    return fn.stats;
   }
 
   private machineStats(): MachineStats {

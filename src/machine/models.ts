@@ -109,7 +109,14 @@ export class Models {
     this.dma.drop(fn);
     if (this.block?.fn === fn) this.block = undefined;
     if (fn.instance === undefined) fn.clearMemory();
-    fn.instance?.reset(kind);
+    // A model may not call the machine while it is being reset: nothing of it is as it should be.
+    const before = this.serving;
+    this.serving = true;
+    try {
+      fn.instance?.reset(kind);
+    } finally {
+      this.serving = before;
+    }
     this.controlMsix(fn);
   }
 

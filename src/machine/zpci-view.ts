@@ -8,6 +8,7 @@ import {
   type ClpView,
   setFunctionResponse,
 } from '../zpci/clp.js';
+import { groupKey } from '../zpci/mode.js';
 import { type Transition, transition } from '../zpci/states.js';
 import { MSI_ADDRESS, machineHasMio, type PciFunction } from './function.js';
 
@@ -89,14 +90,10 @@ export class ZpciView implements ClpView {
 
   /** Functions whose group options are the machine's are in the default group, each other set has one of its own. */
   private groupOf(options: Options): number {
-    const key = keyOf(options);
-    if (key === keyOf(this.parts.options)) return DEFAULT_GROUP;
+    const key = groupKey(options);
+    if (key === groupKey(this.parts.options)) return DEFAULT_GROUP;
     const known = this.groups.get(key) ?? FIRST_GROUP + this.groups.size;
     this.groups.set(key, known);
     return known;
   }
-}
-
-function keyOf({ relaxed, maxstbl, dtsm, rtr }: Options): string {
-  return [relaxed, maxstbl, dtsm, rtr].join();
 }

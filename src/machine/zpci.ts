@@ -106,8 +106,8 @@ export class ZpciUnit {
 
   /** Makes the translation buffer agree with the tables in guest memory. */
   rpcit(input: RpcitInput): ZpciAnswer {
-    const { fh, start, length } = input;
     const flags = checkCommon('RPCIT', input, this.parts.platform);
+    const { fh, start, length } = input;
     checkU64('start', start);
     checkU64('length', length);
     const { core, models } = this.parts;

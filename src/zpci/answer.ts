@@ -65,7 +65,8 @@ export function unpackAnswer(packed: number, ilc: number): ZpciAnswer {
 
 /** The packed form of an answer: what `unpackAnswer` takes. */
 export function packAnswer(answer: ZpciOutcome | { readonly cc: number; readonly status: number }): number {
-  if ('cc' in answer) return answer.cc | (answer.status << L.ANSWER_STATUS_SHIFT);
+  // Only condition code 1 has a status.
+  if ('cc' in answer) return answer.cc | (answer.cc === 1 ? answer.status << L.ANSWER_STATUS_SHIFT : 0);
   const code = Object.entries(NAMES).find(([, name]) => name === answer.programInterruption);
   return Number(code?.[0] ?? L.PE_OPERAND) << L.ANSWER_INTERRUPTION_SHIFT;
 }

@@ -92,7 +92,7 @@ export function checkIdentity(
     ...rest,
     fid: inRange(`${field}.fid`, fid, 0, 0xffff_ffff),
     uid: inRange(`${field}.uid`, uid, 0, 0xffff_ffff),
-    ...(path === undefined ? {} : { path }),
+    ...(path === undefined ? {} : { path: path.slice() }),
     ...(utilityString === undefined
       ? {}
       : { utilityString: bytesOf(`${field}.utilityString`, utilityString) }),

@@ -22,6 +22,11 @@ const MODES: Readonly<Record<ZpciMode, ModeFacts>> = {
   interpreted: { intercepted: false, emulated: false, marker: 0, dwordRule: 'page' },
 };
 
+/** What a function group decides: functions for which it is the same are of one group. */
+export function groupKey({ relaxed, maxstbl, dtsm, rtr }: Options): string {
+  return [relaxed, maxstbl, dtsm, rtr].join();
+}
+
 /** What mode `mode` decides. */
 export function modeFacts(mode: ZpciMode): ModeFacts {
   return MODES[mode];

@@ -396,7 +396,7 @@ describe('help', () => {
   ];
 
   it('of a name that is no command is one line', async () => {
-    await refuses(['help', 'nope'], 2, /unknown command 'nope'.*allowed: widths, replay/);
+    await refuses(['help', 'nope'], 2, /unknown command 'nope'.*allowed: widths, bandwidth, replay/);
     await refuses(['help', 'widht'], 2, /did you mean widths\?/);
     await refuses(['help', 'widths', 'more'], 2, /too many arguments/);
   });

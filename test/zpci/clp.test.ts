@@ -89,6 +89,7 @@ describe('the lengths of a block', () => {
     expect(runClp(new Uint8Array(3), guest)).toEqual(ADDRESSING);
     expect(runClp(blockOf(12, 96).subarray(0, 4), guest)).toEqual(OPERAND);
     expect(runClp(blockOf(32, 96).subarray(0, 35), guest)).toEqual(ADDRESSING);
+    expect(runClp(blockOf(32, 12).subarray(0, 35), guest)).toEqual(ADDRESSING);
     expect(runClp(blockOf(32, 12).subarray(0, 36), guest)).toEqual(OPERAND);
     expect(runClp(blockOf(32, 96).subarray(0, 127), guest)).toEqual(ADDRESSING);
     expect(responseOf(runClp(blockOf(32, 96).subarray(0, 128), guest)).code).toBe(0x0010);
@@ -277,6 +278,14 @@ describe('query PCI function', () => {
     expect(hexOf(data, 16, 192)).toBe(FIRST_192.slice(32).replace('05063bff', '050639ff'));
     expect(hexOf(data, 192, 384)).toBe('ee'.repeat(192));
     expect('block' in result && result.block.length).toBe(32 + 384);
+  });
+
+  it('writes all 384 bytes for a function with MIO addresses, over what was there', () => {
+    const block = blockOf(32, 384, QUERY).fill(0xee, 48, 32 + 384);
+    const { data } = responseOf(runClp(block, { ...FROZEN, functions: () => [full] }));
+    expect(hexOf(data, 16, 192)).toBe(FIRST_192.slice(32));
+    expect(hexOf(data, 192, 256)).toBe('00'.repeat(64));
+    expect(hexOf(data, 256, 384)).toBe(MIO);
   });
 
   it('stores no more than the response has room for', () => {

@@ -327,6 +327,20 @@ describe.each(BUILDS)('control instructions on the %s build', (build) => {
     expect(machine.takeEvents().map(({ code }) => code)).toEqual([0x2a]);
   });
 
+  it('a measurement block that is registered anew is counted from the beginning, and the old one left alone', async () => {
+    const machine = fresh();
+    const samples = (at: number) => new DataView(machine.memory.read(at, 8).buffer).getUint32(4);
+    for (const at of [0x4000, 0x4100]) machine.memory.write(at, new Uint8Array(64).fill(0xee));
+    expect(mpcifc(machine, 10, { fmb: 0x4000n }).cc).toBe(0);
+    machine.run(1e9);
+    expect(mpcifc(machine, 10, { fmb: 0x4100n }).cc).toBe(0);
+    machine.run(3.5e9); // the update of the first would have been in it
+    expect([samples(0x4000), samples(0x4100)]).toEqual([0xeeee_eeee, 0xeeee_eeee]);
+    machine.run(8e9);
+    expect([samples(0x4000), samples(0x4100)]).toEqual([0xeeee_eeee, 1]);
+    expect(machine.takeEvents()).toEqual([]);
+  });
+
   it('refuses blocks outside memory, and other platforms', async () => {
     const machine = fresh();
     const fh = first(machine).handle;

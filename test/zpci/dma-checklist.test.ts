@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { BUILDS, useBuild } from '../support/builds.js';
 import { IOTA, type Prober, prober, SDMA, TABLES } from './dma-support.js';
+import { setFunction } from './machine-support.js';
 
 const FRAME = 0x2_0000;
 const AIBV = 0x3_0000;
@@ -81,6 +82,15 @@ describe.each(BUILDS)('the checklist on the %s build', (build) => {
     }
   });
 
+  it('Z-DMA-07: with qemuQuirks a write above PAL is lost, and one below PBA is still event 2', async () => {
+    const above = await make({ qemuQuirks: true });
+    above.write(SDMA + 0x40_0000n, Uint8Array.of(1));
+    expect([above.events(), above.fn.state]).toEqual([[], 'enabled']);
+    const below = await make({ qemuQuirks: true });
+    below.write(SDMA - 1n, Uint8Array.of(1));
+    expect([below.events(), below.fn.state]).toEqual([[[0x2, SDMA - 1n, false]], 'error']);
+  });
+
   it('Z-DMA-08, Z-DMA-09: DMA uses what was refreshed, and nothing else', async () => {
     const rig = await make();
     page(rig, 0, BigInt(FRAME));
@@ -117,6 +127,39 @@ describe.each(BUILDS)('the checklist on the %s build', (build) => {
     expect([rig.mpcifc(7).cc, rig.fn.state, rig.read(SDMA)]).toEqual([0, 'enabled', '00010203']);
   });
 
+  it('Z-DMA-16: disable and enable leave no translation: no DMA until it is registered again', async () => {
+    const rig = await make();
+    page(rig, 0, BigInt(FRAME));
+    rig.rpcit(SDMA);
+    expect(rig.read(SDMA)).toBe('00010203');
+    expect(setFunction(rig.machine, rig.fn.handle, 1).code).toBe(0x10);
+    expect(setFunction(rig.machine, rig.fn.handle, 0).code).toBe(0x10);
+    rig.fn.config.write(4, 6, 2);
+    for (const address of [SDMA, BigInt(FRAME)]) expect(rig.read(address)).toEqual(REFUSED);
+    expect([rig.fn.state, rig.fn.translation, rig.events()]).toEqual(['enabled', undefined, []]);
+    rig.register();
+    page(rig, 0, BigInt(FRAME));
+    rig.rpcit(SDMA);
+    expect(rig.read(SDMA)).toBe('00010203');
+  });
+
+  it('RPCIT: a range that ends at PBA or begins at PAL has a part of the registered one', async () => {
+    for (const [start, length, outside] of [
+      [SDMA - 0x1000n, 0xfffn, true],
+      [SDMA - 0x1000n, 0x1000n, false],
+      [SDMA + 0x3f_ffffn, 1n, false],
+      [SDMA + 0x40_0000n, 1n, true],
+    ] as const) {
+      const rig = await make();
+      // All of the region below is there, and not mapped.
+      for (const n of [1, 2]) rig.put(TABLES.region + 8 * n, BigInt(TABLES.segment) | 7n);
+      rig.put(TABLES.segment + 8 * 2047, 0x20n);
+      for (let n = 1; n < 4; n++) rig.put(TABLES.segment + 8 * n, 0x20n);
+      expect(rig.rpcit(start, length).cc).toBe(outside ? 1 : 0);
+      expect(rig.events()).toEqual(outside ? [[0x2, start, false]] : []);
+    }
+  });
+
   describe('a message', () => {
     const ready = async (fields = {}): Promise<Prober> => {
       const rig = await make();
@@ -146,6 +189,28 @@ describe.each(BUILDS)('the checklist on the %s build', (build) => {
       const rig = await ready();
       rig.message(0x1805);
       expect(outcome(rig)).toEqual(['04000000', '80000000', [5]]);
+    });
+
+    it('Z-ST-12: in every state but ENABLED it sets no bit and makes no interrupt', async () => {
+      for (const state of ['error', 'error-ls-open', 'permanent-error'] as const) {
+        const rig = await ready();
+        rig.fn.state = state;
+        rig.message(0);
+        expect(outcome(rig)).toEqual(['00000000', '00000000', []]);
+        expect(rig.machine.takeInterrupts()).toEqual([]);
+        rig.fn.state = 'enabled';
+        rig.message(0);
+        expect(outcome(rig)).toEqual(['80000000', '80000000', [5]]);
+      }
+    });
+
+    it('the last bit of a vector, and that of the summary, may be the last of memory', async () => {
+      const rig = await make();
+      const end = rig.machine.memory.size;
+      const register = (fields: object) => rig.mpcifc(2, { noi: 9, aibv: AIBV, aisb: AISB, ...fields });
+      expect(register({ aibv: end - 2, aibvo: 7, noi: 10 })).toMatchObject({ cc: 1, status: 4 });
+      expect(register({ aisb: end - 1, aisbo: 8 })).toMatchObject({ cc: 1, status: 4 });
+      expect(register({ aibv: end - 2, aibvo: 7, aisb: end - 1, aisbo: 7 })).toMatchObject({ cc: 0 });
     });
 
     it('Z-INT-09: after SIC 1 the second interrupt waits for the next SIC 1; SIC 2 is an operand exception', async () => {

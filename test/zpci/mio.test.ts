@@ -120,6 +120,32 @@ describe.each(BUILDS)('MIO on the %s build', (build) => {
     expect(machine.stats(fn)).toMatchObject({ loads: 4, stores: 2, storeBlocks: 2, policyViolations: 0 });
   });
 
+  it('addresses name all six BARs of each slot, and nothing behind them', async () => {
+    const device = defineDevice({
+      name: 'six',
+      vendorId: 0x1af4,
+      deviceId: 0x10f1,
+      bars: Array.from({ length: 6 }, () => ({ size: 0x1000, memory: true }) as const),
+    }) as Device;
+    const { machine } = await make([{ device }, { device }]);
+    for (const [slot, fn] of machine.functions.entries()) {
+      for (let bar = 0; bar < 6; bar++) {
+        const { writeThrough, writeBack } = fn.mioAddresses(bar);
+        const data = 16 * (slot + 1) + bar;
+        expect(machine.cpu.pcistgi({ address: BigInt(writeBack) + 0xff8n, length: 8, data })).toEqual(DONE);
+        expect(machine.cpu.pcilgi({ address: BigInt(writeThrough) + 0xff8n, length: 8 }).data).toBe(data);
+        expect(fn.barMemory(bar)[0xfff]).toBe(data);
+      }
+      // The two numbers behind the last BAR are none.
+      for (const bar of [6, 7]) {
+        const address = BigInt(fn.mioAddresses(0).writeThrough) + (BigInt(bar) << 32n);
+        expect(machine.cpu.pcilgi({ address, length: 4 })).toMatchObject({
+          programInterruption: { name: 'addressing' },
+        });
+      }
+    }
+  });
+
   it('answers in the order: operation, specification, address, handle, state, form', async () => {
     const { machine, fn } = await make();
     const load = (change: object) => machine.cpu.pcilgi({ address: BAR0, length: 4, ...change });
