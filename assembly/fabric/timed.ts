@@ -59,7 +59,6 @@ import {
   hasRoom,
   NEVER,
   NEXT_SEQUENCE,
-  otherEnd,
   PORT_STRIDE,
   PORTS,
   queueTlp,
@@ -70,7 +69,6 @@ import {
   TLP_H2,
   TLP_H3,
   TLP_PAYLOAD,
-  TLP_WIRE,
   waiting,
   wake,
 } from '../link/port';

@@ -257,12 +257,10 @@ class Simulation {
       (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + end + 1, 0x9e37_79b1) | 1) >>> 0,
     );
     const { ph, pd, nph, npd, cplh, cpld } = given.credits ?? usual;
-    [ph, nph, cplh].forEach((count, kind) =>
-      this.word(end, L.LINK_CREDITS + 4 * kind, inRange(`${field}.credits`, count, 0, 127)),
-    );
-    [pd, npd, cpld].forEach((count, kind) =>
-      this.word(end, L.LINK_CREDITS + 12 + 4 * kind, inRange(`${field}.credits`, count, 0, 2047)),
-    );
+    for (const [kind, count] of [ph, nph, cplh].entries())
+      this.word(end, L.LINK_CREDITS + 4 * kind, inRange(`${field}.credits`, count, 0, 127));
+    for (const [kind, count] of [pd, npd, cpld].entries())
+      this.word(end, L.LINK_CREDITS + 12 + 4 * kind, inRange(`${field}.credits`, count, 0, 2047));
     this.writeLoads(end, given, field);
   }
 

@@ -52,6 +52,7 @@ function columnsOf(report: BandwidthReport): Column[] {
     { title: 'bound by', cell: (row) => row.bound, align: 'left' },
     { title: 'limit\nGb/s', cell: (row) => fixed(row.limitGbps, 3) },
     ...(report.model === undefined ? [] : figure(report.model, (row) => row.model)),
+    ...(report.simulate ? figure('simulated', (row) => row.simulated) : []),
     ...(report.preset === undefined ? [] : figure('measured', (row) => row.measured)),
   ];
 }
@@ -110,7 +111,7 @@ function boundNotes(report: BandwidthReport): string[] {
   return notes.filter((note) => note !== '');
 }
 
-function comparisonNotes({ model, preset, options }: BandwidthReport): string[] {
+function comparisonNotes({ model, simulate, preset, options }: BandwidthReport): string[] {
   const notes: string[] = [];
   if (model !== undefined)
     notes.push(
@@ -123,8 +124,13 @@ function comparisonNotes({ model, preset, options }: BandwidthReport): string[] 
         ? `measured: no curve of ${preset} is at hand, latencies only`
         : `measured: ${preset}, ${MEASURED_SOURCE}`,
     );
+  if (simulate)
+    notes.push(
+      'simulated: event by event, from an idle link on, with Ack and UpdateFC at their limits; "-": no whole DWs, or not MRRS',
+    );
   const against = [
     ...(model === undefined ? [] : ['the model against the wire']),
+    ...(simulate ? ['the simulation against the limit'] : []),
     ...(preset === undefined ? [] : ['what was measured against the limit']),
   ];
   if (against.length > 0) notes.push(`diff: ${against.join(', ')}`);

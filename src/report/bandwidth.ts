@@ -24,6 +24,7 @@ import { benchMemory } from '../link/pcie-bench.js';
 import { rawGbps, usesFlits } from '../link/rates.js';
 import { skpRatio } from '../link/wire.js';
 import { type Bound, type BoundSetting, boundsOf, lowest, transferOf } from './bandwidth-bounds.js';
+import { simulateTransfers } from './simulated-transfers.js';
 import type { TransferSetting } from './transfer-bytes.js';
 import { refuseUnused } from './used-options.js';
 
@@ -52,6 +53,8 @@ export interface BandwidthInput {
   readonly credits?: OptionValue<'credits'>;
   /** A model to compare with. */
   readonly model?: 'pcie-bench';
+  /** Simulate the link event by event beside: writes or reads of up to 4096 bytes, generation 1 to 5. Default false. */
+  readonly simulate?: boolean;
   /** A measured host, with the limits of the adapter that measured it. */
   readonly preset?: string;
   /** `mps`, `mrrs`, `rcb`, `writeSplit`, `readSplit`, `completionPolicy`, `linkLatencyNs`. */
@@ -88,6 +91,7 @@ export interface BandwidthRow {
   /** Against the wire law: that model has no other bound. */
   readonly model: Figure | undefined;
   /** Against the limit. */
+  readonly simulated: Figure | undefined;
   readonly measured: Figure | undefined;
 }
 
@@ -111,6 +115,7 @@ export interface BandwidthReport {
   /** Undefined on a link of flits. */
   readonly credits: OptionValue<'credits'> | undefined;
   readonly model: 'pcie-bench' | undefined;
+  readonly simulate: boolean;
   readonly preset: HostName | undefined;
   /** Options given beside those above. */
   readonly options: OptionInput;
@@ -130,6 +135,7 @@ const KEYS = keysOf<BandwidthInput>({
   latencyNs: true,
   credits: true,
   model: true,
+  simulate: true,
   preset: true,
   options: true,
 });
@@ -152,6 +158,31 @@ function usesOf(op: BandwidthOp): OptionName[] {
   return [...USES.all, ...(op === 'read' ? [] : USES.write), ...(op === 'write' ? [] : USES.read)];
 }
 
+/** What the simulation does not have: it would answer another question than the bounds beside it. */
+const WITHOUT_SIMULATION = [
+  'it has no flits',
+  'it has one direction at a time here',
+  'it has no ECRC and no SKP',
+  'it has 4 DW headers and offset 0',
+  'it has none of the limits of an adapter',
+] as const;
+
+function isWithout(
+  what: (typeof WITHOUT_SIMULATION)[number],
+  { ecrc, skp, addressBits = 64, offset = 0, preset }: BandwidthInput,
+  op: BandwidthOp,
+  isFlit: boolean,
+): boolean {
+  const found = {
+    'it has no flits': isFlit,
+    'it has one direction at a time here': op === 'both',
+    'it has no ECRC and no SKP': ecrc === true || skp === 'on',
+    'it has 4 DW headers and offset 0': addressBits !== 64 || offset !== 0,
+    'it has none of the limits of an adapter': preset !== undefined,
+  };
+  return found[what];
+}
+
 /** Throws for input that this direction, this link or this preset has no use for: nothing is ignored. */
 function checkUses(input: BandwidthInput, op: BandwidthOp, link: AnyLink): void {
   refuseUnused(
@@ -165,9 +196,10 @@ function checkUses(input: BandwidthInput, op: BandwidthOp, link: AnyLink): void 
     ['latencyNs', op === 'write', 'only reads wait'],
     ['credits', isFlit, 'credits of flit mode are not modelled'],
     ['model', isFlit, 'that model has only guesses for flits'],
+    ...WITHOUT_SIMULATION.map((what) => ['simulate', isWithout(what, input, op, isFlit), what] as const),
   ];
   for (const [field, isPointless, why] of pointless)
-    if (isPointless && input[field] !== undefined)
+    if (isPointless && input[field] !== undefined && input[field] !== false)
       throw new ZtlpError('invalid-value', `${field}: has no effect here: ${why}`, {
         field,
         value: input[field],
@@ -201,7 +233,8 @@ function positive(field: string, value: number): number {
 export async function bandwidth(input: BandwidthInput = {}): Promise<BandwidthReport> {
   needObject('input', input);
   checkKeys('input', input, KEYS);
-  const { op = 'write', addressBits = 64, offset = 0, ecrc = false, model } = input;
+  const { op = 'write', addressBits = 64, offset = 0, ecrc = false, model, simulate = false } = input;
+  if (typeof simulate !== 'boolean') throw invalid('simulate', simulate, 'true, false');
   if (op !== 'write' && op !== 'read' && op !== 'both') throw invalid('op', op, 'write, read, both');
   if (addressBits !== 32 && addressBits !== 64) throw invalid('addressBits', addressBits, '32, 64');
   if (model !== undefined && model !== 'pcie-bench') throw invalid('model', model, 'pcie-bench');
@@ -256,7 +289,21 @@ export async function bandwidth(input: BandwidthInput = {}): Promise<BandwidthRe
     const rates = benchMemory({ generation, lanes, ...bench }, size);
     return { write: rates.write, read: rates.readData, both: rates.bothRead }[op];
   };
-  const row = (size: number): BandwidthRow => {
+  const simulatedGbps = (size: number): Promise<number | undefined> =>
+    simulate
+      ? simulateTransfers({
+          op: op === 'read' ? 'read' : 'write',
+          size,
+          link: link.name,
+          mps,
+          mrrs,
+          tags,
+          latencyNs,
+          linkLatencyNs,
+          credits,
+        })
+      : Promise.resolve(undefined);
+  const row = async (size: number): Promise<BandwidthRow> => {
     const packets = transferOf(op, size, transfer);
     const bounds = boundsOf(packets, setting);
     const { wireGbps, tlps, upBytes, downBytes, late } = bounds;
@@ -277,6 +324,7 @@ export async function bandwidth(input: BandwidthInput = {}): Promise<BandwidthRe
       limitGbps,
       lateUpdateGbps: late !== undefined && late < limitGbps ? late : undefined,
       model: figure(modelGbps(size), wireGbps),
+      simulated: figure(await simulatedGbps(size), limitGbps),
       measured: figure(preset === undefined ? undefined : measuredGbps(preset, op, size), limitGbps),
     };
   };
@@ -297,8 +345,9 @@ export async function bandwidth(input: BandwidthInput = {}): Promise<BandwidthRe
     linkLatencyNs,
     credits,
     model,
+    simulate,
     preset,
     options: others,
-    rows: sizesOf(input, preset).map(row),
+    rows: await Promise.all(sizesOf(input, preset).map(row)),
   };
 }

@@ -296,3 +296,44 @@ describe('the table', () => {
     expect(text).toContain('SKP ordered sets take 0.267 % of the wire');
   });
 });
+
+describe('the simulation beside', () => {
+  it('is below the limit, and at it where the wire or the tags limit', async () => {
+    const writes = await bandwidth({ simulate: true, sizes: [4, 6, 64, 256, 4096, 8192] });
+    expect(writes.rows.map(({ simulated }) => simulated !== undefined)).toEqual([
+      true,
+      false,
+      true,
+      true,
+      true,
+      false,
+    ]);
+    for (const { simulated, lateUpdateGbps, limitGbps } of writes.rows) {
+      if (simulated === undefined) continue;
+      expect(simulated.gbps).toBeLessThan(limitGbps);
+      expect(simulated.gbps).toBeGreaterThan((lateUpdateGbps ?? limitGbps) * 0.999);
+    }
+    const reads = await bandwidth({ simulate: true, op: 'read', sizes: [64, 512], tags: 32, latencyNs: 500 });
+    expect(reads.rows.map(({ bound }) => bound)).toEqual(['tags', 'completions']);
+    const [tags, completions] = reads.rows.map(({ simulated }) => simulated?.difference ?? -1);
+    expect(tags).toBeGreaterThan(-0.002);
+    // Acks and UpdateFC share the direction of the completions.
+    expect(completions).toBeGreaterThan(-0.012);
+    expect(completions).toBeLessThan(-0.005);
+    const plain = await bandwidth({ sizes: [64] });
+    expect(plain.rows[0]?.simulated).toBeUndefined();
+  });
+
+  it('refuses what it would answer another question to', async () => {
+    for (const input of [
+      { op: 'both' },
+      { ecrc: true },
+      { skp: 'on' },
+      { addressBits: 32 },
+      { offset: 4 },
+      { preset: 'hsw2620' },
+      { link: 'gen6x16' },
+    ] as const)
+      await expect(bandwidth({ ...input, simulate: true })).rejects.toMatchObject({ field: 'simulate' });
+  });
+});

@@ -35,6 +35,7 @@ interface Flags extends CommonFlags {
   readonly latency?: number;
   readonly credits?: OptionValue<'credits'>;
   readonly model?: 'pcie-bench';
+  readonly simulate?: boolean;
   readonly preset?: string;
   readonly option?: OptionInput;
 }
@@ -44,11 +45,12 @@ Examples:
   $ ztlp bandwidth                            4 B to 4 KiB written at gen3x8
   $ ztlp bandwidth --op read --link gen5x16 --tags 32 --latency 500
   $ ztlp bandwidth --model pcie-bench         beside a published model
+  $ ztlp bandwidth --simulate --link gen4x16  beside the link event by event
   $ ztlp bandwidth --preset hsw2620 --op both beside a measured host
   $ ztlp bandwidth --size 257 --mps 128 --option writeSplit=greedy --json
 
 The bounds are exact arithmetic: no link under these assumptions is faster.
-Acks and UpdateFC are not charged.
+Acks and UpdateFC are not charged there; --simulate sends them.
 
 Exit codes: 0 done; 2 wrong call, or a flag that has no effect in it.`;
 
@@ -85,6 +87,7 @@ async function run(flags: Flags): Promise<void> {
     latency,
     credits,
     model,
+    simulate,
     preset,
   } = flags;
   const own = (['mps', 'mrrs', 'rcb'] as const).map((name) => oneValue(name, flags));
@@ -95,7 +98,7 @@ async function run(flags: Flags): Promise<void> {
     skp,
     addressBits: addressBits === '64' ? 64 : 32,
     options: Object.assign({}, flags.option, ...own) as OptionInput,
-    ...given({ sizes: size, ecrc, skpInterval, tags, latencyNs: latency, credits, model, preset }),
+    ...given({ sizes: size, ecrc, skpInterval, tags, latencyNs: latency, credits, model, simulate, preset }),
   });
   await printFound(flags, report, () => formatBandwidth(report, styleFor(), columns()));
 }
@@ -146,6 +149,7 @@ export function bandwidthCommand(): Command {
     .option('--latency <ns>', 'time of a read under load (default: that of the link alone)', once(parseNs))
     .addOption(choice('--credits <set>', 'what a root port advertises', OPTIONS.credits.values))
     .addOption(choice('--model <model>', 'compare with a model', ['pcie-bench']))
+    .option('--simulate', 'run the link event by event and compare')
     .option(
       '--preset <host>',
       'compare with a measured host: hsw2620, hsw2637, bdw, ib, snb, bdw-remote, ib-remote',
