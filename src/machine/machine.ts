@@ -45,6 +45,11 @@ export class Machine {
   readonly cpu: Cpu;
   /** Configuration space as the CPU reaches it: by configuration TLPs, with `PciFunction.id` as address. */
   readonly config: ConfigPort;
+  /**
+   * s390x: told of each adapter interrupt when the access that caused it is done, so that it may issue instructions, as an
+   * interrupt handler does. Without one `takeAdapterInterrupts` has them.
+   */
+  onAdapterInterrupt: ((interrupt: AdapterInterrupt) => void) | undefined;
   /** TLPs in order of delivery, once started. */
   readonly trace: TlpTrace;
   private readonly core: Core;
@@ -68,6 +73,7 @@ export class Machine {
       events: this.events,
       mode: () => (trace.enabled ? L.MODE_TRACE : L.MODE_LIVE),
       drainTrace: () => trace.drain(),
+      settled: () => this.deliverInterrupts(),
       interrupt: (fn, data) => this.control.message(fn, data),
       forget: () => this.cpu.forgetPort(),
     });
@@ -202,7 +208,17 @@ export class Machine {
     return this.models.interrupts.splice(0);
   }
 
-  /** The adapter interrupts of zPCI functions since the last call, in their order. */
+  /** Each interrupt once: a handler may cause others. */
+  private deliverInterrupts(): void {
+    const { interrupts } = this.control;
+    while (this.onAdapterInterrupt !== undefined) {
+      const next = interrupts.shift();
+      if (next === undefined) return;
+      this.onAdapterInterrupt(next);
+    }
+  }
+
+  /** The adapter interrupts of zPCI functions since the last call, in their order: those that no callback was told of. */
   takeAdapterInterrupts(): AdapterInterrupt[] {
     return this.control.interrupts.splice(0);
   }

@@ -31,6 +31,8 @@ export interface ModelParts {
   /** MODE_* of accesses now. */
   mode(): number;
   drainTrace(): void;
+  /** The access and all that it set going are done: interrupts reach who wants to be told. */
+  settled(): void;
   /** A message of a function; false: it is none of an adapter interrupt. */
   interrupt(fn: PciFunction, data: number): boolean;
   /** The parameter block was overwritten. */
@@ -204,6 +206,7 @@ export class Models {
     } finally {
       this.busy = false;
     }
+    this.parts.settled();
   }
 
   reset(): void {

@@ -213,6 +213,30 @@ describe.each(BUILDS)('the checklist on the %s build', (build) => {
       expect(register({ aibv: end - 2, aibvo: 7, aisb: end - 1, aisbo: 7 })).toMatchObject({ cc: 0 });
     });
 
+    it('a handler is told when the access is done, and issues instructions as Linux does', async () => {
+      const rig = await ready();
+      const { machine } = rig;
+      const told: unknown[] = [];
+      machine.onAdapterInterrupt = ({ isc, slot }) => {
+        // Scans and clears the summary, then asks for the next interrupt.
+        const [summary] = machine.memory.read(AISB, 1);
+        machine.memory.write(AISB, new Uint8Array(1));
+        told.push([isc, slot, summary, machine.cpu.sic({ operation: 1, isc }).cc]);
+        // A message that comes of what the handler does is the next interrupt, not one in between.
+        if (told.length === 1) rig.message(1);
+      };
+      machine.cpu.sic({ operation: 1, isc: 5 });
+      rig.message(0);
+      expect(told).toEqual([
+        [5, 0, 0x80, 0],
+        [5, 0, 0x80, 0],
+      ]);
+      expect(machine.takeAdapterInterrupts()).toEqual([]);
+      machine.onAdapterInterrupt = undefined;
+      rig.message(2);
+      expect(machine.takeAdapterInterrupts()).toHaveLength(1);
+    });
+
     it('Z-INT-09: after SIC 1 the second interrupt waits for the next SIC 1; SIC 2 is an operand exception', async () => {
       const rig = await ready();
       const ring = (): unknown => {
