@@ -54,7 +54,7 @@ import {
   RUN_HOST,
   WIRE_LEAD,
 } from './layout';
-import { LINK_BYTES, PORTS, placeRings } from './link/port';
+import { LINK_BYTES, PORTS } from './link/port';
 import { combineFence, combineStore, configureCombining, resetCombining } from './path/combine';
 import { listReadCompletions } from './path/completions';
 import { beginAccess, resetAccess, runAccess, servedAccess, summariseAccess } from './path/engine';
@@ -289,8 +289,7 @@ export function linkReserve(payloadBytes: u32): void {
 
 /** Begins a run of the link as the PLACE_LINK block describes it. */
 export function linkStart(): void {
-  placeRings(linkRings);
-  startLink(linkRings + LINK_BYTES, linkPayloadBytes);
+  startLink(linkRings, linkPayloadBytes);
 }
 
 /** Runs up to `limit` events and up to tick (endLo, endHi). 1: the loads are done, or the end is reached. */

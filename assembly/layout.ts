@@ -562,6 +562,7 @@ export const ANSWER_HOST = 1 << 30;
 // ------------------------------------------------------------------------------------- LINK: two ports, 1024 bytes each
 // Port 0 is the upstream end (root complex), port 1 the downstream one (endpoint). u32 words, or u64 where it says so.
 export const LINK_PORT_STRIDE = 1024;
+export const LINK_MOST = 64; // links of a machine: one per function
 export const LINK_P = 0; // classes of TLPs, and of credits
 export const LINK_NP = 1;
 export const LINK_CPL = 2;

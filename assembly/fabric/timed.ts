@@ -57,6 +57,8 @@ import {
   AT_SEND,
   AT_TIMER,
   hasRoom,
+  joinEnds,
+  LINK_BYTES,
   NEVER,
   NEXT_SEQUENCE,
   PORT_STRIDE,
@@ -111,9 +113,10 @@ function indexOf(port: usize): usize {
   return port == PORTS ? 0 : 1;
 }
 
-/** Begins a run: ports as after flow control initialisation. `bytes` at `at`, a power of two, hold the data in flight. */
+/** Begins a run: ports as after flow control initialisation. Rings stand at `at`, behind them `bytes`, a power of two, of data in flight. */
 export function startLink(at: usize, bytes: u32): void {
-  payload = at;
+  joinEnds(PORTS, at);
+  payload = at + LINK_BYTES;
   payloadMask = (bytes >> 1) - 1;
   linkTime = 0;
   linkEvents = 0;

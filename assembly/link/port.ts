@@ -11,13 +11,14 @@ import {
   LINK_CREDITS,
   LINK_FC_REFRESH,
   LINK_HASH,
+  LINK_MOST,
   LINK_PORT_STRIDE,
   LINK_RANDOM,
 } from '../layout';
 
 export const PORT_STRIDE: usize = LINK_PORT_STRIDE;
-/** The two ends: 0 is the upstream one (root complex), 1 the downstream one (endpoint). */
-export const PORTS: usize = memory.data(2 * LINK_PORT_STRIDE, 16);
+/** Two ends per link: first the upstream one (root complex), then the downstream one (endpoint). */
+export const PORTS: usize = memory.data(2 * LINK_MOST * LINK_PORT_STRIDE, 16);
 
 export const NEVER: u64 = ~0;
 
@@ -68,6 +69,10 @@ export const DRAIN_TAIL: usize = 356;
 export const WIRE_HEAD: usize = 360; // items that this end has put on the wire
 export const WIRE_TAIL: usize = 364;
 
+// Set by `joinEnds`; a reset leaves them.
+const RINGS: usize = 504; // where the rings of this end begin
+const OTHER_END: usize = 508;
+
 // A queued TLP.
 export const TLP_H0: usize = 0;
 export const TLP_H1: usize = 4;
@@ -114,8 +119,6 @@ export function resetPort(port: usize): void {
   updateTimers(port);
 }
 
-/** Rings of the two ends, reserved by `createLink`. */
-let rings: usize = 0;
 const QUEUES_BYTES: usize = 3 * ((<usize>QUEUE_SLOTS) << TLP_STRIDE_LG2);
 const REPLAY_LIST_BYTES: usize = <usize>SEQUENCES * 16;
 const WIRE_RING_BYTES: usize = <usize>WIRE_SLOTS * 16;
@@ -124,16 +127,26 @@ const RINGS_STRIDE: usize = QUEUES_BYTES + REPLAY_LIST_BYTES + WIRE_RING_BYTES +
 /** Bytes that the rings of a link take. */
 export const LINK_BYTES: usize = 2 * RINGS_STRIDE;
 
-export function placeRings(at: usize): void {
-  rings = at;
+/** The upstream end of link `index`; the downstream one stands PORT_STRIDE behind it. */
+export function linkAt(index: u32): usize {
+  return PORTS + <usize>index * 2 * PORT_STRIDE;
+}
+
+/** Gives the two ends of a link their rings, LINK_BYTES from `at` on, and makes them known to each other. */
+export function joinEnds(first: usize, at: usize): void {
+  const second = first + PORT_STRIDE;
+  store<u32>(first, <u32>at, RINGS);
+  store<u32>(second, <u32>(at + RINGS_STRIDE), RINGS);
+  store<u32>(first, <u32>second, OTHER_END);
+  store<u32>(second, <u32>first, OTHER_END);
 }
 
 function ringsOf(port: usize): usize {
-  return port == PORTS ? rings : rings + RINGS_STRIDE;
+  return load<u32>(port, RINGS);
 }
 
 export function otherEnd(port: usize): usize {
-  return port == PORTS ? PORTS + PORT_STRIDE : PORTS;
+  return load<u32>(port, OTHER_END);
 }
 
 /** Descriptor `index` of class `kind`. */
