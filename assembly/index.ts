@@ -287,9 +287,9 @@ export function linkReserve(payloadBytes: u32): void {
   reserveLink(<u32>LINK_BYTES + payloadBytes);
 }
 
-/** Begins a run of the link as the PLACE_LINK block describes it. */
-export function linkStart(): void {
-  startLink(linkRings, linkPayloadBytes);
+/** Begins a run of the link as the PLACE_LINK block describes it; one by one (0), or in windows where that pays (1). */
+export function linkStart(windows: u32): void {
+  startLink(linkRings, linkPayloadBytes, windows != 0);
 }
 
 /** Runs up to `limit` events and up to tick (endLo, endHi). 1: the loads are done, or the end is reached. */

@@ -36,6 +36,7 @@ import {
   SEND_FC,
   SEND_NAK,
   SENT_BYTES,
+  setTimer,
   TIMER_ACK,
   TIMER_FC,
   TIMER_REPLAY,
@@ -111,8 +112,7 @@ function receiveTlp(port: usize, now: u64, item: u32, value: u32): void {
       store<u32>(port, 1, SEND_ACK);
       wake(port, now);
     } else {
-      store<u64>(port, now + interval, TIMER_ACK);
-      updateTimers(port);
+      setTimer(port, TIMER_ACK, now + interval);
     }
   }
   received = item & ~31;
@@ -160,9 +160,8 @@ function release(port: usize, now: u64, kind: u32, data: u32): void {
     wake(port, now);
     return;
   }
-  const timer = port + ((<usize>kind) << 3);
-  store<u64>(timer, min(load<u64>(timer, TIMER_FC), now + interval), TIMER_FC);
-  updateTimers(port);
+  const timer = TIMER_FC + ((<usize>kind) << 3);
+  setTimer(port, timer, min(load<u64>(port + timer), now + interval));
 }
 
 /** Limits of the other end. Modulo arithmetic keeps them apart from old ones: at most half the range is out (2.6.1). */
@@ -182,15 +181,14 @@ function takeAck(port: usize, now: u64, value: u32, isNak: bool): void {
   const acked = first + count;
   if (count != 0) {
     store<u32>(port, acked, ACKED_SEQUENCE);
-    const bytes = acked == sent ? load<u64>(port, SENT_BYTES) : load<u64>(replayAt(port, acked), 8);
-    store<u64>(port, bytes, ACKED_BYTES);
+    const bytes = acked == sent ? load<u32>(port, SENT_BYTES) : load<u32>(replayAt(port, acked), 4);
+    store<u32>(port, bytes, ACKED_BYTES);
     // A replay that runs does not send again what has arrived.
     if (<i32>(load<u32>(port, REPLAY_NEXT) - acked) < 0) store<u32>(port, acked, REPLAY_NEXT);
   }
   if (isNak) store<u32>(port, acked, REPLAY_NEXT);
   if (count != 0 || isNak) {
-    store<u64>(port, acked == sent ? NEVER : now + load<u64>(port, LINK_REPLAY_LIMIT), TIMER_REPLAY);
-    updateTimers(port);
+    setTimer(port, TIMER_REPLAY, acked == sent ? NEVER : now + load<u64>(port, LINK_REPLAY_LIMIT));
   }
   wake(port, now);
 }

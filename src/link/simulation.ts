@@ -63,7 +63,7 @@ export interface SimulationInput {
   readonly up?: EndInput;
   /** Endpoint: its requests go up into host memory below 4 GiB. */
   readonly down?: EndInput;
-  /** One way, ns. Default 75. */
+  /** One way, ns, up to 100,000. Default 75. */
   readonly latencyNs?: number;
   /** An Ack leaves this long after the first TLP without one, ns; 0: for each TLP. Default: the limit of the specification. */
   readonly ackNs?: number;
@@ -74,6 +74,8 @@ export interface SimulationInput {
   readonly seed?: number;
   /** Bytes of the BAR, a power of two from 64 KiB up: writes and reads wrap in it. Default 1 MiB. */
   readonly barBytes?: number;
+  /** Compute both ends in turn over windows of time (default), or event after event: the same result, for comparison. */
+  readonly windows?: boolean;
   readonly core?: CoreSource | Promise<CoreSource>;
 }
 
@@ -129,6 +131,8 @@ const READ_TARGET = 1 << 17;
 const UP_WINDOW = 1 << 16;
 const UP_ADDRESS = 1 << 18;
 const PAYLOAD = 1 << 23;
+/** A ring holds what is on the wire: with 2048 sequence numbers and their DLLPs never more than 16,384 packets. */
+const MOST_LATENCY_NS = 100_000;
 const REFRESH_NS = 30_000;
 const EVENTS = 1 << 20;
 const NO_END = 0x7fff_ffff;
@@ -145,6 +149,7 @@ const INPUT_KEYS = keysOf<SimulationInput>({
   replayBytes: true,
   seed: true,
   barBytes: true,
+  windows: true,
   core: true,
 });
 
@@ -180,7 +185,7 @@ class Simulation {
 
   run(): SimulationResult {
     const { core } = this;
-    core.x.linkStart();
+    core.x.linkStart(this.input.windows === false ? 0 : 1);
     const { up = {}, down = {} } = this.input;
     const accesses = [up.writes, up.reads, down.writes, down.reads].reduce(
       (sum, load) => sum + (load?.count ?? 0),
@@ -224,8 +229,8 @@ class Simulation {
     this.core.setWord(L.PLACE_LINK, end * L.LINK_PORT_STRIDE + offset, value);
   }
 
-  private ticks(end: number, offset: number, field: string, ns: number): void {
-    if (!(ns >= 0 && ns <= 1e9)) throw invalid(field, ns, '0 to 1e9 ns', 'out-of-range');
+  private ticks(end: number, offset: number, field: string, ns: number, most = 1e9): void {
+    if (!(ns >= 0 && ns <= most)) throw invalid(field, ns, `0 to ${most} ns`, 'out-of-range');
     const ticks = Math.round(ns * L.TICKS_PER_NS);
     this.word(end, offset, low32(ticks));
     this.word(end, offset + 4, high32(ticks));
@@ -239,7 +244,7 @@ class Simulation {
     const latencyTicks = Math.round(latencyNs * L.TICKS_PER_NS);
     this.word(end, L.LINK_TICKS_PER_BYTE, link.ticksPerByte);
     this.word(end, L.LINK_MPS, mps);
-    this.ticks(end, L.LINK_LATENCY, 'latencyNs', latencyNs);
+    this.ticks(end, L.LINK_LATENCY, 'latencyNs', latencyNs, MOST_LATENCY_NS);
     this.ticks(end, L.LINK_ACK_INTERVAL, 'ackNs', input.ackNs ?? limit);
     this.ticks(end, L.LINK_FC_INTERVAL, 'updateFcNs', input.updateFcNs ?? limit);
     this.ticks(end, L.LINK_FC_REFRESH, 'refresh', REFRESH_NS);

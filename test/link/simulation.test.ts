@@ -216,6 +216,7 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     await refused({ down: { credits: { ...CREDITS, ph: 128 } } }, 'down.credits');
     await refused({ up: { badTlps: 2 } }, 'up.badTlps');
     await refused({ latencyNs: Number.NaN }, 'latencyNs');
+    await refused({ latencyNs: 100_001 }, 'latencyNs');
     await refused({ barBytes: 100_000 }, 'barBytes');
     await refused({ replayBytes: 10 }, 'replayBytes');
     await refused(
