@@ -24,7 +24,6 @@ INLINE uint32_t min32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 INLINE uint64_t key_of(uint64_t time, uint32_t kind) { return time << 3 | kind; }
 INLINE uint64_t pair(uint32_t low, uint32_t high) { return (uint64_t)high << 32 | low; }
 
-
 INLINE struct tlp *tlp_at(struct port *p, uint32_t offset) {
   return (struct tlp *)((uint8_t *)p->queues + (offset & ~(uint32_t)ITEM_BITS));
 }
