@@ -163,7 +163,7 @@ export class CoreLink {
   run(setting: Setting): number {
     const { core } = this;
     for (const [end, values] of setting.entries()) this.write(end, values);
-    core.x.linkStart();
+    core.x.linkStart(1);
     const start = process.cpuUsage();
     while (core.x.linkRun(EVENTS, 0, NO_END) === 0);
     return process.cpuUsage(start).user * 1000;

@@ -153,6 +153,7 @@ INLINE uint64_t loads_left(const struct port *p) { return p->writes.count | p->r
 /** What the requester adds now, and when it adds the next. */
 static void issue(struct port *p, uint64_t now) {
   struct load *w = &p->writes, *r = &p->reads;
+  const uint32_t before = p->waiting;
   uint64_t next = NEVER;
   if (w->count != 0) {
     while (w->count != 0 && w->next <= now && waits(p, P) + 1024 <= QUEUE_ROOM) {
@@ -160,7 +161,8 @@ static void issue(struct port *p, uint64_t now) {
       issue_write(p);
       w->next += w->interval;
     }
-    if (w->interval != 0 && w->count != 0) next = max64(now + 1, w->next);
+    // A late access goes in when a TLP has left.
+    if (w->interval != 0 && w->count != 0 && w->next > now) next = w->next;
   }
   while (r->count != 0 && p->reads_out < r->limit && r->next <= now) {
     issue_read(p, now);
@@ -168,11 +170,16 @@ static void issue(struct port *p, uint64_t now) {
   }
   if (r->count != 0 && p->reads_out < r->limit) next = min64(next, r->next);
   p->keys[ISSUE] = next == NEVER ? NEVER : key_of(next, ISSUE);
-  wake(p, now);
+  if (p->waiting != before) wake(p, now);
   if (loads_left(p) == 0) p->end = 0; // the end of the run may be near
 }
 
-INLINE int refills(const struct port *p) { return p->writes.count != 0 && p->writes.interval == 0; }
+/** The requester looks at the queue after a TLP has left if fewer than this still wait. */
+INLINE uint32_t looks_below(const struct port *p, uint64_t now) {
+  if (p->writes.count == 0) return 0;
+  if (p->writes.interval == 0) return FEW;
+  return p->writes.next <= now ? UINT32_MAX : 0;
+}
 
 // ------------------------------------------------------------------------------------------------- transmitter
 
@@ -279,7 +286,8 @@ static uint32_t send_burst(struct port *p, uint64_t now, uint64_t limit) {
   uint32_t most = min32(min32(count, headers), min32(WINDOW - outstanding, straight(p->sent[P], QUEUE_SLOTS)));
   most = min32(most, min32(straight(p->wire.head, WIRE_SLOTS), straight(p->next_sequence, SEQUENCES)));
   // The TLP after which the requester adds more is the last one.
-  if (refills(p)) most = min32(most, count >= FEW ? count - FEW + 1 : 1);
+  const uint32_t few = looks_below(p, now);
+  if (few != 0) most = min32(most, count >= few ? count - few + 1 : 1);
   uint32_t space = (uint32_t)p->replay_bytes - (p->sent_bytes - p->acked_bytes), left = credits;
   uint64_t last = now, replay = (uint64_t)p->sent_bytes << 32, value = (uint64_t)(p->next_sequence & 0xfff) << 32;
   const struct tlp *t = &p->queues[slot_of(P, p->sent[P])], *const first = t, *const stop_at = t + most;
@@ -313,7 +321,7 @@ static uint32_t send_burst(struct port *p, uint64_t now, uint64_t limit) {
   p->busy += now - start;
   p->busy_until = now;
   p->keys[SEND] = key_of(now, SEND);
-  if (refills(p) && count - n < FEW) p->keys[ISSUE] = key_of(last, ISSUE);
+  if (count - n < few) p->keys[ISSUE] = key_of(last, ISSUE);
   return n;
 }
 
@@ -344,8 +352,9 @@ INLINE void send(struct port *p, uint64_t now, uint64_t limit) {
     if (is_posted && p->bad_tlps == 0 && p->replay_timer != NEVER && send_burst(p, now, limit)) return;
     send_new(p, now);
   }
-  if (refills(p)) {
-    if (p->waiting < FEW) p->keys[ISSUE] = key_of(now, ISSUE);
+  const uint32_t few = looks_below(p, now);
+  if (few != 0) {
+    if (p->waiting < few) p->keys[ISSUE] = key_of(now, ISSUE);
   } else if (p->waiting == 0 && p->due == 0 && p->replay_next == p->next_sequence) p->keys[SEND] = NEVER;
 }
 
@@ -423,7 +432,7 @@ INLINE void take_completion(struct port *p, uint64_t now, const struct tlp *t, c
   p->latency_max = max64(p->latency_max, latency);
   p->reads_done++;
   p->reads_out--;
-  if (p->reads.count != 0) p->keys[ISSUE] = key_of(max64(now, p->reads.next), ISSUE);
+  if (p->reads.count != 0) p->keys[ISSUE] = min64(p->keys[ISSUE], key_of(max64(now, p->reads.next), ISSUE));
 }
 
 /** The completer answers after its delay. */
@@ -436,10 +445,7 @@ INLINE void defer(struct port *p, uint64_t now, uint32_t offset) {
 
 /** The next read has its data: one completion, or as many as MPS makes of it. */
 INLINE void complete(struct port *p, uint64_t now) {
-  if (UNLIKELY(waits(p, CPL) + 64 > QUEUE_ROOM)) {
-    p->keys[READY] = key_of(max64(now + 1, p->keys[SEND] >> 3), READY);
-    return;
-  }
+  if (UNLIKELY(waits(p, CPL) + 64 > QUEUE_ROOM)) stop("more completions than the queue holds");
   uint32_t tail = p->ready.tail++;
   const struct tlp *request = tlp_at(p->other, (uint32_t)p->ready_items[tail & (READY_SLOTS - 1)].word);
   uint64_t next = p->ready_items[(tail + 1) & (READY_SLOTS - 1)].time;

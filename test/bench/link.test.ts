@@ -55,6 +55,11 @@ const SETTINGS: Record<string, Setting> = {
     { writes: N, writeInterval: ns(700), reads: N, readInterval: ns(130) },
     { writes: N, writeInterval: ns(900) },
   ),
+  'at intervals that are too short': settingOf(
+    { ...short, mps: 128 },
+    { writes: N, writeInterval: ns(20), reads: N, readInterval: ns(13) },
+    { writes: N, writeInterval: ns(300) },
+  ),
   'no latency': settingOf({ ...short, latency: 0 }, { writes: N, reads: N }),
   'a replay timer that is too short': settingOf(
     { ...short, latency: ns(500), replayLimit: ns(609) },
