@@ -3,6 +3,7 @@
 import { pushConfig } from './fabric/config';
 import { deliverAll, finishServed, readStatus, resetReads } from './fabric/deliver';
 import { buildWindows } from './fabric/functions';
+import { LATENCIES } from './fabric/loads';
 import { regionAccepts, regionCall } from './fabric/region';
 import { pushOperation, setNextTag } from './fabric/request';
 import { linkEvents, linkTime, runLink, startLink } from './fabric/timed';
@@ -43,6 +44,7 @@ import {
   PLACE_FIELDS,
   PLACE_FUNCTIONS,
   PLACE_HOST_MEMORY,
+  PLACE_LATENCIES,
   PLACE_LINK,
   PLACE_OPERATIONS,
   PLACE_PARAMS,
@@ -121,6 +123,8 @@ export function place(block: u32): u32 {
       return <u32>RECORDS;
     case PLACE_LINK:
       return <u32>PORTS;
+    case PLACE_LATENCIES:
+      return <u32>LATENCIES;
     case PLACE_DMA:
       return <u32>DMA;
     default:

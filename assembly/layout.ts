@@ -530,7 +530,8 @@ export const PLACE_BAR_MEMORY = 10;
 export const PLACE_RECORDS = 11;
 export const PLACE_DMA = 12;
 export const PLACE_LINK = 13;
-export const PLACE_COUNT = 14;
+export const PLACE_LATENCIES = 14;
+export const PLACE_COUNT = 15;
 
 /** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
 export const WIRE_LEAD = 16;
@@ -627,4 +628,17 @@ export const LOAD_TAG = 636; // of the next read
 export const LOAD_LATENCY_SUM = 640; // u64 ticks, of all reads
 export const LOAD_LATENCY_MIN = 648;
 export const LOAD_LATENCY_MAX = 656;
+export const LINK_SKP_INTERVAL = 760; // u64 ticks from one SKP ordered set to the next, 0: none
+export const LINK_SKP_TICKS = 768; // u64, time that one takes
+export const LINK_COUNT_SKPS = 776; // u64
+export const LOAD_HEADER_BITS = 784; // set in DW0 of each TLP: TD
+export const LOAD_DIGEST_BYTES = 788; // ECRC behind each TLP: 0 or 4
+export const LOAD_HOST_BASE = 792; // u64, of port 0: bus address at which host memory begins
 export const LINK_TAGS = 1024;
+
+// ------------------------------------------------------------------------------------- LATENCIES: how long reads took
+// u32 counts per port, 128 for each doubling of the time. n ticks of b bits count in slot (row << 7) + (n >> row), where row
+// is b - 8, or 0 up to 8 bits.
+export const LATENCY_COLUMNS_LG2 = 7;
+export const LATENCY_ROWS = 40;
+export const LATENCY_SLOTS = 5248; // (LATENCY_ROWS + 1) << LATENCY_COLUMNS_LG2

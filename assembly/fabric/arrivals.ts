@@ -13,6 +13,7 @@ import {
   LINK_HASH,
   LINK_LAST_ARRIVAL,
   LINK_P,
+  LOAD_HOST_BASE,
 } from '../layout';
 import {
   ACK_PENDING,
@@ -100,8 +101,8 @@ export function takePosted(port: usize, until: u64): u32 {
   if (load<u64>(port, LINK_DRAIN_DELAY) != 0) return 0;
   if ((!isAckPending && ackInterval == 0) || (isReported && !isFcPending && fcInterval == 0)) return 0;
   const isUp = port == PORTS;
-  const base: u64 = isUp ? 0 : windowFirst();
-  const last: u64 = isUp ? <u64>hostBytes - 1 : windowLast();
+  const base = isUp ? load<u64>(port, LOAD_HOST_BASE) : windowFirst();
+  const last = isUp ? base + hostBytes - 1 : windowLast();
   const target = isUp ? hostMemory : windowMemory();
   if (target == 0) return 0;
   const from = otherEnd(port);

@@ -7,6 +7,9 @@ import {
   KIND_MRD64,
   KIND_MWR32,
   KIND_MWR64,
+  LATENCY_COLUMNS_LG2,
+  LATENCY_ROWS,
+  LATENCY_SLOTS,
   LINK_CPL,
   LINK_MPS,
   LINK_NP,
@@ -14,6 +17,9 @@ import {
   LINK_TAGS,
   LOAD_COMPLETER_DELAY,
   LOAD_COMPLETION_POLICY,
+  LOAD_DIGEST_BYTES,
+  LOAD_HEADER_BITS,
+  LOAD_HOST_BASE,
   LOAD_LATENCY_MAX,
   LOAD_LATENCY_MIN,
   LOAD_LATENCY_SUM,
@@ -83,10 +89,13 @@ const READY_HEAD: usize = 736;
 const READY_TAIL: usize = 740;
 const READY_AT: usize = 744;
 const TAGS_AT: usize = 748;
+const LATENCIES_AT: usize = 756;
 export const IS_STALLED: usize = 752; // the next completion waits for room
 
 /** By tag: when it was sent (u64), where the next byte goes (u32), bytes to come (u32). */
 const TAGS: usize = memory.data(2 * LINK_TAGS * 16, 16);
+/** How many reads took how long, by port. */
+export const LATENCIES: usize = memory.data(2 * LATENCY_SLOTS * 4, 16);
 /** Reads whose completions come later: time (u64), request (u32). */
 const READY_SLOTS: u32 = 2048;
 const READY_RING: usize = memory.data(2 * 2048 * 16, 16);
@@ -104,6 +113,9 @@ export function resetLoad(port: usize): void {
   const n: usize = port == PORTS ? 0 : 1;
   store<u32>(port, <u32>(READY_RING + n * <usize>READY_SLOTS * 16), READY_AT);
   store<u32>(port, <u32>(TAGS + n * LINK_TAGS * 16), TAGS_AT);
+  const latencies = LATENCIES + n * LATENCY_SLOTS * 4;
+  memory.fill(latencies, 0, LATENCY_SLOTS * 4);
+  store<u32>(port, <u32>latencies, LATENCIES_AT);
   store<u64>(port, 0, READY_HEAD);
   store<u32>(port, 0, IS_STALLED);
   store<u32>(port, 0, PAYLOAD_HEADS);
@@ -253,8 +265,8 @@ function issueWrite(port: usize): void {
   const cut = load<u32>(port, LOAD_WRITE_CUT);
   const policy = load<u32>(port, LOAD_WRITE_SPLIT);
   const isWide = address >> 32 != 0;
-  const word0 = fmtTypeOf(isWide ? KIND_MWR64 : KIND_MWR32) << 24;
-  const overhead = TLP_OVERHEAD_BYTES + (isWide ? 16 : 12);
+  const word0 = (fmtTypeOf(isWide ? KIND_MWR64 : KIND_MWR32) << 24) | load<u32>(port, LOAD_HEADER_BITS);
+  const overhead = overheadOf(port) + (isWide ? 16 : 12);
   let low = <u32>address;
   let left = bytes;
   // Pieces alike: all but the address stays the same.
@@ -308,12 +320,18 @@ function issueRead(port: usize, now: u64): void {
   const low = <u32>address;
   const isWide = address >> 32 != 0;
   const length = lengthDw(low, bytes);
-  const word0 = (fmtTypeOf(isWide ? KIND_MRD64 : KIND_MRD32) << 24) | tagBits(tag) | (length & 0x3ff);
+  const kind: u32 = isWide ? KIND_MRD64 : KIND_MRD32;
+  const word0 = (fmtTypeOf(kind) << 24) | load<u32>(port, LOAD_HEADER_BITS) | tagBits(tag) | (length & 0x3ff);
   const tlp = queueTlp(port, LINK_NP);
   store<u64>(tlp, <u64>word0 | ((<u64>(((tag & 0xff) << 8) | byteEnables(low, bytes))) << 32), TLP_H0);
   store<u64>(tlp, isWide ? (address >> 32) | ((<u64>(low & ~3)) << 32) : <u64>(low & ~3), TLP_H2);
-  const wire: u32 = TLP_OVERHEAD_BYTES + (isWide ? 16 : 12);
+  const wire: u32 = overheadOf(port) + (isWide ? 16 : 12);
   store<u64>(tlp, (<u64>wire) << 48, TLP_PAYLOAD);
+}
+
+/** Wire bytes of a TLP beside header and data: framing, sequence number, LCRC, and ECRC if there is one. */
+function overheadOf(port: usize): u32 {
+  return TLP_OVERHEAD_BYTES + load<u32>(port, LOAD_DIGEST_BYTES);
 }
 
 /** Tag bits 9 and 8 in DW0 (2.2.6.2). */
@@ -328,8 +346,10 @@ export function addressOf(tlp: usize, fmtType: u32): u64 {
 
 /** Memory behind this end: BARs below, host memory above; 0: nobody claims it. */
 export function memoryAt(port: usize, address: u64, bytes: u32): usize {
-  if (port == PORTS)
-    return address < hostBytes && bytes <= hostBytes - <u32>address ? hostMemory + <usize>address : 0;
+  if (port == PORTS) {
+    const offset = address - load<u64>(port, LOAD_HOST_BASE);
+    return offset < hostBytes && bytes <= hostBytes - <u32>offset ? hostMemory + <usize>offset : 0;
+  }
   return routeMemory(address, bytes) ? routedMemory : 0;
 }
 
@@ -377,13 +397,14 @@ export function complete(port: usize, now: u64): void {
   const mps = load<u32>(port, LINK_MPS);
   const rcb = load<u32>(port, LOAD_RCB);
   const policy = load<u32>(port, LOAD_COMPLETION_POLICY);
-  const kept = (fmtTypeOf(KIND_CPLD) << 24) | (word0 & 0x00fc_3000);
+  const kept = (fmtTypeOf(KIND_CPLD) << 24) | (word0 & 0x00fc_3000) | load<u32>(port, LOAD_HEADER_BITS);
+  const overhead = overheadOf(port) + 12;
   while (left > 0) {
     const piece = completionPiece(<u32>address, left, mps, rcb, policy);
     const cpl = queueTlp(port, LINK_CPL);
     store<u64>(cpl, <u64>(kept | (piece & 0x3ff)) | ((<u64>(bytes & 0xfff)) << 32), TLP_H0);
     store<u64>(cpl, <u64>((word1 & 0xffff_ff00) | (<u32>address & 0x7c) | offset), TLP_H2);
-    const wire = TLP_OVERHEAD_BYTES + 12 + (piece << 2);
+    const wire = overhead + (piece << 2);
     store<u64>(cpl, <u64>(<u32>from) | ((<u64>((piece << 2) | (wire << 16))) << 32), TLP_PAYLOAD);
     bytes -= min(bytes, (piece << 2) - offset);
     offset = 0;
@@ -392,6 +413,16 @@ export function complete(port: usize, now: u64): void {
     left -= piece;
   }
   wake(port, now);
+}
+
+/** Counts a latency in its slot: up to 128 ticks exactly, then in steps below 1/128 of it. */
+function countLatency(port: usize, latency: u64): void {
+  const ticks = min(latency, ((<u64>1) << (LATENCY_ROWS + LATENCY_COLUMNS_LG2)) - 1);
+  const bits = 64 - <u32>clz(ticks);
+  const row = bits > LATENCY_COLUMNS_LG2 + 1 ? bits - (LATENCY_COLUMNS_LG2 + 1) : 0;
+  const slot = (row << LATENCY_COLUMNS_LG2) + <u32>(ticks >> row);
+  const at = <usize>load<u32>(port, LATENCIES_AT) + ((<usize>slot) << 2);
+  store<u32>(at, load<u32>(at) + 1);
 }
 
 /** A completion: its data go where the read wanted them; the last one frees the tag. */
@@ -410,6 +441,7 @@ export function takeCompletion(port: usize, now: u64, tlp: usize, word0: u32): v
   store<u64>(port, load<u64>(port, LOAD_LATENCY_SUM) + latency, LOAD_LATENCY_SUM);
   store<u64>(port, min(load<u64>(port, LOAD_LATENCY_MIN), latency), LOAD_LATENCY_MIN);
   store<u64>(port, max(load<u64>(port, LOAD_LATENCY_MAX), latency), LOAD_LATENCY_MAX);
+  countLatency(port, latency);
   store<u32>(port, load<u32>(port, LOAD_READ_DONE) + 1, LOAD_READ_DONE);
   store<u32>(port, load<u32>(port, LOAD_READ_OUT) - 1, LOAD_READ_OUT);
   if (load<u32>(port, LOAD_READS) != 0) issue(port, now);

@@ -8,6 +8,7 @@
 
 import {
   LINK_CLASSES,
+  LINK_COUNT_SKPS,
   LINK_CREDITS,
   LINK_FC_REFRESH,
   LINK_HASH,
@@ -15,6 +16,7 @@ import {
   LINK_MOST,
   LINK_PORT_STRIDE,
   LINK_RANDOM,
+  LINK_SKP_INTERVAL,
   LINK_TICKS_PER_BYTE,
 } from '../layout';
 
@@ -47,7 +49,7 @@ export const ACKED_BYTES: usize = 192; // u32
 export const SEND_NAK: usize = 200; // u32 flags of what is due
 export const SEND_ACK: usize = 204;
 export const SEND_FC: usize = 208; // bit by class
-export const ORDER: usize = 212; // u32, number of the next TLP that is queued
+export const SEND_SKP: usize = 212; // u32, ordered sets that are due
 
 // By class, 4 bytes each.
 export const QUEUED: usize = 216;
@@ -70,6 +72,10 @@ export const DRAIN_HEAD: usize = 352;
 export const DRAIN_TAIL: usize = 356;
 export const WIRE_HEAD: usize = 360; // items that this end has put on the wire
 export const WIRE_TAIL: usize = 364;
+
+export const ORDER: usize = 692; // u32, number of the next TLP that is queued
+/** When the next SKP ordered set is due (u64). */
+export const TIMER_SKP: usize = 800;
 
 /** TLPs that wait in all classes, and a bit for each class in which some do. */
 export const WAITING: usize = 672;
@@ -110,6 +116,10 @@ export function resetPort(port: usize): void {
   memory.fill(port + BUSY_UNTIL, 0, <usize>LINK_CREDITS - BUSY_UNTIL);
   store<u32>(port, 0, WAITING);
   store<u32>(port, 0, WAITING_CLASSES);
+  store<u32>(port, 0, ORDER);
+  const interval = load<u64>(port, LINK_SKP_INTERVAL);
+  store<u64>(port, interval == 0 ? NEVER : interval, TIMER_SKP);
+  store<u64>(port, 0, LINK_COUNT_SKPS);
   store<u32>(port, wireMask(port), WIRE_MASK);
   store<u64>(port, NEVER, TIMER_REPLAY);
   const other = otherEnd(port);
@@ -236,6 +246,7 @@ export function setTimer(port: usize, at: usize, time: u64): void {
 /** AT_TIMER after several timers have changed. */
 export function updateTimers(port: usize): void {
   let first = min(load<u64>(port, TIMER_ACK), load<u64>(port, TIMER_REPLAY));
+  first = min(first, load<u64>(port, TIMER_SKP));
   first = min(first, load<u64>(port, TIMER_FC));
   first = min(first, load<u64>(port, TIMER_FC + 8));
   store<u64>(port, min(first, load<u64>(port, TIMER_FC + 16)), AT_TIMER);

@@ -8,6 +8,7 @@ import {
   LINK_DRAIN_DELAY,
   LINK_FC_INTERVAL,
   LINK_REPLAY_LIMIT,
+  LINK_SKP_INTERVAL,
 } from '../layout';
 import {
   ACK_PENDING,
@@ -35,11 +36,13 @@ import {
   SEND_ACK,
   SEND_FC,
   SEND_NAK,
+  SEND_SKP,
   SENT_BYTES,
   setTimer,
   TIMER_ACK,
   TIMER_FC,
   TIMER_REPLAY,
+  TIMER_SKP,
   TLP_BYTES,
   TLP_CLASS,
   updateTimers,
@@ -204,6 +207,10 @@ export function expire(port: usize, now: u64): void {
     if (load<u64>(timer, TIMER_FC) > now) continue;
     store<u64>(timer, NEVER, TIMER_FC);
     store<u32>(port, load<u32>(port, SEND_FC) | ((<u32>1) << kind), SEND_FC);
+  }
+  if (load<u64>(port, TIMER_SKP) <= now) {
+    store<u64>(port, load<u64>(port, TIMER_SKP) + load<u64>(port, LINK_SKP_INTERVAL), TIMER_SKP);
+    store<u32>(port, load<u32>(port, SEND_SKP) + 1, SEND_SKP);
   }
   if (load<u64>(port, TIMER_REPLAY) <= now) {
     // Nothing was acknowledged for too long: everything again.

@@ -1,6 +1,6 @@
-// Floor 3: what a port sends next, and when: Nak, Ack and UpdateFC that are due, replays, new TLPs (base specification 3.6.2.1).
+// Floor 3: what a port sends next, and when: SKP ordered sets, Nak, Ack and UpdateFC that are due, replays, new TLPs (base specification 3.6.2.1).
 //
-//   after the packet in progress:  Nak | Ack | UpdateFC | replay | new TLP
+//   after the packet in progress:  SKP | Nak | Ack | UpdateFC | replay | new TLP
 //
 // A new TLP needs credits of its class, room in the replay buffer and a sequence number. Of the classes the oldest head goes
 // first; a blocked one is passed as the ordering rules allow (2.4.1): posted requests pass everything, completions pass
@@ -16,12 +16,14 @@ import {
   LINK_COUNT_FCS,
   LINK_COUNT_NAKS,
   LINK_COUNT_REPLAYED,
+  LINK_COUNT_SKPS,
   LINK_DLLP_BYTES,
   LINK_FC_REFRESH,
   LINK_LATENCY,
   LINK_P,
   LINK_REPLAY_BYTES,
   LINK_REPLAY_LIMIT,
+  LINK_SKP_TICKS,
   LINK_TICKS_PER_BYTE,
 } from '../layout';
 import {
@@ -49,6 +51,7 @@ import {
   replayAt,
   SEND_FC,
   SEND_NAK,
+  SEND_SKP,
   SENT,
   SENT_BYTES,
   setTimer,
@@ -80,8 +83,9 @@ export const DATA_CREDITS: u32 = 0xfff;
 
 /** The transmitter is free at `now`: sends the next packet, or waits until something changes. */
 export function send(port: usize, now: u64): void {
-  if (load<u64>(port, SEND_NAK) != 0 || load<u32>(port, SEND_FC) != 0) {
-    sendDllp(port, now);
+  if (isDue(port)) {
+    if (load<u32>(port, SEND_SKP) != 0) sendSkp(port, now);
+    else sendDllp(port, now);
     return;
   }
   const next = load<u32>(port, REPLAY_NEXT);
@@ -92,6 +96,21 @@ export function send(port: usize, now: u64): void {
   const kind = chooseClass(port);
   if (kind < <u32>LINK_CLASSES) sendNew(port, now, kind);
   else store<u64>(port, NEVER, AT_SEND);
+}
+
+/** A DLLP or an ordered set is due. SEND_NAK and SEND_ACK, SEND_FC and SEND_SKP are neighbours. */
+function isDue(port: usize): bool {
+  return (load<u64>(port, SEND_NAK) | load<u64>(port, SEND_FC)) != 0;
+}
+
+/** An ordered set between two packets takes the wire, and nobody is told (base specification 4.2.7). */
+function sendSkp(port: usize, now: u64): void {
+  const ticks = load<u64>(port, LINK_SKP_TICKS);
+  store<u32>(port, load<u32>(port, SEND_SKP) - 1, SEND_SKP);
+  store<u64>(port, load<u64>(port, LINK_COUNT_SKPS) + 1, LINK_COUNT_SKPS);
+  store<u64>(port, load<u64>(port, LINK_COUNT_BUSY) + ticks, LINK_COUNT_BUSY);
+  store<u64>(port, now + ticks, BUSY_UNTIL);
+  store<u64>(port, now + ticks, AT_SEND);
 }
 
 /** What the hot ways of a packet share; inlined, since a call costs as much as the work. */
@@ -119,8 +138,7 @@ function transmit(port: usize, now: u64, bytes: u32, item: u32, value: u32, bad:
   const until = Transmitter.put(port, now, bytes, item, value, bad);
   const isOver =
     load<u32>(port, WAITING) == 0 &&
-    load<u64>(port, SEND_NAK) == 0 &&
-    load<u32>(port, SEND_FC) == 0 &&
+    !isDue(port) &&
     load<u32>(port, REPLAY_NEXT) == load<u32>(port, NEXT_SEQUENCE);
   store<u64>(port, isOver ? NEVER : until, AT_SEND);
 }
@@ -259,7 +277,7 @@ function startReplayTimer(port: usize, now: u64): void {
 /** Posted requests, and only such, wait at `port`, and neither DLLPs, replays nor errors come between them. */
 export function hasOnlyPosted(port: usize): bool {
   if (load<u32>(port, WAITING_CLASSES) != 1 << LINK_P || load<u32>(port, LINK_BAD_TLPS) != 0) return false;
-  if (load<u64>(port, SEND_NAK) != 0 || load<u32>(port, SEND_FC) != 0) return false;
+  if (isDue(port)) return false;
   return load<u32>(port, REPLAY_NEXT) == load<u32>(port, NEXT_SEQUENCE);
 }
 

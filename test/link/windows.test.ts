@@ -9,11 +9,13 @@ const writes = fc.record({
   bytes: fc.constantFrom(1, 4, 60, 64, 200, 256, 1000, 4096),
   cut: fc.constantFrom(64, 128, 256),
   intervalNs: fc.constantFrom(0, 0, 10, 300, 3000),
+  offset: fc.constantFrom(0, 0, 1, 60, 4095),
 });
 const reads = fc.record({
   count: fc.constantFrom(1, 20, 200),
   bytes: fc.constantFrom(4, 64, 100, 512, 2048),
   tags: fc.constantFrom(1, 2, 8, 32, 200),
+  offset: fc.constantFrom(0, 0, 3, 61),
 });
 const end = fc.record(
   {
@@ -26,6 +28,7 @@ const end = fc.record(
     ),
     completerNs: fc.constantFrom(0, 100, 700),
     drainNs: fc.constantFrom(0, 20, 300),
+    wide: fc.boolean(),
     badTlps: fc.constantFrom(0, 0, 0.003, 0.06),
     badDllps: fc.constantFrom(0, 0, 0.003, 0.12),
   },
@@ -40,6 +43,9 @@ const input: fc.Arbitrary<SimulationInput> = fc.record(
     ackNs: fc.constantFrom(0, 50, 203),
     updateFcNs: fc.constantFrom(0, 50, 203),
     replayBytes: fc.constantFrom(1000, 8000, 1 << 16),
+    skp: fc.boolean(),
+    skpInterval: fc.constantFrom(16, 375, 1538),
+    ecrc: fc.boolean(),
     seed: fc.nat(0xffff_ffff),
   },
   { requiredKeys: ['up', 'down', 'seed'] },
