@@ -599,6 +599,12 @@ export const LINK_COUNT_TIMEOUTS = 456;
 export const LINK_HASH = 464;
 export const LINK_LAST_ARRIVAL = 472;
 
+// Credits by class, u32 counting on: headers and data that this end used, and what it has given in all.
+export const LINK_HEADER_USED = 240;
+export const LINK_DATA_USED = 264;
+export const LINK_HEADER_GIVEN = 316;
+export const LINK_DATA_GIVEN = 328;
+
 // The requester behind the port, and the completer.
 export const LOAD_WRITES = 512; // accesses still to be issued
 export const LOAD_WRITE_BYTES = 516;

@@ -18,6 +18,7 @@ import {
 import {
   ACK_PENDING,
   AT_ARRIVAL,
+  assertNext,
   DATA_GIVEN,
   EXPECTED,
   FC_PENDING,
@@ -41,7 +42,7 @@ import {
   WIRE_TAIL,
   wireAt,
 } from '../link/port';
-import { consume, receive, received } from '../link/receive';
+import { Receiver, receive } from '../link/receive';
 import { dataCredits } from '../link/send';
 import { fmtTypeOf, hasData } from '../tlp/kinds';
 import { writeEnabled } from './deliver';
@@ -51,11 +52,21 @@ import { addressOf, defer, memoryAt, takeCompletion } from './loads';
 /** Low bits of a wire item that is not a TLP in one piece. */
 const NOT_A_TLP: u32 = 31;
 
-/** The next item arrives. */
+/** The next item arrives. Only a TLP in one piece and in order reaches the layer above. */
 export function arrive(port: usize, now: u64): void {
-  receive(port, now);
-  const tlp = received;
-  if (tlp == 0) return;
+  const from = otherEnd(port);
+  const tail = load<u32>(from, WIRE_TAIL);
+  const item = load<u64>(wireAt(from, tail), 8);
+  const expected = load<u32>(port, EXPECTED);
+  if ((<u32>item & NOT_A_TLP) != 0 || <u32>(item >> 32) != (expected & 0xfff)) {
+    receive(port, now);
+    return;
+  }
+  const tlp = <usize>(<u32>item);
+  if (!ASC_NO_ASSERT) assertNext(port, tlp);
+  Receiver.takeItem(port, from, tail);
+  store<u64>(port, mixed(load<u64>(port, LINK_HASH), now, item >> 32), LINK_HASH);
+  Receiver.accept(port, now, expected);
   store<u64>(port, load<u64>(port, LINK_COUNT_TLPS) + 1, LINK_COUNT_TLPS);
   store<u64>(port, load<u64>(port, LINK_COUNT_DATA) + load<u16>(tlp, TLP_BYTES), LINK_COUNT_DATA);
   store<u64>(port, now, LINK_LAST_ARRIVAL);
@@ -64,7 +75,7 @@ export function arrive(port: usize, now: u64): void {
   if (fmtType == fmtTypeOf(KIND_CPLD)) takeCompletion(port, now, tlp, word0);
   else if (hasData(fmtType)) write(port, tlp, fmtType);
   else defer(port, now, tlp);
-  consume(port, now, tlp);
+  Receiver.consume(port, now, tlp);
 }
 
 function write(port: usize, tlp: usize, fmtType: u32): void {
@@ -132,6 +143,7 @@ export function takePosted(port: usize, until: u64): u32 {
     else break;
     const bytes: u32 = load<u16>(tlp, TLP_BYTES);
     if (load<u8>(tlp, TLP_H1) != 0xff || address < base || address + bytes - 1 > last) break;
+    if (!ASC_NO_ASSERT) assertNext(port, tlp);
     time = next;
     hash = mixed(hash, time, item >> 32);
     const to = target + <usize>(<u32>(address - base));

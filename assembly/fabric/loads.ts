@@ -75,7 +75,7 @@ import {
 import { byteEnables, enabledBytes, firstOffset, lengthDw } from '../tlp/bytes';
 import { fmtTypeOf, isFourDw } from '../tlp/kinds';
 import { completionPiece, requestPiece } from '../tlp/split';
-import { routedMemory, routeMemory } from './functions';
+import { routedMemory, routeMemory, windowFirst, windowHolds, windowMemory } from './functions';
 
 /** TLPs that wait when a requester without an interval adds another access. */
 const FEW: u32 = 16;
@@ -350,6 +350,11 @@ export function memoryAt(port: usize, address: u64, bytes: u32): usize {
     const offset = address - load<u64>(port, LOAD_HOST_BASE);
     return offset < hostBytes && bytes <= hostBytes - <u32>offset ? hostMemory + <usize>offset : 0;
   }
+  // Most go where the one before went.
+  if (windowHolds(address, bytes)) {
+    const memory = windowMemory();
+    return memory == 0 ? 0 : memory + <usize>(<u32>(address - windowFirst()));
+  }
   return routeMemory(address, bytes) ? routedMemory : 0;
 }
 
@@ -444,5 +449,21 @@ export function takeCompletion(port: usize, now: u64, tlp: usize, word0: u32): v
   countLatency(port, latency);
   store<u32>(port, load<u32>(port, LOAD_READ_DONE) + 1, LOAD_READ_DONE);
   store<u32>(port, load<u32>(port, LOAD_READ_OUT) - 1, LOAD_READ_OUT);
-  if (load<u32>(port, LOAD_READS) != 0) issue(port, now);
+  if (load<u32>(port, LOAD_READS) != 0) readAgain(port, now);
+}
+
+/** A tag is free again. Mostly nothing else is to be issued, and the next read takes it. */
+function readAgain(port: usize, now: u64): void {
+  const isSimple =
+    load<u32>(port, LOAD_WRITES) == 0 &&
+    load<u32>(port, LOAD_READ_OUT) + 1 == load<u32>(port, LOAD_READ_TAGS) &&
+    load<u64>(port, LOAD_READ_NEXT) <= now;
+  if (!isSimple) {
+    issue(port, now);
+    return;
+  }
+  issueRead(port, now);
+  store<u64>(port, now + load<u64>(port, LOAD_READ_INTERVAL), LOAD_READ_NEXT);
+  store<u64>(port, NEVER, AT_ISSUE);
+  wake(port, now);
 }

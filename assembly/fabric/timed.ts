@@ -174,7 +174,8 @@ function runPort(port: usize, horizon: u64): void {
     else if (kind == SEND) {
       send(port, time);
       if ((load<u32>(port, LOAD_WRITES) | load<u32>(port, IS_STALLED)) != 0) refill(port, time);
-    } else perform(port, time, kind);
+    } else if (kind == READY) complete(port, time);
+    else perform(port, time, kind);
   }
   if (time > linkTime) linkTime = time;
   linkEvents += events;

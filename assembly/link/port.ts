@@ -10,8 +10,12 @@ import {
   LINK_CLASSES,
   LINK_COUNT_SKPS,
   LINK_CREDITS,
+  LINK_DATA_GIVEN,
+  LINK_DATA_USED,
   LINK_FC_REFRESH,
   LINK_HASH,
+  LINK_HEADER_GIVEN,
+  LINK_HEADER_USED,
   LINK_LATENCY,
   LINK_MOST,
   LINK_PORT_STRIDE,
@@ -54,9 +58,9 @@ export const SEND_SKP: usize = 212; // u32, ordered sets that are due
 // By class, 4 bytes each.
 export const QUEUED: usize = 216;
 export const SENT: usize = 228;
-export const HEADER_USED: usize = 240; // credits, counting on
+export const HEADER_USED: usize = LINK_HEADER_USED; // credits, counting on
 export const HEADER_LIMIT: usize = 252;
-export const DATA_USED: usize = 264;
+export const DATA_USED: usize = LINK_DATA_USED;
 export const DATA_LIMIT: usize = 276;
 export const IS_FINITE: usize = 288; // bit 0: headers, bit 1: data
 
@@ -65,8 +69,8 @@ export const EXPECTED: usize = 300; // u32, sequence number that comes next
 export const NAK_SCHEDULED: usize = 304;
 export const ACK_PENDING: usize = 308;
 export const FC_PENDING: usize = 312; // bit by class
-export const HEADER_GIVEN: usize = 316; // by class: what UpdateFC reports
-export const DATA_GIVEN: usize = 328;
+export const HEADER_GIVEN: usize = LINK_HEADER_GIVEN; // by class: what UpdateFC reports
+export const DATA_GIVEN: usize = LINK_DATA_GIVEN;
 export const OWN_FINITE: usize = 340; // by class: pools of this end
 export const DRAIN_HEAD: usize = 352;
 export const DRAIN_TAIL: usize = 356;
@@ -74,6 +78,8 @@ export const WIRE_HEAD: usize = 360; // items that this end has put on the wire
 export const WIRE_TAIL: usize = 364;
 
 export const ORDER: usize = 692; // u32, number of the next TLP that is queued
+/** By class: TLPs delivered to this end, in builds with assertions. */
+const DELIVERED: usize = 808;
 /** When the next SKP ordered set is due (u64). */
 export const TIMER_SKP: usize = 800;
 
@@ -117,6 +123,7 @@ export function resetPort(port: usize): void {
   store<u32>(port, 0, WAITING);
   store<u32>(port, 0, WAITING_CLASSES);
   store<u32>(port, 0, ORDER);
+  memory.fill(port + DELIVERED, 0, 12);
   const interval = load<u64>(port, LINK_SKP_INTERVAL);
   store<u64>(port, interval == 0 ? NEVER : interval, TIMER_SKP);
   store<u64>(port, 0, LINK_COUNT_SKPS);
@@ -191,6 +198,18 @@ export function otherEnd(port: usize): usize {
 export function tlpAt(port: usize, kind: u32, index: u32): usize {
   const slot = (kind << QUEUE_LG2) + (index & (QUEUE_SLOTS - 1));
   return ringsOf(port) + ((<usize>slot) << TLP_STRIDE_LG2);
+}
+
+/** Fails when a TLP from the other end is not the next one of its class that was queued there: each once, in order. */
+export function assertNext(port: usize, tlp: usize): void {
+  const kind = load<u32>(tlp, TLP_CLASS);
+  const at = port + ((<usize>kind) << 2);
+  const index = load<u32>(at, DELIVERED);
+  assert(
+    tlp == tlpAt(otherEnd(port), kind, index),
+    'a TLP is lost, comes twice or overtakes one of its class',
+  );
+  store<u32>(at, index + 1, DELIVERED);
 }
 
 /** Entry of the replay list: descriptor (u32), low word of SENT_BYTES in front of it. */

@@ -121,6 +121,13 @@ export interface EndResult {
     readonly p99Ns: number;
     readonly p999Ns: number;
   };
+  /** Credits of posted requests, non-posted requests and completions: header and data of each class in turn. */
+  readonly credits: {
+    /** That the TLPs of this end have used. */
+    readonly used: readonly number[];
+    /** That this end has given back to the other, for finite pools; 0 otherwise. */
+    readonly returned: readonly number[];
+  };
   /** SKP ordered sets that this end sent. */
   readonly skps: number;
 }
@@ -389,6 +396,7 @@ class Simulation {
         .toString(16)
         .padStart(16, '0'),
       skps: count(L.LINK_COUNT_SKPS),
+      credits: this.credits(base),
       reads: {
         done,
         meanNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_SUM) / done,
@@ -396,6 +404,18 @@ class Simulation {
         maxNs: inNs(L.LOAD_LATENCY_MAX),
         ...this.percentiles(end, done),
       },
+    };
+  }
+
+  private credits(base: number): EndResult['credits'] {
+    const word = (offset: number): number => this.view.getUint32(base + offset, true);
+    const classes = [L.LINK_P, L.LINK_NP, L.LINK_CPL].map((kind) => 4 * kind);
+    return {
+      used: classes.flatMap((at) => [word(L.LINK_HEADER_USED + at), word(L.LINK_DATA_USED + at)]),
+      returned: classes.flatMap((at) => {
+        const [header, data] = [word(L.LINK_CREDITS + at), word(L.LINK_CREDITS + 12 + at)];
+        return [word(L.LINK_HEADER_GIVEN + at) - header, word(L.LINK_DATA_GIVEN + at) - data];
+      }),
     };
   }
 

@@ -240,6 +240,9 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
             if (bar[at] !== ((n * 167 + (n >> 8) + 13) & 0xff)) throw new Error(`byte ${at} is ${bar[at]}`);
           }
           expect(bar.subarray(written).every((byte) => byte === 0)).toBe(true);
+          // What the TLPs of one end used, the other has given back; completions have infinite credits.
+          expect(down.credits.returned.slice(0, 4)).toEqual(up.credits.used.slice(0, 4));
+          expect(up.credits.returned.slice(0, 4)).toEqual(down.credits.used.slice(0, 4));
           if (badTlps === 0 && badDllps === 0) expect([up.replayed, down.replayed]).toEqual([0, 0]);
         },
       ),
