@@ -46,6 +46,7 @@ import {
   PLACE_HOST_MEMORY,
   PLACE_LATENCIES,
   PLACE_LINK,
+  PLACE_LINK_LOG,
   PLACE_OPERATIONS,
   PLACE_PARAMS,
   PLACE_PAYLOAD,
@@ -56,6 +57,7 @@ import {
   RUN_HOST,
   WIRE_LEAD,
 } from './layout';
+import { LOGS } from './link/log';
 import { LINK_BYTES, PORTS } from './link/port';
 import { combineFence, combineStore, configureCombining, resetCombining } from './path/combine';
 import { listReadCompletions } from './path/completions';
@@ -123,6 +125,8 @@ export function place(block: u32): u32 {
       return <u32>RECORDS;
     case PLACE_LINK:
       return <u32>PORTS;
+    case PLACE_LINK_LOG:
+      return <u32>LOGS;
     case PLACE_LATENCIES:
       return <u32>LATENCIES;
     case PLACE_DMA:

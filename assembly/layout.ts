@@ -531,7 +531,8 @@ export const PLACE_RECORDS = 11;
 export const PLACE_DMA = 12;
 export const PLACE_LINK = 13;
 export const PLACE_LATENCIES = 14;
-export const PLACE_COUNT = 15;
+export const PLACE_LINK_LOG = 15;
+export const PLACE_COUNT = 16;
 
 /** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
 export const WIRE_LEAD = 16;
@@ -641,6 +642,26 @@ export const LOAD_HEADER_BITS = 784; // set in DW0 of each TLP: TD
 export const LOAD_DIGEST_BYTES = 788; // ECRC behind each TLP: 0 or 4
 export const LOAD_HOST_BASE = 792; // u64, of port 0: bus address at which host memory begins
 export const LINK_TAGS = 1024;
+
+// State of the transmitter, u32.
+export const LINK_ACKED_SEQUENCE = 172; // first that is not acknowledged
+export const LINK_REPLAY_NEXT = 176; // first to be sent again
+export const LINK_SEND_NAK = 200; // what is due: flags
+export const LINK_SEND_ACK = 204;
+export const LINK_SEND_FC = 208; // bit by class
+
+// ------------------------------------------------------------------------------------- LOG: the first packets of each end
+// Port 0's entries, then port 1's. An entry: begin (u64 ticks), what (u32, LOG_*), value (u32), four header words of a TLP.
+export const LINK_LOGGED = 820; // u32, packets in the log
+export const LINK_LOG_ROOM = 824; // u32, packets that the log is to hold, up to LOG_SLOTS; with 0 it costs nothing
+export const LOG_SLOTS = 1024;
+export const LOG_STRIDE = 32;
+export const LOG_TLP = 0;
+export const LOG_ACK = 1; // value: sequence number
+export const LOG_NAK = 2;
+export const LOG_FC = 3; // value: class in bits 31:24, header credits in 23:12, data credits in 11:0
+export const LOG_SKP = 4;
+export const LOG_BAD = 8; // arrives broken
 
 // ------------------------------------------------------------------------------------- LATENCIES: how long reads took
 // u32 counts per port, 128 for each doubling of the time. n ticks of b bits count in slot (row << 7) + (n >> row), where row

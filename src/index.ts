@@ -55,6 +55,7 @@ export {
   ENDPOINT_CREDITS,
   type EndInput,
   type EndResult,
+  type Packet,
   type ReadLoad,
   ROOT_CREDITS,
   type SimulationInput,

@@ -7,6 +7,7 @@
 //   wire           what travels to the other end, in order: arrival time, item, value
 
 import {
+  LINK_ACKED_SEQUENCE,
   LINK_CLASSES,
   LINK_COUNT_SKPS,
   LINK_CREDITS,
@@ -17,9 +18,14 @@ import {
   LINK_HEADER_GIVEN,
   LINK_HEADER_USED,
   LINK_LATENCY,
+  LINK_LOGGED,
   LINK_MOST,
   LINK_PORT_STRIDE,
   LINK_RANDOM,
+  LINK_REPLAY_NEXT,
+  LINK_SEND_ACK,
+  LINK_SEND_FC,
+  LINK_SEND_NAK,
   LINK_SKP_INTERVAL,
   LINK_TICKS_PER_BYTE,
 } from '../layout';
@@ -46,13 +52,13 @@ export const TIMER_REPLAY: usize = 80;
 // Transmitter.
 export const BUSY_UNTIL: usize = 160; // u64
 export const NEXT_SEQUENCE: usize = 168; // u32, counts on; 12 bits are sent
-export const ACKED_SEQUENCE: usize = 172; // u32, first that is not acknowledged
-export const REPLAY_NEXT: usize = 176; // u32, first to be sent again; NEXT_SEQUENCE: none
+export const ACKED_SEQUENCE: usize = LINK_ACKED_SEQUENCE; // u32, first that is not acknowledged
+export const REPLAY_NEXT: usize = LINK_REPLAY_NEXT; // u32, first to be sent again; NEXT_SEQUENCE: none
 export const SENT_BYTES: usize = 184; // u32, wire bytes of all TLPs sent, each once; counts on
 export const ACKED_BYTES: usize = 192; // u32
-export const SEND_NAK: usize = 200; // u32 flags of what is due
-export const SEND_ACK: usize = 204;
-export const SEND_FC: usize = 208; // bit by class
+export const SEND_NAK: usize = LINK_SEND_NAK; // u32 flags of what is due
+export const SEND_ACK: usize = LINK_SEND_ACK;
+export const SEND_FC: usize = LINK_SEND_FC; // bit by class
 export const SEND_SKP: usize = 212; // u32, ordered sets that are due
 
 // By class, 4 bytes each.
@@ -124,6 +130,7 @@ export function resetPort(port: usize): void {
   store<u32>(port, 0, WAITING_CLASSES);
   store<u32>(port, 0, ORDER);
   memory.fill(port + DELIVERED, 0, 12);
+  store<u32>(port, 0, LINK_LOGGED);
   const interval = load<u64>(port, LINK_SKP_INTERVAL);
   store<u64>(port, interval == 0 ? NEVER : interval, TIMER_SKP);
   store<u64>(port, 0, LINK_COUNT_SKPS);

@@ -25,7 +25,9 @@ import {
   LINK_REPLAY_LIMIT,
   LINK_SKP_TICKS,
   LINK_TICKS_PER_BYTE,
+  LOG_SKP,
 } from '../layout';
+import { log, logs } from './log';
 import {
   ACK_PENDING,
   ACKED_BYTES,
@@ -106,6 +108,7 @@ function isDue(port: usize): bool {
 /** An ordered set between two packets takes the wire, and nobody is told (base specification 4.2.7). */
 function sendSkp(port: usize, now: u64): void {
   const ticks = load<u64>(port, LINK_SKP_TICKS);
+  if (logs(port)) log(port, now, LOG_SKP, 0, 0);
   store<u32>(port, load<u32>(port, SEND_SKP) - 1, SEND_SKP);
   store<u64>(port, load<u64>(port, LINK_COUNT_SKPS) + 1, LINK_COUNT_SKPS);
   store<u64>(port, load<u64>(port, LINK_COUNT_BUSY) + ticks, LINK_COUNT_BUSY);
@@ -128,6 +131,7 @@ class Transmitter {
     const flag = bad != 0 && draw(port) <= bad ? ITEM_BAD : 0;
     store<u64>(at, <u64>(item | flag) | ((<u64>value) << 32), 8);
     store<u32>(port, head + 1, WIRE_HEAD);
+    if (logs(port)) log(port, now, (item & ITEM_KIND) | flag, value, item & ~31);
     if (head == load<u32>(port, WIRE_TAIL)) store<u64>(otherEnd(port), arrival, AT_ARRIVAL);
     return until;
   }
@@ -277,7 +281,7 @@ function startReplayTimer(port: usize, now: u64): void {
 /** Posted requests, and only such, wait at `port`, and neither DLLPs, replays nor errors come between them. */
 export function hasOnlyPosted(port: usize): bool {
   if (load<u32>(port, WAITING_CLASSES) != 1 << LINK_P || load<u32>(port, LINK_BAD_TLPS) != 0) return false;
-  if (isDue(port)) return false;
+  if (isDue(port) || logs(port)) return false;
   return load<u32>(port, REPLAY_NEXT) == load<u32>(port, NEXT_SEQUENCE);
 }
 

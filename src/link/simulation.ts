@@ -83,11 +83,28 @@ export interface SimulationInput {
   /** Wire bytes that may be unacknowledged. Default 64 KiB. */
   readonly replayBytes?: number;
   readonly seed?: number;
+  /** Packets of each end to be listed in the result, from the first on: up to 1024. Default 0. */
+  readonly packets?: number;
   /** Bytes of the BAR, a power of two from 64 KiB up: writes and reads wrap in it. Default 1 MiB. */
   readonly barBytes?: number;
   /** Compute both ends in turn over windows of time (default), or event after event: the same result, for comparison. */
   readonly windows?: boolean;
   readonly core?: CoreSource | Promise<CoreSource>;
+}
+
+/** A packet as it leaves an end. */
+export interface Packet {
+  /** When its first byte leaves. */
+  readonly ns: number;
+  readonly kind: 'TLP' | 'Ack' | 'Nak' | 'UpdateFC' | 'SKP';
+  /** Sequence number of a TLP, or the one that an Ack or Nak names. */
+  readonly sequence?: number;
+  /** Header words of a TLP: three or four. */
+  readonly header?: readonly number[];
+  /** Of an UpdateFC: pool and limits, modulo 256 and 4096. */
+  readonly credits?: { readonly pool: 'P' | 'NP' | 'Cpl'; readonly header: number; readonly data: number };
+  /** True: it arrives broken. */
+  readonly bad: boolean;
 }
 
 /** What one end received and sent. */
@@ -128,6 +145,8 @@ export interface EndResult {
     /** That this end has given back to the other, for finite pools; 0 otherwise. */
     readonly returned: readonly number[];
   };
+  /** The first packets that this end sent, as many as asked for. */
+  readonly packets: readonly Packet[];
   /** SKP ordered sets that this end sent. */
   readonly skps: number;
 }
@@ -181,6 +200,7 @@ const INPUT_KEYS = keysOf<SimulationInput>({
   skpInterval: true,
   ecrc: true,
   seed: true,
+  packets: true,
   barBytes: true,
   windows: true,
   core: true,
@@ -306,6 +326,7 @@ class Simulation {
       L.LINK_RANDOM,
       (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + end + 1, 0x9e37_79b1) | 1) >>> 0,
     );
+    this.word(end, L.LINK_LOG_ROOM, inRange('packets', input.packets ?? 0, 0, L.LOG_SLOTS));
     this.writeSkp(end);
     this.word(end, L.LOAD_HEADER_BITS, input.ecrc === true ? TD : 0);
     this.word(end, L.LOAD_DIGEST_BYTES, input.ecrc === true ? 4 : 0);
@@ -397,6 +418,7 @@ class Simulation {
         .padStart(16, '0'),
       skps: count(L.LINK_COUNT_SKPS),
       credits: this.credits(base),
+      packets: this.packets(end),
       reads: {
         done,
         meanNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_SUM) / done,
@@ -405,6 +427,13 @@ class Simulation {
         ...this.percentiles(end, done),
       },
     };
+  }
+
+  private packets(end: 0 | 1): Packet[] {
+    const port = this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE;
+    const first = this.core.at(L.PLACE_LINK_LOG) + end * L.LOG_SLOTS * L.LOG_STRIDE;
+    const count = this.view.getUint32(port + L.LINK_LOGGED, true);
+    return Array.from({ length: count }, (_, n) => readPacket(this.view, first + n * L.LOG_STRIDE));
   }
 
   private credits(base: number): EndResult['credits'] {
@@ -433,6 +462,24 @@ class Simulation {
     };
     return { p50Ns: within(0.5), p90Ns: within(0.9), p99Ns: within(0.99), p999Ns: within(0.999) };
   }
+}
+
+function readPacket(view: DataView, at: number): Packet {
+  const word = (offset: number): number => view.getUint32(at + offset, true);
+  const [what, value] = [word(8), word(12)];
+  const ns = Number(view.getBigUint64(at, true)) / L.TICKS_PER_NS;
+  const kind = (['TLP', 'Ack', 'Nak', 'UpdateFC', 'SKP'] as const)[what & 7] as Packet['kind'];
+  const bad = (what & L.LOG_BAD) !== 0;
+  if (kind === 'SKP') return { ns, kind, bad };
+  if (kind === 'UpdateFC') {
+    const pool = (['P', 'NP', 'Cpl'] as const)[value >>> 24] as 'P' | 'NP' | 'Cpl';
+    return { ns, kind, credits: { pool, header: (value >>> 12) & 0xff, data: value & 0xfff }, bad };
+  }
+  if (kind !== 'TLP') return { ns, kind, sequence: value, bad };
+  // Bit 29 of DW0: four header words.
+  const words = (word(16) >>> 29) & 1 ? 4 : 3;
+  const header = Array.from({ length: words }, (_, n) => word(16 + 4 * n));
+  return { ns, kind, sequence: value, header, bad };
 }
 
 /** Longest time that a slot of the LATENCIES block counts, ticks. */

@@ -200,7 +200,7 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     expect(up.reads.maxNs).toBeGreaterThan(19 * 5000);
   });
 
-  it('LNK-08: a lost last Ack is made up for by the replay timer, and the duplicate is acknowledged (L-35)', async () => {
+  it('L-35: a lost last Ack is made up for by the replay timer, and the duplicate is acknowledged', async () => {
     // Every DLLP of the endpoint is lost until its generator lets one through.
     const { down, up } = await run({
       up: { writes: { count: 3, bytes: 64 } },

@@ -1,0 +1,103 @@
+/** The order in which what is due leaves an end, and the list of packets that shows it (timing.md 4, link.md 13). */
+import { describe, expect, it } from 'vitest';
+import * as L from '../../assembly/layout.js';
+import { Core } from '../../src/core/core.js';
+import { type Packet, type SimulationInput, simulateLink } from '../../src/index.js';
+import { BUILDS, useBuild } from '../support/builds.js';
+
+describe.each(BUILDS)('what leaves an end on the %s build', (build) => {
+  const core = useBuild(build);
+
+  it('LNK-08: Nak, due Ack, due UpdateFC, replay and a new TLP that wait together leave in that order', async () => {
+    // The memory of the core that a simulation left shows its ports: they are written to, and run on.
+    const kept = await Core.load(core(), 1 << 20, 1 << 16, 1 << 23);
+    const { x, u8 } = kept;
+    const word = (end: number, at: number, value?: number): number => {
+      const view = new DataView(u8.buffer);
+      const place = kept.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE + at;
+      if (value !== undefined) view.setUint32(place, value, true);
+      return view.getUint32(place, true);
+    };
+    for (const end of [0, 1]) {
+      word(end, L.LINK_TICKS_PER_BYTE, 520);
+      word(end, L.LINK_MPS, 256);
+      word(end, L.LINK_LATENCY, 300_000);
+      for (const at of [L.LINK_ACK_INTERVAL, L.LINK_FC_INTERVAL]) word(end, at, 800_000);
+      for (const at of [L.LINK_FC_REFRESH, L.LINK_REPLAY_LIMIT]) word(end, at, 100_000_000);
+      word(end, L.LINK_REPLAY_BYTES, 1 << 16);
+      word(end, L.LINK_RANDOM, 1);
+      word(end, L.LINK_LOG_ROOM, 100);
+      word(end, L.LOAD_RCB, 64);
+      for (const kind of [0, 4, 8]) {
+        word(end, L.LINK_CREDITS + kind, 100);
+        word(end, L.LINK_CREDITS + 12 + kind, 2000);
+      }
+      word(end, L.LOAD_WRITES, 40);
+      word(end, L.LOAD_WRITE_BYTES, 256);
+      word(end, L.LOAD_WRITE_CUT, 256);
+      word(end, L.LOAD_WRITE_WINDOW, 1 << 16);
+      word(end, L.LOAD_WRITE_SOURCE, kept.at(L.PLACE_HOST_MEMORY));
+    }
+    x.linkStart(0);
+    while (word(1, L.LINK_LOGGED) < 5) x.linkRun(1, 0, 0x7fff_ffff);
+    const before = word(1, L.LINK_LOGGED);
+    word(1, L.LINK_SEND_NAK, 1);
+    word(1, L.LINK_SEND_FC, 0b111);
+    word(1, L.LINK_REPLAY_NEXT, word(1, L.LINK_ACKED_SEQUENCE) + 3);
+    while (word(1, L.LINK_LOGGED) < before + 7) x.linkRun(1, 0, 0x7fff_ffff);
+    const view = new DataView(u8.buffer);
+    const entry = (n: number): number[] => {
+      const at = kept.at(L.PLACE_LINK_LOG) + (L.LOG_SLOTS + n) * L.LOG_STRIDE;
+      return [view.getUint32(at + 8, true), view.getUint32(at + 12, true)];
+    };
+    const left = Array.from({ length: 7 }, (_, n) => entry(before + n));
+    expect(left.map(([what]) => what)).toEqual([
+      L.LOG_NAK,
+      L.LOG_FC,
+      L.LOG_FC,
+      L.LOG_FC,
+      L.LOG_TLP,
+      L.LOG_TLP,
+      L.LOG_TLP,
+    ]);
+    // Pools in their order; sequence numbers 3 and 4 again, then the new one.
+    expect(left.slice(1, 4).map(([, value]) => (value ?? 0) >>> 24)).toEqual([0, 1, 2]);
+    expect(left.slice(4).map(([, value]) => value)).toEqual([3, 4, 5]);
+    // An Ack stands where the Nak did.
+    const again = word(1, L.LINK_LOGGED);
+    word(1, L.LINK_SEND_ACK, 1);
+    word(1, L.LINK_SEND_FC, 0b1);
+    while (word(1, L.LINK_LOGGED) < again + 3) x.linkRun(1, 0, 0x7fff_ffff);
+    expect([0, 1, 2].map((n) => entry(again + n)[0])).toEqual([L.LOG_ACK, L.LOG_FC, L.LOG_TLP]);
+  });
+
+  it('packets: a write, its Ack and its UpdateFC at their times, a request with its header', async () => {
+    const input: SimulationInput = {
+      packets: 10,
+      up: { writes: { count: 1, bytes: 64 }, reads: { count: 1, bytes: 8, tags: 1 } },
+      core: core(),
+    };
+    const { up, down } = await simulateLink(input);
+    const ticks = (bytes: number): number => (bytes * 520) / 4096;
+    const short = ({ kind, ns, sequence }: Packet) => [kind, ns, sequence];
+    expect(up.packets.slice(0, 2).map(short)).toEqual([
+      ['TLP', 0, 0],
+      ['TLP', ticks(88), 1],
+    ]);
+    // MWr of 16 DW and MRd of 2 DW with 4 DW headers at 2^40.
+    expect(up.packets[0]?.header).toEqual([0x6000_0010, 0xff, 0x100, 0]);
+    expect(up.packets[1]?.header?.slice(0, 2)).toEqual([0x2000_0002, 0xff]);
+    const completion = down.packets[0];
+    expect([completion?.kind, completion?.ns, completion?.header?.length]).toEqual([
+      'TLP',
+      ticks(88) + ticks(24) + 75,
+      3,
+    ]);
+    // The Ack limit runs from the first arrival; UpdateFC of the posted pool falls due in the same tick, behind it.
+    const due = ticks(88) + 75 + 203 * 1; // 203 symbol times of 1 ns
+    const [ack, fc] = down.packets.slice(1, 3);
+    expect([ack?.kind, ack?.ns, ack?.sequence]).toEqual(['Ack', due, 1]);
+    expect([fc?.kind, fc?.credits]).toEqual(['UpdateFC', { pool: 'P', header: 33, data: (256 + 4) & 0xfff }]);
+    expect([...up.packets, ...down.packets].some(({ bad }) => bad)).toBe(false);
+  });
+});
