@@ -3,7 +3,7 @@ import { invalid, show, ZtlpError } from './errors.js';
 import { nearest } from './names.js';
 import { BUILT_OPTIONS, type NumberDef, OPTIONS, type OptionDef } from './option-table.js';
 
-export { BUILT_OPTIONS, COST_PRESETS, OPTIONS } from './option-table.js';
+export { BUILT_OPTIONS, COST_PRESETS, OPTIONS, TIMED_OPTIONS } from './option-table.js';
 
 export type OptionName = keyof typeof OPTIONS;
 
