@@ -3,6 +3,7 @@
 
 import { PARAMS } from '../kernel/arena';
 import {
+  DESCRIPTOR_CAUSE,
   DESCRIPTOR_H1,
   DESCRIPTOR_KIND,
   DESCRIPTOR_SLOT,
@@ -20,7 +21,7 @@ import {
   PARAM_RCB,
 } from '../layout';
 import { linkAt, PORT_STRIDE } from '../link/port';
-import { restoreTotals, setTotalsAside } from './traffic';
+import { countForEarlier, restoreTotals, setTotalsAside } from './traffic';
 
 /** Links take time: TLPs do not arrive before the call that sent them returns. */
 export let isTimed: bool = false;
@@ -32,6 +33,13 @@ let rcb: u32 = 0;
 let policy: u32 = 0;
 let origin: u32 = 0;
 let isForeign: bool = false;
+let isEarlier: bool = false;
+/** Number of the last operation of the CPU. */
+let lastOperation: u32 = 0;
+
+export function setLastOperation(cause: u32): void {
+  lastOperation = cause;
+}
 
 export function setTimed(on: bool): void {
   isTimed = on;
@@ -49,6 +57,7 @@ export function enterFunction(at: usize): void {
   const byCpu = load<u32>(at, DESCRIPTOR_H1) >> 16 == 0;
   const port = functionEnd(load<u16>(at, DESCRIPTOR_SLOT));
   enter(port, byCpu);
+  isEarlier = byCpu && load<u32>(at, DESCRIPTOR_CAUSE) != lastOperation;
   store<u32>(PARAMS, ORIGIN_CPU, PARAM_ORIGIN);
   const isConfig = kind == KIND_CFGRD0 || kind == KIND_CFGWR0;
   serviceTicks = isConfig ? load<u64>(port, LANE_CONFIG_SERVICE) : load<u64>(port, LANE_SERVICE);
@@ -71,7 +80,8 @@ function enter(port: usize, byCpu: bool): void {
   store<u32>(PARAMS, load<u32>(port, LANE_RCB), PARAM_RCB);
   store<u32>(PARAMS, load<u32>(port, LANE_COMPLETION_POLICY), PARAM_COMPLETION_POLICY);
   isForeign = !byCpu;
-  if (isForeign) setTotalsAside();
+  isEarlier = false;
+  setTotalsAside();
 }
 
 export function leaveContext(): void {
@@ -80,4 +90,5 @@ export function leaveContext(): void {
   store<u32>(PARAMS, policy, PARAM_COMPLETION_POLICY);
   store<u32>(PARAMS, origin, PARAM_ORIGIN);
   if (isForeign) restoreTotals();
+  else if (isEarlier) countForEarlier();
 }

@@ -21,6 +21,7 @@ import {
 import {
   CPL_SC,
   DESCRIPTOR_BYTES,
+  DESCRIPTOR_CAUSE,
   DESCRIPTOR_FLAGS,
   DESCRIPTOR_H1,
   DESCRIPTOR_H2,
@@ -70,7 +71,15 @@ import {
 import { consume, drain, expire, receive, received } from '../link/receive';
 import { send } from '../link/send';
 import { addressOf, requestLength } from '../tlp/build';
-import { enterFunction, enterRoot, functionEnd, leaveContext, serviceTicks, setTimed } from './context';
+import {
+  enterFunction,
+  enterRoot,
+  functionEnd,
+  leaveContext,
+  serviceTicks,
+  setLastOperation,
+  setTimed,
+} from './context';
 import {
   deliverOne,
   exchangeStatus,
@@ -500,6 +509,7 @@ function departFromCpu(at: usize, kind: u32, slot: u32): void {
   const side = holdRequest(port, at, time, time, serial);
   if (classOf(kind) == LINK_P) lastPosted = side;
   takeTag(at, kind, port);
+  setLastOperation(load<u32>(at, DESCRIPTOR_CAUSE));
 }
 
 function takeTag(at: usize, kind: u32, port: usize): void {

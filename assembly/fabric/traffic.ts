@@ -81,6 +81,11 @@ export function restoreTotals(): void {
   unclaimed = load<u64>(SET_ASIDE, 48);
 }
 
+/** Timed: what came up since `setTotalsAside` answers an operation before the last one. */
+export function countForEarlier(): void {
+  operationUp += wireUp - load<u64>(SET_ASIDE, 24);
+}
+
 /** The next TLPs belong to a new operation. */
 export function beginOperation(): void {
   operationDown = wireDown;

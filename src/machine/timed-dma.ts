@@ -145,7 +145,7 @@ export class TimedDma implements DmaJobs {
     return true;
   }
 
-  /** Sends the next piece: up to a page, so that it is cut as one access of functional mode is. */
+  /** Sends the next piece, as one access of functional fidelity is cut. */
   private send(queue: Queue, work: Work): boolean {
     const { core } = this;
     const index = this.free.at(-1);
@@ -153,9 +153,8 @@ export class TimedDma implements DmaJobs {
     const { job, data, issued: offset } = work;
     const address = add64(job.address, offset);
     const isRead = typeof job.what === 'number';
-    // As the core cuts an access: at pages, and every MiB begins anew.
-    const inAccess = L.ACCESS_BYTES - (offset % L.ACCESS_BYTES);
-    const bytes = Math.min(data.length - offset, L.PAGE_BYTES - (low32(address) % L.PAGE_BYTES), inAccess);
+    // The operations of an access: a page of bytes from its start on, wherever pages of memory begin.
+    const bytes = Math.min(data.length - offset, L.PAGE_BYTES);
     const params = core.at(L.PLACE_PARAMS);
     const saved = core.u8.slice(params, params + L.PARAM_BYTES);
     setDmaParams(core, job.fn, isRead, job.options, L.MODE_TIMED);
