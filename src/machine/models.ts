@@ -258,6 +258,7 @@ export class Models {
         () => x.deliver() === L.RUN_DONE,
         () => undefined,
       );
+      this.settle();
       return;
     }
     while (x.deliver() === L.RUN_HOST) this.serve();
