@@ -46,7 +46,7 @@ export interface DmaParts {
  * Jobs that one settling may run. A model that asks for more each time something is done would never end: its own guard
  * stops it before; this is for several models that keep each other going.
  */
-const MAX_JOBS = 1_000_000;
+export const MAX_JOBS = 1_000_000;
 
 export class DmaQueue implements DmaJobs {
   private jobs: Job[] = [];

@@ -110,6 +110,7 @@ export class Machine {
         drainTrace: () => trace.drain(),
         pump: () => models.pump(),
         isIdle: () => models.isDmaIdle,
+        restart: () => models.restartDma(),
         told: () => this.deliverInterrupts(),
       });
       models.timing = this.timing;

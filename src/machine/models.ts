@@ -114,6 +114,10 @@ export class Models {
     this.dma.drain();
   }
 
+  restartDma(): void {
+    this.timedDma?.restart();
+  }
+
   /** Timed: no DMA is under way. */
   get isDmaIdle(): boolean {
     return this.timedDma?.isIdle ?? true;

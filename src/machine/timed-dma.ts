@@ -1,9 +1,10 @@
 /** Memory requests of functions in simulated time: every function has its own queue, reads wait in parallel. */
 import * as L from '../../assembly/layout.js';
+import { ZtlpError } from '../base/errors.js';
 import type { Core } from '../core/core.js';
 import { add64, high32, low32 } from '../core/u64.js';
 import type { DmaFailure } from '../device/types.js';
-import { type DmaJobs, type DmaResult, type Job, setDmaParams } from './dma.js';
+import { type DmaJobs, type DmaResult, type Job, MAX_JOBS, setDmaParams } from './dma.js';
 import type { PciFunction } from './function.js';
 
 interface Work {
@@ -38,6 +39,8 @@ export class TimedDma implements DmaJobs {
   private readonly pieces: (Piece | undefined)[] = new Array(L.DMA_PIECES).fill(undefined);
   private readonly free: number[] = [];
   private pumping = false;
+  /** Jobs that are done since `restart`. */
+  private ended = 0;
 
   constructor(private readonly core: Core) {
     this.clear();
@@ -62,6 +65,11 @@ export class TimedDma implements DmaJobs {
     this.pieces.fill(undefined);
     this.free.length = 0;
     for (let piece = L.DMA_PIECES - 1; piece >= 0; piece--) this.free.push(piece);
+  }
+
+  /** A new call of the machine: it may run as many jobs as one settling of functional fidelity. */
+  restart(): void {
+    this.ended = 0;
   }
 
   get isIdle(): boolean {
@@ -114,12 +122,22 @@ export class TimedDma implements DmaJobs {
     let any = false;
     for (let work = queue.works[0]; work?.done === true && work.open === 0; work = queue.works[0]) {
       queue.works.shift();
+      this.count(queue.fn);
       const { status, data, job } = work;
       const result: DmaResult = status === 'ok' ? { status, data } : { status };
       job.done(result);
       any = true;
     }
     return any;
+  }
+
+  private count(fn: PciFunction): void {
+    if (++this.ended <= MAX_JOBS) return;
+    for (const queue of this.queues.values()) queue.works = [];
+    throw new ZtlpError('resource', `${fn.name}: more than ${MAX_JOBS} DMA requests in one call`, {
+      field: 'dma',
+      value: fn.name,
+    });
   }
 
   private issue(queue: Queue): void {

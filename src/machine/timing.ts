@@ -21,6 +21,8 @@ export interface TimingParts {
   pump(): void;
   /** No DMA waits or is under way. */
   isIdle(): boolean;
+  /** A call of the machine begins. */
+  restart(): void;
   /** Nothing of the CPU is under way: interrupts reach who wants to be told. */
   told(): void;
 }
@@ -99,6 +101,7 @@ export class Timing {
 
   /** Whatever happens up to the time of the CPU. */
   advance(): void {
+    this.parts.restart();
     for (let ticks = -1; ticks !== this.cpuTicks; ) {
       ticks = this.cpuTicks;
       this.until(L.UNTIL_TIME, ticks);
@@ -108,6 +111,7 @@ export class Timing {
 
   /** Lets time pass up to `ticks`; the CPU does nothing. */
   idle(ticks: number): void {
+    this.parts.restart();
     this.until(L.UNTIL_TIME, ticks);
     this.parts.core.x.timedSpend(Math.max(0, ticks - this.cpuTicks));
     this.advance();
@@ -115,6 +119,7 @@ export class Timing {
 
   /** Runs until nothing is under way on any link, and every TLP is acknowledged; the CPU waits for it. */
   settle(): void {
+    this.parts.restart();
     do {
       this.until(L.UNTIL_QUIET, NO_END);
       this.parts.pump();
