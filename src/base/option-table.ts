@@ -394,6 +394,7 @@ export const TIMED_OPTIONS: ReadonlySet<keyof typeof OPTIONS> = new Set([
   'ackPolicy',
   'configServiceNs',
   'credits',
+  'fidelity',
   'hostLines',
   'hostPreset',
   'hostReadNs',

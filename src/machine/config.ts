@@ -12,9 +12,9 @@ import { checkKeys, keysOf } from '../base/names.js';
 import {
   type OptionInput,
   type Options,
+  refuseTimed,
   refuseUnbuilt,
   resolveOptions,
-  TIMED_OPTIONS,
 } from '../base/options.js';
 import type { CoreSource } from '../core/core.js';
 import { add64, checkU64, type U64 } from '../core/u64.js';
@@ -297,7 +297,7 @@ function slotOptions(field: string, slot: SlotConfig, machine: OptionInput, base
   const own = slot.options ?? {};
   if (!isObject(own)) throw invalid(`${field}.options`, own, 'an object of named options');
   refuseUnbuilt(own);
-  refuseUntimed(own, base);
+  if (own.fidelity === undefined || own.fidelity === 'functional') refuseUntimed(own, base);
   if (own.fidelity !== undefined && own.fidelity !== base.fidelity)
     throw invalid(`${field}.options.fidelity`, own.fidelity, `${base.fidelity}, as the machine's`);
   return resolveZpciOptions({ ...own, dwordRule: own.dwordRule ?? machine.dwordRule }, base);
@@ -305,17 +305,7 @@ function slotOptions(field: string, slot: SlotConfig, machine: OptionInput, base
 
 /** In a functional machine nothing takes time: an option that only links act on is refused. */
 function refuseUntimed(input: OptionInput, { fidelity }: Pick<Options, 'fidelity'>): void {
-  if (fidelity === 'timed') return;
-  const defaults = resolveOptions({});
-  for (const name of TIMED_OPTIONS) {
-    const value = input[name];
-    if (value === undefined || value === defaults[name]) continue;
-    throw new ZtlpError('unsupported', `${name}: ${value} has no effect without fidelity timed`, {
-      field: name,
-      value,
-      allowed: `${defaults[name]}, or fidelity: 'timed'`,
-    });
-  }
+  if (fidelity !== 'timed') refuseTimed(input);
 }
 
 /** The link of a slot, once its options and its configuration space are known. */

@@ -1,7 +1,7 @@
 /** Replays the accesses of a recorded driver trace as TLPs, in constant memory, and sums up what the bus carries. */
 import { invalid, show, ZtlpError } from '../base/errors.js';
 import { parseLink } from '../base/link.js';
-import type { OptionInput } from '../base/options.js';
+import { type OptionInput, withoutTimed } from '../base/options.js';
 import { ready } from '../core/shared.js';
 import { pathOf } from '../path/prepare.js';
 import type { Space, Width } from '../trace/access.js';
@@ -109,7 +109,9 @@ export async function replayFile(path: string, options: ReplayOptions = {}): Pro
   const { strict = false, merge = true, options: named = {}, timed = false } = options;
   const link = checkLinkFlag(options);
   const other =
-    options.path === undefined ? undefined : new PathReplay(options.path, { merge, options: named });
+    options.path === undefined
+      ? undefined
+      : new PathReplay(options.path, { merge, options: withoutTimed(named) });
   const { stream, size } = await openTrace(path);
   await ready();
   const { format, lines: batches } = await recognise(readLines(stream, { name }), show(name));
@@ -132,7 +134,7 @@ export async function replayFile(path: string, options: ReplayOptions = {}): Pro
     throw error;
   }
   const clock = timed ? await TimedReplay.create(source.path, link, named) : undefined;
-  const tally = new Tally(source.path, named, other, clock);
+  const tally = new Tally(source.path, withoutTimed(named), other, clock);
   let lines = 0;
   for await (const batch of batches) {
     within(name, () => source.push(batch, tally));

@@ -2,7 +2,7 @@
 import { invalid, needObject, ZtlpError } from '../base/errors.js';
 import { type Link, parseLink, wireNs } from '../base/link.js';
 import { checkKeys, keysOf } from '../base/names.js';
-import { COST_PRESETS, OPTIONS, type OptionInput } from '../base/options.js';
+import { COST_PRESETS, OPTIONS, type OptionInput, withoutTimed } from '../base/options.js';
 import type { AccessTotals } from '../core/core.js';
 import { ready } from '../core/shared.js';
 import type { U64 } from '../core/u64.js';
@@ -164,7 +164,8 @@ function emptyRow(path: AccessPath): Row {
 }
 
 function measure(path: AccessPath, setting: Setting): Row {
-  const { op, size, offset, sourceAddress, link, costs, options } = setting;
+  const { op, size, offset, sourceAddress, link, costs } = setting;
+  const options = withoutTimed(setting.options);
   const row = emptyRow(path);
   if ((op === 'read' ? path.read : path.write) === null) return { ...row, notApplicable: `no ${op}` };
   const { totals, fault } = countAccess(path.id, {

@@ -416,6 +416,10 @@ describe.each(BUILDS)('a timed machine on the %s core', (build) => {
       [{ fidelity: 'functional', link: 'gen3x8' }, 'link'],
       [{ fidelity: 'functional', options: { tags: 32 } }, 'tags'],
       [{ fidelity: 'functional', options: { fidelity: 'timed' } }, 'fidelity'],
+      [
+        { slots: [{ device: memoryDevice(), options: { fidelity: 'functional' } }] },
+        'slots[0].options.fidelity',
+      ],
       [{ options: { txArbitration: 'cocotbext' } }, 'txArbitration'],
       [{ options: { skp: 'on' } }, 'skp'],
       [{ slots: [{ device: memoryDevice(), link: { lanes: 8 } }] }, 'slots[0].link.lanes'],
