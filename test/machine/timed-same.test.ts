@@ -69,6 +69,17 @@ function mixed(): { device: ReturnType<typeof defineDevice>; told: string[] } {
   return { device, told };
 }
 
+/** BARs of 32 bits: two that are neighbours. */
+const PEER = {
+  name: 'peer',
+  vendorId: 3,
+  deviceId: 4,
+  bars: [
+    { size: BAR, memory: true },
+    { size: 64, memory: true },
+  ],
+} as const;
+
 type Step =
   | {
       readonly kind: 'write' | 'read';
@@ -78,7 +89,7 @@ type Step =
       length: number;
       block: boolean;
     }
-  | { readonly kind: 'dma'; address: number; length: number }
+  | { readonly kind: 'dma' | 'peer'; address: number; length: number }
   | { readonly kind: 'config'; offset: number; width: 1 | 2 | 4; isWrite: boolean }
   | { readonly kind: 'wc'; offset: number; length: number }
   | { readonly kind: 'pcistb'; bar: 0 | 1; offset: number; length: number; inMemory: boolean }
@@ -100,6 +111,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     kind: fc.constant('dma' as const),
     address: fc.oneof(fc.nat(HOST - 8192), fc.constant(HOST + 64)),
     length: fc.integer({ min: 1, max: 6000 }),
+  }),
+  fc.record({
+    kind: fc.constant('peer' as const),
+    address: fc.nat(BAR - 2500),
+    length: fc.integer({ min: 1, max: 2000 }),
   }),
   fc.record({
     kind: fc.constant('config' as const),
@@ -208,6 +224,10 @@ class Run {
       case 'dma':
         this.dma(at.address, at.length);
         return;
+      case 'peer':
+        // Memory of the other function: the requests turn round at the root complex.
+        this.dma((m.functions[1]?.bar(0).address as number) + at.address, at.length);
+        return;
       case 'config':
         // Behind the header: nothing there moves a BAR.
         if (at.isWrite) m.config.write(fn.id, 0x3c, 5, 1);
@@ -272,6 +292,7 @@ class Run {
       down: this.rows('down', traced),
       up: this.rows('up', traced),
       bar: hash(fn.barMemory(0)),
+      peer: hash((m.functions[1] as PciFunction).barMemory(0)),
       memory: hash(m.memory.read(0, HOST)),
       stats: m.stats(),
       own: m.stats(fn),
@@ -301,7 +322,7 @@ describe.each(BUILDS)('LNK-11 on the %s core', (build) => {
           for (const fidelity of ['functional', 'timed'] as const) {
             const { device, told } = mixed();
             const base = { platform: platform ?? 'x86-64', fidelity, options };
-            const m = await make({ ...base, slots: [{ device }] });
+            const m = await make({ ...base, slots: [{ device }, { device: PEER }] });
             results.push(new Run(m, told).run(steps));
           }
           expect(results[1]).toEqual(results[0]);
@@ -310,4 +331,90 @@ describe.each(BUILDS)('LNK-11 on the %s core', (build) => {
       );
     },
   );
+
+  /** What a CPU does to two functions without ever waiting; function 1 copies host memory meanwhile. */
+  const busy = fc.record({
+    speed: fc.constantFrom('gen1x1', 'gen3x8', 'gen5x16'),
+    tags: fc.constantFrom(32 as const, 256 as const),
+    storeBuffer: fc.constantFrom(1, 8, 64),
+    hasErrors: fc.boolean(),
+    credits: fc.constantFrom(undefined, { ph: 1, pd: 16, nph: 1, npd: 8, cplh: 1, cpld: 16 }),
+    isTraced: fc.boolean(),
+    steps: fc.array(
+      fc.record({
+        slot: fc.nat(1),
+        op: fc.constantFrom('write', 'write', 'read', 'copy'),
+        offset: fc.nat(BAR - 600),
+        length: fc.integer({ min: 1, max: 600 }),
+      }),
+      { maxLength: 40 },
+    ),
+  });
+
+  it('without waiting: stores arrive in order, loads see the stores before them, DMA the memory as it is', async () => {
+    await fc.assert(
+      fc.asyncProperty(busy, async ({ speed, tags, storeBuffer, hasErrors, credits, isTraced, steps }) => {
+        const { device, told } = mixed();
+        const link = {
+          speed,
+          badTlps: hasErrors ? 0.1 : 0,
+          badDllps: hasErrors ? 0.1 : 0,
+          ...(credits === undefined ? {} : { rootCredits: credits, endpointCredits: credits }),
+        };
+        const options = { tags, storeBuffer };
+        const slots = [
+          { device: PEER, link },
+          { device, link },
+        ];
+        const m = await make({ fidelity: 'timed', options, slots });
+        const source = Uint8Array.from({ length: HOST }, (_, n) => (n * 31 + (n >> 8)) & 0xff);
+        m.memory.write(0, source);
+        if (isTraced) m.trace.start();
+        const expected = [new Uint8Array(BAR), new Uint8Array(BAR)];
+        const copier = m.functions[1] as PciFunction;
+        let copies = 0;
+        for (const [n, { slot, op, offset, length }] of steps.entries()) {
+          const fn = m.functions[slot] as PciFunction;
+          const at = { path: 'x86-uc', function: fn, bar: 0, offset } as const;
+          if (op === 'copy') {
+            // Four words: where from, and how much; the copy goes behind what is read.
+            const words = Uint32Array.of(0, 0, 64 + (n % 8) * 500, 1);
+            const data = new Uint8Array(words.buffer);
+            m.cpu.write({ path: 'x86-memcpy-toio', function: copier, bar: 2, offset: 0, data });
+            copies++;
+          } else if (op === 'write') {
+            const data = Uint8Array.from({ length }, (_, i) => (i + n * 13) & 0xff);
+            m.cpu.write({ ...at, data });
+            expected[slot]?.set(data, offset);
+          } else {
+            const { data, completion } = m.cpu.read({ ...at, length });
+            expect(completion).toBe('successful');
+            expect(
+              Buffer.compare(data, (expected[slot] as Uint8Array).subarray(offset, offset + length)),
+            ).toBe(0);
+          }
+        }
+        m.settle();
+        m.settle();
+        m.functions.forEach((fn, slot) => {
+          expect(Buffer.compare(fn.barMemory(0), expected[slot] as Uint8Array)).toBe(0);
+        });
+        expect(told.filter((line) => line === 'write ok')).toHaveLength(copies);
+        const { links } = m;
+        for (const { down, up } of links) {
+          expect(down.utilisation).toBeLessThanOrEqual(1);
+          expect(up.tlps).toBeGreaterThanOrEqual(0);
+        }
+        const traced = m.trace.take();
+        if (!isTraced) return;
+        for (const direction of ['down', 'up'] as const) {
+          const seen = traced.filter((row) => row.direction === direction).length;
+          expect(seen).toBe(links.reduce((sum, each) => sum + each[direction].tlps, 0));
+        }
+        const times = traced.map(({ arrivedNs }) => arrivedNs as number);
+        expect(times).toEqual([...times].sort((a, b) => a - b));
+      }),
+      { numRuns: 60 },
+    );
+  });
 });

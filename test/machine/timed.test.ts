@@ -20,8 +20,8 @@ const LATENCY = 75;
 const ENDLESS: Credits = { ph: 0, pd: 0, nph: 0, npd: 0, cplh: 0, cpld: 0 };
 const bytes = (n: number): Uint8Array => Uint8Array.from({ length: n }, (_, i) => (i * 7 + 1) & 0xff);
 
-/** Asks for `length` bytes of host memory at 0 when it is rung, and remembers when they came. */
-function reader(length: number): { device: ReturnType<typeof defineDevice>; times: number[] } {
+/** Asks for `length` bytes at `address` when it is rung, and remembers when they came. */
+function reader(length: number, address = 0): { device: ReturnType<typeof defineDevice>; times: number[] } {
   const times: number[] = [];
   const device = defineDevice({
     name: 'reader',
@@ -37,7 +37,7 @@ function reader(length: number): { device: ReturnType<typeof defineDevice>; time
             access: 'wo',
             write(_value, ctx) {
               times.push(ctx.time.ns);
-              ctx.dma.read(0, length, {}, () => times.push(ctx.time.ns));
+              ctx.dma.read(address, length, {}, () => times.push(ctx.time.ns));
             },
           },
         },
@@ -372,15 +372,16 @@ describe.each(BUILDS)('a timed machine on the %s core', (build) => {
   });
 
   it('takes DMA between two functions over both links', async () => {
-    const { device, times } = reader(4);
     const peer = { device: memoryDevice(), link: 'gen3x8' };
+    const { device, times } = reader(4, 2 ** 40);
     const [m] = await make({ slots: [{ device }, peer] });
-    // The bytes come from the BAR of the peer.
-    const target = m.functions[1]?.bars[0]?.address as number;
-    expect(target).toBeGreaterThan(0);
+    expect(m.functions[1]?.bar(0).address).toBe(2 ** 40);
     store(m, 'x86-uc', bytes(4), false);
     m.settle();
-    expect(times).toHaveLength(2);
+    const [asked = 0, came = 0] = times;
+    // Request and completion cross two links each, and the peer takes its time.
+    expect(came - asked).toBe(2 * (24 * BYTE + LATENCY) + 30 + 2 * (24 * BYTE + LATENCY));
+    expect(m.links[1]?.up.tlps).toBe(1);
   });
 
   it('begins anew after a reset', async () => {
@@ -396,6 +397,15 @@ describe.each(BUILDS)('a timed machine on the %s core', (build) => {
     m.reset();
     expect(m.time.ns).toBe(0);
     expect(run()).toEqual(first);
+  });
+
+  it('has room for a link per function', async () => {
+    const slots = Array.from({ length: 64 }, () => ({ device: memoryDevice() }));
+    const [m] = await make({ slots, link: 'gen1x1' });
+    for (const fn of m.functions)
+      m.cpu.write({ path: 'x86-uc', function: fn, bar: 0, offset: 0, data: bytes(64) });
+    m.settle();
+    expect(m.links.map(({ down }) => down.dataBytes)).toEqual(new Array(64).fill(64));
   });
 
   it('keeps the size of its memory', async () => {
