@@ -1,12 +1,34 @@
 // Floor 8: the exported interface of the core, nothing else. `src/core/exports.ts` holds its TypeScript twin.
 
 import { pushConfig } from './fabric/config';
-import { deliverAll, finishServed, readStatus, resetReads } from './fabric/deliver';
+import { isTimed } from './fabric/context';
+import { finishServed, readStatus, resetReads } from './fabric/deliver';
 import { buildWindows } from './fabric/functions';
 import { LATENCIES } from './fabric/loads';
 import { regionAccepts, regionCall } from './fabric/region';
 import { pushOperation, setNextTag } from './fabric/request';
+import {
+  arrivedSerial,
+  beginDma,
+  cpuTime,
+  endDma,
+  endSerial,
+  eventHash,
+  events,
+  hasTags,
+  keepTlps,
+  now,
+  pieceData,
+  runTimed,
+  setCpu,
+  setHorizon,
+  setPipelined,
+  spend,
+  startTimed,
+  timedBytes,
+} from './fabric/schedule';
 import { linkEvents, linkTime, runLink, startLink } from './fabric/timed';
+import { deliverAll } from './fabric/transport';
 import { clearTranslations, dropRange } from './iommu/iotlb';
 import { DMA } from './iommu/zpci';
 import {
@@ -37,6 +59,8 @@ import {
 } from './kernel/rings';
 import {
   DECODE_OK,
+  OPERATION_WRITE,
+  PARAM_OP,
   PLACE_ACCESS,
   PLACE_BAR_MEMORY,
   PLACE_COUNTERS,
@@ -55,12 +79,15 @@ import {
   PLACE_WIRE,
   RUN_DONE,
   RUN_HOST,
+  TIMED_HOST,
+  TIMED_REACHED,
   WIRE_LEAD,
 } from './layout';
 import { LOGS } from './link/log';
 import { LINK_BYTES, PORTS } from './link/port';
 import { combineFence, combineStore, configureCombining, resetCombining } from './path/combine';
 import { listReadCompletions } from './path/completions';
+import { setCosts } from './path/cost';
 import { beginAccess, resetAccess, runAccess, servedAccess, summariseAccess } from './path/engine';
 import { byteEnables, enabledBytes, firstOffset, lastOffset, lengthDw } from './tlp/bytes';
 import { checkFields } from './tlp/check';
@@ -94,6 +121,7 @@ export function machineReset(): void {
   dropLoadStore();
   clearTranslations();
   setNextTag(0);
+  if (isTimed) timedStart();
 }
 
 /** Where block PLACE_* stands in memory. */
@@ -313,6 +341,98 @@ export function linkTicks(): f64 {
 /** Events so far. */
 export function linkEventCount(): f64 {
   return <f64>linkEvents;
+}
+
+// -------------------------------------------------------------------------------------------- timed machine
+let timedLinks: u32 = 0;
+let timedHolds: u32 = 0;
+let timedData: u32 = 0;
+
+/** Before `machineCreate`: room for `count` links; `holds` TLPs may be on hold and `data` bytes on their way at an end. */
+export function timedReserve(count: u32, holds: u32, data: u32): void {
+  timedLinks = count;
+  timedHolds = holds;
+  timedData = data;
+  reserveLink(timedBytes(count, holds, data));
+}
+
+/** Begins at time 0; PLACE_LINK describes the ports. */
+export function timedStart(): void {
+  startTimed(linkRings, timedLinks, timedHolds, timedData);
+}
+
+/** Runs until UNTIL_*, or to tick (lo, hi). Answers TIMED_*. */
+export function timedRun(what: u32, lo: u32, hi: u32): u32 {
+  return runTimed(what, pair(lo, hi)) ? TIMED_REACHED : TIMED_HOST;
+}
+
+/** Time of the links, and of the CPU, in ticks. */
+export function timedNow(): f64 {
+  return <f64>now;
+}
+
+export function timedCpu(): f64 {
+  return <f64>cpuTime;
+}
+
+export function timedEvents(): f64 {
+  return <f64>events;
+}
+
+/** Low and high half of the hash of all events. */
+export function timedHash(isHigh: u32): u32 {
+  return <u32>(isHigh != 0 ? eventHash >> 32 : eventHash);
+}
+
+/** The CPU takes `ticks` for something else. */
+export function timedSpend(ticks: f64): void {
+  spend(<u64>ticks);
+}
+
+/** Ticks between two requests of the CPU, and TLPs in its store buffer. */
+export function timedSetCpu(interval: f64, buffer: u32): void {
+  setCpu(<u64>interval, buffer);
+}
+
+/** Ticks of an instruction, an exit, a system call and a host operation, and whether loads are pipelined. */
+export function timedAccess(instruction: f64, exit: f64, systemCall: f64, host: f64, pipelined: u32): void {
+  setCosts(<u64>instruction, <u64>exit, <u64>systemCall, <u64>host);
+  setPipelined(pipelined != 0);
+}
+
+/** Tick of the next timer of the host. */
+export function timedHorizon(lo: u32, hi: u32): void {
+  setHorizon(pair(lo, hi));
+}
+
+/** TLPs that arrive stay in the ring until they are drained. */
+export function timedKeep(on: u32): void {
+  keepTlps(on != 0);
+}
+
+/** The access is over. 1: its posted TLPs have arrived. */
+export function timedEndAccess(): u32 {
+  return endSerial() ? 1 : 0;
+}
+
+/** Access of the TLP that arrived last; bit 31: it is the last posted one. */
+export function timedSerial(): u32 {
+  return arrivedSerial;
+}
+
+/** Where the data of a piece of DMA stand, at a place congruent to `phase` modulo 16. */
+export function timedDmaData(piece: u32, phase: u32): u32 {
+  return <u32>pieceData(piece, phase);
+}
+
+/** Requests of the function in `slot` for up to a page, as the parameter block says. 0: not now, the tags are in use. */
+export function timedDma(slot: u32, piece: u32, lo: u32, hi: u32, bytes: u32, isLast: u32): u32 {
+  const isWrite = load<u32>(PARAMS, PARAM_OP) == OPERATION_WRITE;
+  if (!isWrite && !hasTags()) return 0;
+  beginDma(piece);
+  pushOperation(pair(lo, hi), bytes, pieceData(piece, lo), 0);
+  endDma(piece, slot, isWrite, isLast != 0);
+  return 1;
 }
 
 // ------------------------------------------------------------------------------------- transaction layer tools

@@ -172,6 +172,8 @@ export const DESCRIPTOR_STRIDE = 48;
 
 /** Direction: set when the TLP travels from the function towards the root complex. */
 export const FLAG_UPSTREAM = 1;
+/** Timed: the TLP is only passing through, on its way from one function to another. */
+export const FLAG_PASSING = 2;
 /** `DESCRIPTOR_SLOT` of a TLP that no function claimed; also "no function" as an argument. */
 export const SLOT_NONE = 0xffff;
 
@@ -233,6 +235,9 @@ export const RECORD_INSTRUCTION_KIND = RECORD_DATA;
 /** A function went into error: space 1 for a read; offset and RECORD_OFFSET_HI the failing address. */
 export const RECORD_EVENT = 8;
 export const RECORD_EVENT_CODE = RECORD_BYTES; // EVENT_*
+
+/** Timed: a piece of a function's DMA is done; offset says which, the answer is CPL_*. */
+export const RECORD_DMA = 9;
 
 export const INSTRUCTION_PCILG = 0;
 export const INSTRUCTION_PCISTG = 1;
@@ -328,6 +333,8 @@ export const MODE_LIST = 1;
 export const MODE_LIVE = 2;
 /** Live, and TLPs stay in the ring until the host drained them. */
 export const MODE_TRACE = 3;
+/** Live in simulated time: TLPs travel over the links of the machine. */
+export const MODE_TIMED = 4;
 
 // Rules: how a range of bytes is cut into the pieces of the next level. `v` is the value beside the rule.
 export const RULE_WHOLE = 0; // one piece
@@ -669,3 +676,25 @@ export const LOG_BAD = 8; // arrives broken
 export const LATENCY_COLUMNS_LG2 = 7;
 export const LATENCY_ROWS = 40;
 export const LATENCY_SLOTS = 5248; // (LATENCY_ROWS + 1) << LATENCY_COLUMNS_LG2
+
+// ------------------------------------------------------------------------------- LANE: what a timed machine adds to a port
+// Words of the same 1024 bytes. The host writes the first ones, before `timedStart`.
+export const LANE_SERVICE = 832; // u64 ticks until the completer at this end answers
+export const LANE_CONFIG_SERVICE = 840; // u64, the same of a configuration request
+export const LANE_INTERVAL = 848; // u64, shortest distance of two requests of the function at this end
+export const LANE_TAGS = 856; // non-posted requests from this end that may be outstanding
+export const LANE_RCB = 860; // how the completer at this end cuts its completions
+export const LANE_COMPLETION_POLICY = 864;
+
+/** Pieces of DMA that may be under way at once in a timed machine, and the room of each: a page at any phase. */
+export const DMA_PIECES = 256;
+export const DMA_PIECE_BYTES = PAGE_BYTES + 32;
+
+/** Answers of `timedRun`. */
+export const TIMED_REACHED = 0; // what was waited for
+export const TIMED_HOST = 1; // records to serve, a timer of the host is due, or TLPs to drain
+
+// What `timedRun` waits for, beside its end.
+export const UNTIL_TIME = 0;
+export const UNTIL_ROOM = 1; // in the store buffer of the CPU
+export const UNTIL_QUIET = 2; // nothing is under way on any link

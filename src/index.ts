@@ -81,6 +81,8 @@ export type {
   FunctionStats,
   PciFunction,
 } from './machine/function.js';
+export type { LinkConfig } from './machine/link-config.js';
+export type { LinkDirection, MachineLink } from './machine/links.js';
 export { createMachine, type Machine, type MachineStats } from './machine/machine.js';
 export type { HostMemory } from './machine/memory.js';
 export type { MioBlockInput, MioLoadInput, MioStoreInput } from './machine/mio.js';

@@ -3,7 +3,15 @@
 import { dmaEvent, isDirect, isMessagePage, LOST, MESSAGE, REFUSED, translate } from '../iommu/zpci';
 import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
 import { isWaiting, lastStatus, pushRecord, recordCount, roomForRecord, takeServed } from '../kernel/records';
-import { delivered, head, popDescriptor, reservePayload, slotAt, tail } from '../kernel/rings';
+import {
+  delivered,
+  head,
+  popDescriptor,
+  pushDescriptor,
+  reservePayload,
+  slotAt,
+  tail,
+} from '../kernel/rings';
 import {
   CPL_SC,
   CPL_UR,
@@ -16,7 +24,9 @@ import {
   DESCRIPTOR_PAYLOAD,
   DESCRIPTOR_PREFIX,
   DESCRIPTOR_SLOT,
+  DESCRIPTOR_STRIDE,
   DESCRIPTOR_WIRE,
+  FLAG_PASSING,
   FLAG_UPSTREAM,
   FUNCTION_ID,
   FUNCTION_STATE,
@@ -53,6 +63,7 @@ import {
 import { addressOf, pushCompletion, requestLength } from '../tlp/build';
 import { enabledBytes, firstOffset } from '../tlp/bytes';
 import { completionPiece } from '../tlp/split';
+import { enterFunction, isTimed, leaveContext } from './context';
 import { raiseEvent } from './events';
 import {
   functionAt,
@@ -83,6 +94,18 @@ export function resetReads(): void {
   readStatus = CPL_SC;
 }
 
+/** Puts `status` in place of the one so far, which it answers: a completion for somebody else comes. */
+export function exchangeStatus(status: u32): u32 {
+  const before = readStatus;
+  readStatus = status;
+  return before;
+}
+
+/** Bytes that the read with `tag` still waits for; 0 also for what is no read. */
+export function readLeft(tag: u32): u32 {
+  return load<u32>(READS + <usize>((tag & 0xff) << 3), 4);
+}
+
 /** The request with `tag` wants `bytes` bytes at core address `to`. */
 export function expectRead(tag: u32, to: usize, bytes: u32): void {
   const at = READS + <usize>((tag & 0xff) << 3);
@@ -94,23 +117,26 @@ export function expectRead(tag: u32, to: usize, bytes: u32): void {
  * Delivers the TLPs in the ring, those included that arise on the way. False: the host has to serve its records first,
  * then `finishServed` and this function again. Posted writes to device models may still be recorded when it is true.
  */
-export function deliverAll(): bool {
+export function deliverAtOnce(): bool {
   while (tail != head) {
     if (recordCount != 0 && mustWait(slotAt(tail))) return false;
     if (deliverWrites()) continue;
-    const at = popDescriptor();
-    const kind = load<u8>(at, DESCRIPTOR_KIND);
-    if (kind >= <u32>KIND_CPL && kind <= <u32>KIND_CPLDLK) toRequester(at);
-    else if (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_UPSTREAM) toRootComplex(at, kind);
-    else if (kind == KIND_CFGRD0 || kind == KIND_CFGWR0) toConfiguration(at, kind);
-    else toFunction(at);
+    deliverOne(popDescriptor());
   }
   return !isWaiting;
 }
 
-/** True while TLPs or records wait for the host. */
-export function isPending(): bool {
-  return tail != head || recordCount != 0;
+/** Delivers the TLP at descriptor `at`; what it gives rise to is pushed into the ring. */
+export function deliverOne(at: usize): void {
+  const kind = load<u8>(at, DESCRIPTOR_KIND);
+  if (isCompletion(kind)) toRequester(at);
+  else if (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_UPSTREAM) toRootComplex(at, kind);
+  else if (kind == KIND_CFGRD0 || kind == KIND_CFGWR0) toConfiguration(at, kind);
+  else toFunction(at);
+}
+
+export function isCompletion(kind: u32): bool {
+  return kind >= <u32>KIND_CPL && kind <= <u32>KIND_CPLDLK;
 }
 
 /** With records open: only further posted writes to device models may go on, anything else would overtake them. */
@@ -127,6 +153,14 @@ export function finishServed(): void {
   if (record == 0) return;
   const request = <usize>load<u32>(record, RECORD_REQUEST);
   if (request == 0) return;
+  if (isTimed) {
+    enterFunction(request);
+    complete(record, request);
+    leaveContext();
+  } else complete(record, request);
+}
+
+function complete(record: usize, request: usize): void {
   const completer = load<u32>(functionAt(load<u16>(record, RECORD_SLOT)), FUNCTION_ID);
   const kind = load<u32>(record, RECORD_KIND);
   const data: usize = load<u32>(record, RECORD_DATA);
@@ -242,8 +276,29 @@ function toRootComplex(at: usize, kind: u32): void {
   }
   // A peer: the request turns round at the root complex.
   countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
+  if (isTimed) {
+    turnRound(at);
+    return;
+  }
   store<u8>(at, 0, DESCRIPTOR_FLAGS);
   toFunction(at);
+}
+
+/** Timed: sends the request of a function down to its peer. The TLP is seen where it arrives. */
+function turnRound(at: usize): void {
+  const copy = pushDescriptor();
+  memory.copy(copy, at, DESCRIPTOR_STRIDE);
+  store<u32>(copy, load<u8>(at, DESCRIPTOR_KIND) | ((<u32>SLOT_NONE) << 16), DESCRIPTOR_KIND);
+  store<u8>(at, FLAG_UPSTREAM | FLAG_PASSING, DESCRIPTOR_FLAGS);
+}
+
+/** Timed: sends the completion of a peer, which is seen here, down to the function in `slot` that asked for it. */
+export function passCompletion(at: usize, slot: u32): void {
+  countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
+  const copy = pushDescriptor();
+  memory.copy(copy, at, DESCRIPTOR_STRIDE);
+  const flags: u32 = FLAG_PASSING << 8;
+  store<u32>(copy, load<u8>(at, DESCRIPTOR_KIND) | flags | (slot << 16), DESCRIPTOR_KIND);
 }
 
 /** The address is 64 bits long: its upper half stands where byte enables would, of which a message needs none. */
@@ -404,6 +459,11 @@ function answerRead(request: usize, from: usize, length: u32, completer: u32, up
 function toRequester(at: usize): void {
   const slot = load<u16>(at, DESCRIPTOR_SLOT);
   countDelivered(at, slot == SLOT_NONE ? 0 : functionAt(slot));
+  takeCompletion(at);
+}
+
+/** The bytes of a completion alone: one that passed through was counted on its way. */
+export function takeCompletion(at: usize): void {
   const word = load<u32>(at, DESCRIPTOR_H2);
   const entry = READS + <usize>((word >> 8) & 0xff) * 8;
   const to = load<u32>(entry);

@@ -36,7 +36,8 @@ import { requestPiece } from '../tlp/split';
 import { countReadCompletions, expectRead } from './deliver';
 import { countCompletion, countRequests } from './traffic';
 
-let nextTag: u32 = 0;
+/** Tag of the next non-posted request. */
+export let nextTag: u32 = 0;
 
 /** Sets the tag of the next non-posted request. */
 export function setNextTag(tag: u32): void {

@@ -57,6 +57,35 @@ export function beginTraffic(): void {
   operationUp = 0;
 }
 
+// Timed: the totals of an access while TLPs of somebody else are counted.
+const SET_ASIDE: usize = memory.data(7 * 8, 8);
+
+/** What is counted next does not belong to the access, until `restoreTotals`. */
+export function setTotalsAside(): void {
+  store<u64>(SET_ASIDE, requests);
+  store<u64>(SET_ASIDE, completions, 8);
+  store<u64>(SET_ASIDE, wireDown, 16);
+  store<u64>(SET_ASIDE, wireUp, 24);
+  store<u64>(SET_ASIDE, payloadDown, 32);
+  store<u64>(SET_ASIDE, payloadUp, 40);
+  store<u64>(SET_ASIDE, unclaimed, 48);
+}
+
+export function restoreTotals(): void {
+  requests = load<u64>(SET_ASIDE);
+  completions = load<u64>(SET_ASIDE, 8);
+  wireDown = load<u64>(SET_ASIDE, 16);
+  wireUp = load<u64>(SET_ASIDE, 24);
+  payloadDown = load<u64>(SET_ASIDE, 32);
+  payloadUp = load<u64>(SET_ASIDE, 40);
+  unclaimed = load<u64>(SET_ASIDE, 48);
+}
+
+/** Timed: what came up since `setTotalsAside` answers an operation before the last one. */
+export function countForEarlier(): void {
+  operationUp += wireUp - load<u64>(SET_ASIDE, 24);
+}
+
 /** The next TLPs belong to a new operation. */
 export function beginOperation(): void {
   operationDown = wireDown;

@@ -81,6 +81,17 @@ export function rewindRing(): void {
   keep = 0;
 }
 
+/** The next `count` descriptors stay as delivered ones, all behind them leave the ring. */
+export function keepDelivered(count: u32): void {
+  tail += count;
+  head = tail;
+}
+
+/** What stands in the payload ring behind the staged bytes of the access is no longer needed. */
+export function releasePayload(): void {
+  payloadHead = payloadMark;
+}
+
 /** Everything pushed counts as delivered (listing without a machine). */
 export function skipDelivery(): void {
   tail = head;

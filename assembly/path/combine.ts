@@ -3,8 +3,8 @@
 // Model rules where the public manual (Intel SDM vol. 3A, "Buffering of Write Combining Memory Locations") leaves a choice:
 // options `wcBuffers`, `wcLineComplete`, `wcChunkOrder` (access-paths.md 2).
 
-import { deliverAll, isPending } from '../fabric/deliver';
 import { beginOperation, countRequests } from '../fabric/traffic';
+import { deliverAll, isPending } from '../fabric/transport';
 import { copyBytes, PARAMS } from '../kernel/arena';
 import { recycle, reservePayload, roomForOperation } from '../kernel/rings';
 import {

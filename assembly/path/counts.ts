@@ -27,9 +27,9 @@ import { naturalPiece } from './rules';
 /** A coalesced MMIO ring queues this many writes; the next one exits (KVM, access-paths.md 5). */
 const COALESCED_ENTRIES: u32 = 169;
 
-let instructions: u64 = 0;
-let exits: u64 = 0;
-let systemCalls: u64 = 0;
+export let instructions: u64 = 0;
+export let exits: u64 = 0;
+export let systemCalls: u64 = 0;
 export let hostOperations: u64 = 0;
 let mioOperations: u64 = 0;
 let calls: u64 = 0;

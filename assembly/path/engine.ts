@@ -6,11 +6,13 @@
 // The cursors of the four levels are all the state there is, so the run can stop before any operation and go on later.
 
 import { callDevice, deviceCalls } from '../fabric/call';
-import { deliverAll, finishServed, resetReads } from '../fabric/deliver';
+import { finishServed, resetReads } from '../fabric/deliver';
 import { barAt, functionAt, slotOf } from '../fabric/functions';
 import { regionAccepts } from '../fabric/region';
 import { pushOperation } from '../fabric/request';
+import { finishLoads } from '../fabric/schedule';
 import { beginOperation, beginTraffic, put, writeTraffic } from '../fabric/traffic';
+import { deliverAll } from '../fabric/transport';
 import { PARAMS } from '../kernel/arena';
 import { isWaiting, lastStatus, pushRecord, recordCount, roomForRecord } from '../kernel/records';
 import { recordOperation, recycle, roomForOperation, skipDelivery, stage } from '../kernel/rings';
@@ -57,6 +59,7 @@ import {
   MODE_COUNT,
   MODE_LIST,
   MODE_LIVE,
+  MODE_TIMED,
   OP_ACCESS,
   OP_SKIPPED,
   OPERATION_READ,
@@ -100,6 +103,7 @@ import {
   insideBar,
   interruption,
 } from '../zpci/rules';
+import { isTimeFor, resetCost } from './cost';
 import {
   countAgain,
   countBytes,
@@ -203,6 +207,7 @@ export function resetAccess(): void {
   faultPosition = 0;
   faultBytes = 0;
   resetCounts();
+  resetCost();
   isAsking = false;
   wasAsked = false;
   retries = 0;
@@ -215,11 +220,13 @@ export function runAccess(): u32 {
   if (mode >= <u32>MODE_LIVE && !deliverRest(mode)) return RUN_HOST;
   while (fault == FAULT_NONE && descend()) {
     if (!roomForOperation()) return RUN_HOST;
+    if (mode == MODE_TIMED && !isTimeFor(param(PARAM_REQUEST) == REQUEST_CALL)) return RUN_HOST;
     if (!operate()) break;
     if (mode == MODE_COUNT) recycle();
     else if (mode == MODE_LIST) skipDelivery();
     else if (!deliverRest(mode)) return RUN_HOST;
   }
+  if (mode == MODE_TIMED && !finishLoads()) return RUN_HOST;
   return recordCount == 0 ? RUN_DONE : RUN_HOST;
 }
 

@@ -1,7 +1,7 @@
 // Floor 6: what PCI instructions share: finding the function, delivering what they sent.
 
-import { deliverAll, isPending } from '../fabric/deliver';
 import { functionAt, functionCount } from '../fabric/functions';
+import { deliverAll, isPending } from '../fabric/transport';
 import { PARAMS } from '../kernel/arena';
 import { rewindRing } from '../kernel/rings';
 import { ANSWER_HOST, FUNCTION_HANDLE, HANDLE_ENABLE_LG2, MODE_LIVE, PARAM_MODE } from '../layout';

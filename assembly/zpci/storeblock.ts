@@ -2,10 +2,11 @@
 // Writes for a native function or device calls for an emulated one.
 
 import { callDevice, deviceCalls } from '../fabric/call';
-import { deliverAll, finishServed } from '../fabric/deliver';
+import { finishServed } from '../fabric/deliver';
 import { barAt, functionAt, routedMemory, routedSlot, routeMemory, slotOf } from '../fabric/functions';
 import { overheadOf, payloadBytes, pushWrites, Single } from '../fabric/request';
 import { countWrites } from '../fabric/traffic';
+import { deliverAll } from '../fabric/transport';
 import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
 import { lastStatus, pushRecord } from '../kernel/records';
 import { rewindRing, stage } from '../kernel/rings';

@@ -1,7 +1,7 @@
 /** Checks, defaults and descriptions of the named options, all derived from the one table. */
 import { invalid, show, ZtlpError } from './errors.js';
 import { nearest } from './names.js';
-import { BUILT_OPTIONS, type NumberDef, OPTIONS, type OptionDef } from './option-table.js';
+import { BUILT_OPTIONS, type NumberDef, OPTIONS, type OptionDef, TIMED_OPTIONS } from './option-table.js';
 
 export { BUILT_OPTIONS, COST_PRESETS, OPTIONS } from './option-table.js';
 
@@ -79,6 +79,32 @@ export function refuseUnbuilt(input: OptionInput = {}): OptionInput {
     });
   }
   return input;
+}
+
+/**
+ * Returns `input`; throws `unsupported` as `refuseUnbuilt` does, and also for options that only a machine in simulated time
+ * acts on: for whatever takes no time.
+ */
+export function refuseTimed(input: OptionInput = {}): OptionInput {
+  refuseUnbuilt(input);
+  for (const name of TIMED_OPTIONS) {
+    const value = input[name];
+    const usual = OPTIONS[name].default;
+    if (value === undefined || value === usual) continue;
+    checkOption(name, value);
+    throw new ZtlpError('unsupported', `${name}: ${show(value)} has no effect without fidelity timed`, {
+      field: name,
+      value,
+      allowed: String(usual),
+    });
+  }
+  return input;
+}
+
+/** `input` without the options that only simulated time has a use for. */
+export function withoutTimed(input: OptionInput): OptionInput {
+  const timed: ReadonlySet<string> = TIMED_OPTIONS;
+  return Object.fromEntries(Object.entries(input).filter(([name]) => !timed.has(name)));
 }
 
 /** Reads `name=value` as typed on a command line. */

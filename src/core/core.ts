@@ -76,16 +76,18 @@ export class Core {
     this.refresh();
   }
 
-  /** Instantiates a core and reserves its memory: bytes of host memory and of BAR memory. */
+  /** Instantiates a core and reserves its memory: bytes of host memory, of BAR memory, and what `reserve` asks for. */
   static async load(
     source: CoreSource | Promise<CoreSource> | undefined,
     hostBytes: number,
     barBytes: number,
     linkPayloadBytes = 0,
+    reserve?: (x: CoreExports) => void,
   ): Promise<Core> {
     // The naked functions: the loader's wrappers cost several times the call.
     const core = new Core((await instance(source)) as unknown as CoreExports);
     if (linkPayloadBytes > 0) core.x.linkReserve(linkPayloadBytes);
+    reserve?.(core.x);
     core.create(hostBytes, barBytes);
     return core;
   }

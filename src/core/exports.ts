@@ -44,6 +44,22 @@ export type CoreExports = {
   linkRun(limit: number, endLo: number, endHi: number): number;
   linkTicks(): number;
   linkEventCount(): number;
+  timedReserve(count: number, holds: number, data: number): void;
+  timedStart(): void;
+  timedRun(what: number, lo: number, hi: number): number;
+  timedNow(): number;
+  timedCpu(): number;
+  timedEvents(): number;
+  timedHash(isHigh: number): number;
+  timedSpend(ticks: number): void;
+  timedSetCpu(interval: number, buffer: number): void;
+  timedAccess(instruction: number, exit: number, systemCall: number, host: number, pipelined: number): void;
+  timedHorizon(lo: number, hi: number): void;
+  timedKeep(on: number): void;
+  timedEndAccess(): number;
+  timedSerial(): number;
+  timedDmaData(piece: number, phase: number): number;
+  timedDma(slot: number, piece: number, lo: number, hi: number, bytes: number, isLast: number): number;
   mioSlot(high: number): number;
   rpcit(
     handle: number,
@@ -107,6 +123,22 @@ export const EXPORT_NAMES = [
   'linkRun',
   'linkTicks',
   'linkEventCount',
+  'timedReserve',
+  'timedStart',
+  'timedRun',
+  'timedNow',
+  'timedCpu',
+  'timedEvents',
+  'timedHash',
+  'timedSpend',
+  'timedSetCpu',
+  'timedAccess',
+  'timedHorizon',
+  'timedKeep',
+  'timedEndAccess',
+  'timedSerial',
+  'timedDmaData',
+  'timedDma',
   'mioSlot',
   'rpcit',
   'dropTranslations',

@@ -18,6 +18,9 @@ export class Clock {
   /** A binary heap: the earliest timer first. */
   private readonly heap: Timer[] = [];
 
+  /** Called when another timer is the next one: its tick, or undefined. */
+  onNext: ((ticks: number | undefined) => void) | undefined;
+
   /** Nanoseconds since create or reset: a multiple of 1/4096. */
   get ns(): number {
     return this.ticks / L.TICKS_PER_NS;
@@ -32,15 +35,33 @@ export class Clock {
 
   /** Moves time on by `ns`; `settle` is called after each timer, for what the callback set going. */
   run(ns: number, settle: () => void): void {
-    if (typeof ns !== 'number' || !(ns >= 0 && this.ns + ns < MAX_NS))
-      throw invalid('ns', ns, `0 to ${MAX_NS} with the time so far`);
+    const end = this.ticksAfter(ns);
     this.checkStill('run');
-    const end = this.ticks + Math.round(ns * L.TICKS_PER_NS);
     this.running = true;
     try {
       this.runTo(end, settle);
     } finally {
       this.running = false;
+    }
+  }
+
+  /** Simulated links have brought time to `ticks`. */
+  moveTo(ticks: number): void {
+    this.ticks = Math.max(this.ticks, ticks);
+  }
+
+  /** Ticks after `ns` from now on. */
+  ticksAfter(ns: number): number {
+    if (typeof ns !== 'number' || !(ns >= 0 && this.ns + ns < MAX_NS))
+      throw invalid('ns', ns, `0 to ${MAX_NS} with the time so far`);
+    return this.ticks + Math.round(ns * L.TICKS_PER_NS);
+  }
+
+  /** Calls back what is due by now, in order. */
+  fireDue(): void {
+    for (let next = this.heap[0]; next !== undefined && next.ticks <= this.ticks; next = this.heap[0]) {
+      this.take();
+      next.callback();
     }
   }
 
@@ -68,6 +89,7 @@ export class Clock {
     this.ticks = 0;
     this.order = 0;
     this.heap.length = 0;
+    this.onNext?.(undefined);
   }
 
   private add(timer: Timer): void {
@@ -80,12 +102,16 @@ export class Clock {
       at = parent;
     }
     heap[at] = timer;
+    if (at === 0) this.onNext?.(timer.ticks);
   }
 
   private take(): void {
     const { heap } = this;
     const last = heap.pop() as Timer;
-    if (heap.length === 0) return;
+    if (heap.length === 0) {
+      this.onNext?.(undefined);
+      return;
+    }
     let at = 0;
     for (;;) {
       let child = 2 * at + 1;
@@ -96,6 +122,7 @@ export class Clock {
       at = child;
     }
     heap[at] = last;
+    this.onNext?.((heap[0] as Timer).ticks);
   }
 }
 

@@ -7,9 +7,15 @@ import {
   type DeviceModel,
   SIZE_KEYS,
 } from '../base/device.js';
-import { invalid } from '../base/errors.js';
+import { invalid, ZtlpError } from '../base/errors.js';
 import { checkKeys, keysOf } from '../base/names.js';
-import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
+import {
+  type OptionInput,
+  type Options,
+  refuseTimed,
+  refuseUnbuilt,
+  resolveOptions,
+} from '../base/options.js';
 import type { CoreSource } from '../core/core.js';
 import { add64, checkU64, type U64 } from '../core/u64.js';
 import type { ResolvedBar } from '../device/bars.js';
@@ -27,6 +33,7 @@ import {
 } from '../zpci/identity.js';
 import { groupKey, resolveZpciOptions } from '../zpci/mode.js';
 import type { FunctionState } from '../zpci/states.js';
+import { type CheckedLink, checkLink, type LinkConfig } from './link-config.js';
 
 /** One function and the options of its port, group and mode. */
 export interface SlotConfig {
@@ -52,6 +59,8 @@ export interface SlotConfig {
    * is a function that `machine.plug` brings, `standby` one that SCLP configures.
    */
   readonly state?: InitialState;
+  /** Timed fidelity: the link of this function, `gen3x8` for short. */
+  readonly link?: string | LinkConfig;
 }
 
 export type InitialState = Extract<FunctionState, 'reserved' | 'standby' | 'disabled' | 'enabled'>;
@@ -59,6 +68,13 @@ export type InitialState = Extract<FunctionState, 'reserved' | 'standby' | 'disa
 export interface MachineConfig {
   /** Default `x86-64`. */
   readonly platform?: Platform;
+  /**
+   * `timed`: TLPs travel over simulated links, one per function, and take time; TLPs, data and faults stay the same. Default
+   * `functional`: they arrive at once. The same as option `fidelity`.
+   */
+  readonly fidelity?: 'functional' | 'timed';
+  /** Timed fidelity: `gen1x1` to `gen5x16`, for slots that name none. Default: what each function's capability says. */
+  readonly link?: string;
   /** Machine-wide options; see docs/options.md. */
   readonly options?: OptionInput;
   /** Default: one memory device with a BAR of 64 KiB. */
@@ -95,9 +111,12 @@ export interface CheckedSlot {
   readonly zpci: CheckedIdentity;
   readonly traits: Required<ZpciTraits>;
   readonly state: InitialState;
+  /** Timed fidelity only. */
+  readonly link: CheckedLink | undefined;
 }
 
 export interface CheckedConfig {
+  readonly isTimed: boolean;
   readonly platform: Platform;
   readonly options: Options;
   readonly slots: readonly CheckedSlot[];
@@ -120,6 +139,8 @@ const ANY_SIZES: AccessSizes = { min: 1, max: 8, unaligned: true };
 const BAR_SIZES: AccessSizes = { min: 1, max: 8, unaligned: false };
 const KEYS = keysOf<MachineConfig>({
   platform: true,
+  fidelity: true,
+  link: true,
   options: true,
   slots: true,
   hostMemoryBytes: true,
@@ -132,6 +153,7 @@ const SLOT_KEYS = keysOf<SlotConfig>({
   handleIndex: true,
   zpci: true,
   state: true,
+  link: true,
 });
 const INITIAL_STATES: readonly InitialState[] = ['reserved', 'standby', 'disabled', 'enabled'];
 
@@ -275,7 +297,33 @@ function slotOptions(field: string, slot: SlotConfig, machine: OptionInput, base
   const own = slot.options ?? {};
   if (!isObject(own)) throw invalid(`${field}.options`, own, 'an object of named options');
   refuseUnbuilt(own);
+  if (own.fidelity === undefined || own.fidelity === 'functional') refuseUntimed(own, base);
+  if (own.fidelity !== undefined && own.fidelity !== base.fidelity)
+    throw invalid(`${field}.options.fidelity`, own.fidelity, `${base.fidelity}, as the machine's`);
   return resolveZpciOptions({ ...own, dwordRule: own.dwordRule ?? machine.dwordRule }, base);
+}
+
+/** In a functional machine nothing takes time: an option that only links act on is refused. */
+function refuseUntimed(input: OptionInput, { fidelity }: Pick<Options, 'fidelity'>): void {
+  if (fidelity !== 'timed') refuseTimed(input);
+}
+
+/** The link of a slot, once its options and its configuration space are known. */
+function slotLink(
+  index: number,
+  slot: SlotConfig,
+  options: Options,
+  config: ConfigModel | undefined,
+  usual: string | undefined,
+): CheckedLink | undefined {
+  const field = `slots[${index}].link`;
+  if (options.fidelity === 'timed') return checkLink(field, slot.link, usual, index, config, options);
+  if (slot.link === undefined) return undefined;
+  throw new ZtlpError('unsupported', `${field}: links take no time in a functional machine`, {
+    field,
+    value: slot.link,
+    allowed: "nothing, or fidelity: 'timed'",
+  });
 }
 
 function checkSlot(
@@ -284,6 +332,7 @@ function checkSlot(
   machine: OptionInput,
   base: Options,
   layout: Layout,
+  usualLink: string | undefined,
 ): CheckedSlot {
   const field = `slots[${index}]`;
   if (!isObject(slot)) throw invalid(field, slot, 'an object with a device');
@@ -307,14 +356,16 @@ function checkSlot(
       bar === undefined ? undefined : layout.placeModel(`${field}.bars[${n}]`, bar, slot.addresses?.[n]),
     );
     const options = slotOptions(field, slot, machine, base);
+    const config = configOf(device);
     return {
       ...common,
       name: device.name,
       model: device,
       options,
       bars,
-      config: configOf(device),
+      config,
       traits: device.zpci,
+      link: slotLink(index, slot, options, config, usualLink),
     };
   }
   refuseDefinition(`${field}.device`, device);
@@ -332,11 +383,14 @@ function checkSlot(
       ? undefined
       : layout.placeMemory(`${field}.bars[${n}]`, bar, bits, slot.addresses?.[n]);
   });
+  const options = slotOptions(field, slot, machine, base);
   return {
     ...common,
     name: device.name,
     model: undefined,
-    options: slotOptions(field, slot, machine, base),
+    options,
+    // A plain description says nothing of a link.
+    link: slotLink(index, slot, options, undefined, usualLink),
     bars,
     config: memoryConfig(device, bars),
     traits: checkTraits(`${field}.device.zpci`, undefined),
@@ -374,15 +428,23 @@ export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): 
   checkKeys('', config, KEYS);
   const platform = config.platform ?? 'x86-64';
   if (!PLATFORMS.includes(platform)) throw invalid('platform', platform, PLATFORMS.join(', '));
-  const options = resolveZpciOptions(refuseUnbuilt(config.options ?? {}), resolveOptions({}));
+  const given = withFidelity(config);
+  const options = resolveZpciOptions(refuseUnbuilt(given), resolveOptions({}));
+  refuseUntimed(given, options);
+  const isTimed = options.fidelity === 'timed';
+  if (config.link !== undefined && !isTimed)
+    throw new ZtlpError('unsupported', 'link: links take no time in a functional machine', {
+      field: 'link',
+      value: config.link,
+      allowed: "nothing, or fidelity: 'timed'",
+    });
   const slots = config.slots ?? [{ device: defaultDevice }];
   if (!Array.isArray(slots) || slots.length > L.FUNCTION_SLOTS) {
     throw invalid('slots', slots, `a list of at most ${L.FUNCTION_SLOTS} slots`);
   }
   const layout = new Layout();
-  const given = config.options ?? {};
   const base = resolveOptions(given);
-  const checked = slots.map((slot, index) => checkSlot(index, slot, given, base, layout));
+  const checked = slots.map((slot, index) => checkSlot(index, slot, given, base, layout, config.link));
   const indexes = new Set<number>();
   for (const [index, { handleIndex }] of checked.entries()) {
     if (indexes.has(handleIndex))
@@ -405,5 +467,15 @@ export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): 
   if (barBytes + hostMemoryBytes > 2 ** 32 - 1) {
     throw invalid('slots', barBytes, 'BARs and host memory of less than about 4 GiB together', 'resource');
   }
-  return { platform, options, slots: checked, hostMemoryBytes, barBytes, core: config.core };
+  return { isTimed, platform, options, slots: checked, hostMemoryBytes, barBytes, core: config.core };
+}
+
+/** Options of the machine, with `fidelity` among them. */
+function withFidelity({ fidelity, options = {} }: MachineConfig): OptionInput {
+  if (!isObject(options) || fidelity === undefined) return options;
+  if (fidelity !== 'functional' && fidelity !== 'timed')
+    throw invalid('fidelity', fidelity, 'functional, timed');
+  if (options.fidelity !== undefined && options.fidelity !== fidelity)
+    throw invalid('fidelity', fidelity, `${options.fidelity}, as in the options`);
+  return { ...options, fidelity };
 }

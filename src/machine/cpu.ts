@@ -8,7 +8,7 @@ import { add64, checkU64, high32, low32, type U64 } from '../core/u64.js';
 import { type Fault, faultOf } from '../path/fault.js';
 import { pathOf, planOf, setParams } from '../path/prepare.js';
 import { touched } from '../path/split.js';
-import type { AccessPath, PathId, Platform } from '../path/table.js';
+import { type AccessPath, isDirect, type PathId, type Platform } from '../path/table.js';
 import { setTlpOptions } from '../tlp/split.js';
 import { ANSWER_DONE, INSTRUCTION_BYTES, unpackAnswer, type ZpciAnswer } from '../zpci/answer.js';
 import type { PciFunction } from './function.js';
@@ -73,6 +73,11 @@ export interface AccessResult {
   /** Of the non-posted requests: the last error that a completion brought. ENQCMD sees `request-retry` as ZF. */
   readonly completion: CompletionStatus;
   readonly totals: AccessTotals;
+  /**
+   * Timed fidelity: how long the CPU was busy with it, ns. Posted stores are under way afterwards; for others their answers
+   * have come.
+   */
+  readonly ns?: number;
 }
 
 /** Completion Status (PCIe base specification 2.2.9). */
@@ -118,6 +123,8 @@ export interface CpuParts {
   readonly trace: TlpTrace;
   readonly models: Models;
   readonly control: ZpciControl;
+  /** MODE_* of accesses now. */
+  mode(): number;
 }
 
 const LINE = 64;
@@ -146,7 +153,7 @@ export class Cpu {
     this.store = parts.core.x.pcistb;
     this.bytes = parts.core.u8;
     this.trace = parts.trace;
-    this.hasPcistb = parts.platform === 's390x';
+    this.hasPcistb = parts.platform === 's390x' && parts.models.timing === undefined;
     this.parts = parts;
     const zpciParts = {
       ...parts,
@@ -157,7 +164,10 @@ export class Cpu {
     this.mio = new MioUnit(zpciParts, this.zpci);
   }
 
-  /** Writes `data` along a path; posted writes have arrived when it returns (functional fidelity). */
+  /**
+   * Writes `data` along a path. Posted writes have arrived when it returns; in timed fidelity they are under way, see
+   * `Machine.settle`.
+   */
   write(input: WriteInput): AccessResult {
     needObject('input', input);
     const { data } = input;
@@ -220,15 +230,18 @@ export class Cpu {
     // Every other access of an x86 CPU closes the write-combining buffers first, so that stores keep their order.
     if (this.parts.platform === 'x86-64') this.wcFence(fn);
     this.preparedHandle = undefined;
-    const mode = this.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE;
-    setParams(this.core, { access, plan, options, mode, sourceAddress });
+    setParams(this.core, { access, plan, options, mode: this.parts.mode(), sourceAddress });
+    const { timing } = this.parts.models;
+    timing?.charge(options, isDirect(plan), op === 'read' && path.loads === 'pipelined');
     const alwaysBlock = (plan.check & L.CHECK_KIND) === L.CHECK_ZPCI_BLOCK;
     const run = (): AccessResult => {
+      const begun = timing?.cpuTicks ?? 0;
       this.core.x.accessBegin(fn.slot, input.bar, 0, 0, span.offset, 0, span.bytes);
       this.parts.models.run();
       const totals = this.core.totals();
       const completion = COMPLETIONS[this.core.x.completionStatus()] ?? 'completer-abort';
-      return { fault: faultOf(totals, alwaysBlock), completion, totals };
+      const result = { fault: faultOf(totals, alwaysBlock), completion, totals };
+      return timing === undefined ? result : { ...result, ns: (timing.cpuTicks - begun) / L.TICKS_PER_NS };
     };
     return { at: this.core.stagedAt(span.offset) + (offset - span.offset), run };
   }
@@ -392,6 +405,7 @@ export class Cpu {
     checkLength(length);
     checkRegister('r3', input.r3);
     checkU64('offset', offset);
+    this.parts.models.startInstruction(this.named(fh));
     if (fh !== this.preparedHandle) this.prepareFor(fh);
     let flags = as | (isInProblemState(input) ? L.STORE_PROBLEM_STATE : 0);
     let address: U64;
@@ -434,9 +448,13 @@ export class Cpu {
 
   /** Puts the options of the addressed function's port into the parameter block. */
   private prepareFor(fh: number): void {
-    const fn = this.parts.functions.find((candidate) => candidate.handle === fh);
+    const fn = this.named(fh);
     if (fn === undefined) return; // no such function: the core answers before it looks at options
     this.preparePort(fn);
+  }
+
+  private named(fh: number): PciFunction | undefined {
+    return this.parts.functions.find((candidate) => candidate.handle === fh);
   }
 
   private preparePort(fn: PciFunction): void {
@@ -446,8 +464,8 @@ export class Cpu {
     this.core.setParam(L.PARAM_HEADER_BITS, 0);
     this.core.setParam(L.PARAM_UNCUT, 0);
     this.core.setParam(L.PARAM_DESCENDING, fn.options.wcChunkOrder === 'descending' ? 1 : 0);
-    this.core.setParam(L.PARAM_MODE, this.trace.enabled ? L.MODE_TRACE : L.MODE_LIVE);
-    // Only where PCI instructions exist may the short way of `pcistb` find its function prepared.
+    this.core.setParam(L.PARAM_MODE, this.parts.mode());
+    // Only where PCI instructions exist, and take no time, may the short way of `pcistb` find its function prepared.
     this.preparedHandle = this.hasPcistb ? fn.handle : undefined;
   }
 
@@ -457,6 +475,7 @@ export class Cpu {
     const [port] = this.parts.functions;
     if (port === undefined) return;
     if (this.parts.platform === 'x86-64') this.wcFence(port);
+    this.parts.models.startInstruction(port);
     this.preparePort(port);
   }
 
@@ -487,6 +506,7 @@ export class Cpu {
     for (let done = 0; done < data.length; ) {
       const address = add64(bar.address, offset + done);
       const bytes = Math.min(data.length - done, LINE - (low32(address) % LINE));
+      this.parts.models.timing?.store(fn.options.instructionNs);
       this.core.x.wcStore(low32(address), high32(address), bytes, staged + done);
       this.parts.models.finishPosted();
       done += bytes;

@@ -12,13 +12,23 @@ export type DmaResult =
   | { readonly status: 'ok'; readonly data: Uint8Array }
   | { readonly status: DmaFailure };
 
-interface Job {
+export interface Job {
   readonly fn: PciFunction;
   readonly address: U64;
   /** Bytes to write; a number is how many to read. */
   readonly what: Uint8Array | number;
   readonly options: DmaOptions;
   readonly done: (result: DmaResult) => void;
+}
+
+/** Who takes the requests of functions. */
+export interface DmaJobs {
+  add(job: Job): void;
+  /** Forgets what is queued of `fn`: a reset. */
+  drop(fn: PciFunction): void;
+  clear(): void;
+  /** Does what can be done now. */
+  drain(): void;
 }
 
 /** What the machine does with the core while a request runs. */
@@ -36,9 +46,9 @@ export interface DmaParts {
  * Jobs that one settling may run. A model that asks for more each time something is done would never end: its own guard
  * stops it before; this is for several models that keep each other going.
  */
-const MAX_JOBS = 1_000_000;
+export const MAX_JOBS = 1_000_000;
 
-export class DmaQueue {
+export class DmaQueue implements DmaJobs {
   private jobs: Job[] = [];
   /** Jobs before this one are done. */
   private first = 0;
@@ -112,25 +122,13 @@ export class DmaQueue {
     options: DmaOptions,
   ): DmaFailure | undefined {
     const { core } = this.parts;
-    const { noSnoop: ns = false, relaxedOrdering: ro = false, idOrdering: ido = false } = options;
-    setTlpOptions(core, fn.options);
-    core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);
-    core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
-    core.setParam(L.PARAM_REQUESTER, fn.id);
-    core.setParam(
-      L.PARAM_HEADER_BITS,
-      headerBits(0, { ns, ro, ido }) | (options.at === 'translated' ? 2 << 10 : 0),
-    );
+    setDmaParams(core, fn, isRead, options, this.parts.mode());
     for (let level = 0; level < L.LEVELS; level++) {
       core.setParam(L.PARAM_RULES + 4 * level, level === L.LEVELS - 1 ? L.RULE_FRAGMENT : L.RULE_WHOLE);
       core.setParam(L.PARAM_RULE_VALUES + 4 * level, L.PAGE_BYTES);
     }
     core.setParam(L.PARAM_COUNTING, 0);
     core.setParam(L.PARAM_CHECK, L.CHECK_NONE);
-    core.setParam(L.PARAM_UNCUT, 0);
-    core.setParam(L.PARAM_MODE, this.parts.mode());
-    core.setParam(L.PARAM_ORIGIN, fn.slot + 1);
-    core.setParam(L.PARAM_PREFIX, options.pasid === undefined ? 0 : pasidPrefix(options.pasid));
     core.x.accessBegin(L.SLOT_NONE, 0, low32(address), high32(address), 0, 0, data.length);
     const at = core.stagedAt(0);
     if (isRead) core.u8.fill(0xff, at, at + data.length);
@@ -144,4 +142,25 @@ export class DmaQueue {
     if (!isRead || status === L.CPL_SC) return undefined;
     return status === L.CPL_UR ? 'unsupported-request' : 'completer-abort';
   }
+}
+
+/** Puts what shapes the requests of `fn` into the parameter block. */
+export function setDmaParams(
+  core: Core,
+  fn: PciFunction,
+  isRead: boolean,
+  options: DmaOptions,
+  mode: number,
+): void {
+  const { noSnoop: ns = false, relaxedOrdering: ro = false, idOrdering: ido = false } = options;
+  setTlpOptions(core, fn.options);
+  core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);
+  core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
+  core.setParam(L.PARAM_REQUESTER, fn.id);
+  const translated = options.at === 'translated' ? 2 << 10 : 0;
+  core.setParam(L.PARAM_HEADER_BITS, headerBits(0, { ns, ro, ido }) | translated);
+  core.setParam(L.PARAM_UNCUT, 0);
+  core.setParam(L.PARAM_MODE, mode);
+  core.setParam(L.PARAM_ORIGIN, fn.slot + 1);
+  core.setParam(L.PARAM_PREFIX, options.pasid === undefined ? 0 : pasidPrefix(options.pasid));
 }

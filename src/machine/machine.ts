@@ -1,9 +1,10 @@
-/** `createMachine`: functions behind a root complex, host memory, and a CPU that touches them, in functional fidelity. */
+/** `createMachine`: functions behind a root complex, host memory, and a CPU that touches them. */
 import * as L from '../../assembly/layout.js';
 import type { DeviceModel } from '../base/device.js';
 import { invalid, needObject } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import { Core } from '../core/core.js';
+import type { CoreExports } from '../core/exports.js';
 import type { Platform } from '../path/table.js';
 import type { Window } from '../pci/assign-windows.js';
 import { type EnumeratedFunction, enumerate } from '../pci/enumerate.js';
@@ -15,10 +16,13 @@ import { ConfigAccess } from './config-port.js';
 import { Cpu } from './cpu.js';
 import { enableMsix, type MsixMessage } from './driver.js';
 import { type FunctionStats, PciFunction } from './function.js';
+import type { CheckedLink } from './link-config.js';
+import { Links, type MachineLink } from './links.js';
 import { HostMemory } from './memory.js';
 import { type InterruptMessage, Models } from './models.js';
 import { needS390 } from './operands.js';
 import { type PciEvent, PciEvents } from './pci-events.js';
+import { Timing } from './timing.js';
 import { TlpTrace } from './trace.js';
 import { type AdapterInterrupt, ZpciControl } from './zpci-control.js';
 
@@ -57,6 +61,8 @@ export class Machine {
   private readonly events = new PciEvents();
   private readonly models: Models;
   private readonly control: ZpciControl;
+  private readonly timing: Timing | undefined;
+  private readonly timedLinks: Links | undefined;
 
   /** Use `createMachine`. */
   constructor(core: Core, config: CheckedConfig) {
@@ -65,13 +71,22 @@ export class Machine {
     this.options = config.options;
     this.memory = new HostMemory(core, config.hostMemoryBytes);
     this.functions = config.slots.map((slot, index) => new PciFunction(core, index, slot));
-    this.trace = new TlpTrace(core, () => this.cpu.forgetPort());
+    const { isTimed } = config;
+    this.timedLinks = isTimed ? new Links(core, linksOf(config)) : undefined;
+    const traceChanged = (): void => {
+      if (isTimed) core.x.timedKeep(this.trace.enabled ? 1 : 0);
+      this.cpu.forgetPort();
+    };
+    this.trace = new TlpTrace(core, traceChanged, this.timedLinks);
     const { platform, functions, trace } = this;
+    const mode = (): number => (isTimed ? L.MODE_TIMED : trace.enabled ? L.MODE_TRACE : L.MODE_LIVE);
     const models = new Models({
       core,
+      isTimed,
+      isZpci: config.platform === 's390x',
       clock: this.clock,
       events: this.events,
-      mode: () => (trace.enabled ? L.MODE_TRACE : L.MODE_LIVE),
+      mode,
       drainTrace: () => trace.drain(),
       settled: () => this.deliverInterrupts(),
       interrupt: (fn, data) => this.control.message(fn, data),
@@ -85,13 +100,28 @@ export class Machine {
       resetDevice: (fn) => models.resetDevice(fn),
       events: this.events,
     });
+    if (this.timedLinks !== undefined) {
+      this.timing = new Timing({
+        core,
+        clock: this.clock,
+        links: this.timedLinks,
+        options: config.options,
+        serve: () => models.serve(),
+        drainTrace: () => trace.drain(),
+        pump: () => models.pump(),
+        isIdle: () => models.isDmaIdle,
+        restart: () => models.restartDma(),
+        told: () => this.deliverInterrupts(),
+      });
+      models.timing = this.timing;
+    }
     models.attach(functions);
     this.models = models;
     const [first, behind] = MESSAGE_RANGES[platform];
     core.setParam(L.PARAM_MESSAGE_LO, first);
     core.setParam(L.PARAM_MESSAGE_END, behind);
     if (platform === 's390x') for (const fn of functions) fn.takeMessages();
-    this.cpu = new Cpu({ core, platform, functions, trace, models, control: this.control });
+    this.cpu = new Cpu({ core, platform, functions, trace, models, control: this.control, mode });
     this.config = new ConfigAccess({
       core,
       prepare: () => this.cpu.prepareConfig(),
@@ -192,14 +222,42 @@ export class Machine {
     };
   }
 
-  /** Simulated time. In functional fidelity only `run` moves it. */
+  /** Simulated time, that of the CPU. In functional fidelity only `run` moves it. */
   get time(): { readonly ns: number } {
     return { ns: this.clock.ns };
+  }
+
+  /** The links of a timed machine, one per function, and what they did so far. None in functional fidelity. */
+  get links(): readonly MachineLink[] {
+    const links = this.timedLinks;
+    if (links === undefined) return [];
+    return this.functions.map(({ slot }) => links.at(slot, this.clock.ns));
+  }
+
+  /** Events of the links so far and a hash of them: the same for the same calls on every host. */
+  get linkEvents(): { readonly count: number; readonly hash: string } {
+    const { timing } = this;
+    return timing === undefined ? { count: 0, hash: NO_EVENTS } : { count: timing.events, hash: timing.hash };
+  }
+
+  /**
+   * Waits until nothing is under way: every TLP has arrived and is acknowledged, and what it set going is done. Timers of
+   * device models fire that are due on the way. In functional fidelity that is so after every call.
+   */
+  settle(): void {
+    this.models.checkIdle('settle');
+    this.timing?.settle();
+    this.models.settle();
   }
 
   /** Moves time on by `ns` nanoseconds: timers of device models fire, and what they set going is done. */
   run(ns: number): void {
     this.models.checkIdle('run');
+    if (this.timing !== undefined) {
+      this.timing.idle(this.clock.ticksAfter(ns));
+      this.models.settle();
+      return;
+    }
     this.clock.run(ns, () => this.models.settle());
   }
 
@@ -242,6 +300,7 @@ export class Machine {
   reset(): void {
     this.models.checkIdle('reset');
     this.clock.checkStill('reset');
+    this.timedLinks?.write();
     this.core.x.machineReset();
     for (const fn of this.functions) fn.reset();
     this.core.x.functionsChanged(this.functions.length);
@@ -252,6 +311,12 @@ export class Machine {
     this.models.reset();
     this.cpu.forgetPort();
   }
+}
+
+const NO_EVENTS = '0'.repeat(16);
+
+function linksOf({ slots }: CheckedConfig): CheckedLink[] {
+  return slots.flatMap(({ link }) => (link === undefined ? [] : [link]));
 }
 
 /** Addresses at which memory writes are interrupts, [first, behind): LAPIC, ITS translation register (msi-reserved.md 1). */
@@ -290,6 +355,36 @@ const DEFAULT_DEVICE: DeviceModel = {
  */
 export async function createMachine(config: MachineConfig = {}): Promise<Machine> {
   const checked = checkConfig(config, DEFAULT_DEVICE);
-  const core = await Core.load(checked.core, checked.hostMemoryBytes, checked.barBytes);
+  const { hostMemoryBytes, barBytes } = checked;
+  const reserve = checked.isTimed ? (x: CoreExports): void => x.timedReserve(...roomOf(checked)) : undefined;
+  const core = await Core.load(checked.core, hostMemoryBytes, barBytes, 0, reserve);
   return new Machine(core, checked);
 }
+
+function powerOfTwo(atLeast: number): number {
+  return 2 ** Math.ceil(Math.log2(atLeast));
+}
+
+/** Most TLPs that the CPU can send without waiting: open write-combining lines in chunks, or one operation. */
+const MOST_AT_ONCE = 512;
+/** A TLP without data takes this much of a data ring. */
+const LEAST_DATA = 32;
+
+/** Links, TLPs on hold at one end and data bytes on their way from it, for the largest of the slots. */
+function roomOf({ slots, options }: CheckedConfig): [number, number, number] {
+  let holds = 0;
+  let data = 0;
+  for (const { options: own, link } of slots) {
+    // All tags may wait for completions at once, whoever asks.
+    const pieces =
+      1 + Math.ceil(own.mrrs / Math.min(own.mps, own.completionPolicy === 'rcb' ? own.rcb : own.mps));
+    const requests = options.storeBuffer + MOST_AT_ONCE;
+    holds = Math.max(holds, TAG_VALUES * pieces, requests + TAG_VALUES);
+    const completions = TAG_VALUES * (Math.max(own.mrrs, 64) + pieces * LEAST_DATA);
+    data = Math.max(data, completions + requests * (own.mps + LEAST_DATA) + 2 * (link?.replayBytes ?? 0));
+  }
+  return [slots.length, powerOfTwo(2 * holds), powerOfTwo(2 * data)];
+}
+
+/** Tags are 8 bits long. */
+const TAG_VALUES = 256;

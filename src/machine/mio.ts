@@ -56,6 +56,8 @@ export class MioUnit {
     const missing = this.check('pcilgi', input);
     if (missing !== undefined) return { ...missing, data: undefined };
     const { address, length } = input;
+    this.parts.models.checkIdle('cpu.pcilgi');
+    this.parts.models.startInstruction(this.functionAt(address));
     const answer = unpackAnswer(this.execute(true, input), INSTRUCTION_BYTES.pcilgi);
     if (answer.cc !== 0) return { ...answer, data: undefined };
     return { ...answer, data: registerOf(this.unit.bytes.subarray(0, this.lengthOf(address, length))) };
@@ -68,6 +70,7 @@ export class MioUnit {
     if (missing !== undefined) return missing;
     this.parts.models.checkIdle('cpu.pcistgi');
     const { address, length } = input;
+    this.parts.models.startInstruction(this.functionAt(address));
     this.unit.stageRegister(data, Math.min(this.lengthOf(address, length), 8), address);
     return unpackAnswer(this.execute(false, input), INSTRUCTION_BYTES.pcistgi);
   }
@@ -79,6 +82,7 @@ export class MioUnit {
     const { core, models, trace } = this.parts;
     models.checkIdle('cpu.pcistbi');
     const { address, length, source } = input;
+    models.startInstruction(this.functionAt(address));
     this.prepare(address);
     const isAddress = typeof source === 'number' || typeof source === 'bigint';
     const at = checkU64(
@@ -132,7 +136,6 @@ export class MioUnit {
   }
 
   private execute(isRead: boolean, { address, length, r2 = 2 }: MioLoadInput): number {
-    this.parts.models.checkIdle(isRead ? 'cpu.pcilgi' : 'cpu.pcistgi');
     this.prepare(address);
     const flags = L.OPERAND_ADDRESS | ((r2 & 1) === 1 ? L.OPERAND_ODD : 0);
     return this.unit.run(isRead, 0, flags, length, address);

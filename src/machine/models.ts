@@ -9,10 +9,12 @@ import { DeviceInstance } from '../device/instance.js';
 import type { ResetKind } from '../device/types.js';
 import { packAnswer } from '../zpci/answer.js';
 import type { Clock } from './clock.js';
-import { DmaQueue } from './dma.js';
+import { type DmaJobs, DmaQueue } from './dma.js';
 import type { PciFunction } from './function.js';
 import { Msi } from './msi.js';
 import type { PciEvents } from './pci-events.js';
+import { TimedDma } from './timed-dma.js';
+import type { Timing } from './timing.js';
 
 /** A memory write to the interrupt address range of the platform: one MSI or MSI-X message. */
 export interface InterruptMessage {
@@ -37,6 +39,9 @@ export interface ModelParts {
   interrupt(fn: PciFunction, data: number): boolean;
   /** The parameter block was overwritten. */
   forget(): void;
+  readonly isTimed: boolean;
+  /** The CPU has PCI instructions. */
+  readonly isZpci: boolean;
 }
 
 /** Posted writes of one access to a function that wants to be told once. */
@@ -46,6 +51,8 @@ interface Block {
   readonly offset: number;
   readonly parts: Uint8Array[];
   end: number;
+  /** Timed: number of the access. */
+  readonly serial: number;
 }
 
 /** Bytes of a request that its byte enables name: [start, end) of its DWs, and a mask where there are holes in it. */
@@ -62,25 +69,73 @@ const STATUS: Readonly<Record<AccessFailure, number>> = {
   retry: L.CPL_RRS,
 };
 
+/** Of the number that a timed core gives a TLP: it is the last posted one of its access. */
+const LAST_POSTED = 1 << 31;
+
 /** By INSTRUCTION_*. */
 const INSTRUCTIONS = ['pcilg', 'pcistg', 'pcistb', 'pcilgi', 'pcistgi', 'pcistbi'] as const;
 
 export class Models {
   readonly interrupts: InterruptMessage[] = [];
   readonly log: string[] = [];
-  private readonly dma: DmaQueue;
+  /** Of a timed machine; set once, when there is one. */
+  timing: Timing | undefined;
+  private readonly dma: DmaJobs;
+  private readonly timedDma: TimedDma | undefined;
   private functions: readonly PciFunction[] = [];
   private block: Block | undefined;
   private busy = false;
   private serving = false;
 
   constructor(private readonly parts: ModelParts) {
-    this.dma = new DmaQueue({
-      core: parts.core,
-      mode: () => parts.mode(),
-      run: () => this.run(),
-      forget: () => parts.forget(),
-    });
+    this.timedDma = parts.isTimed ? new TimedDma(parts.core) : undefined;
+    this.dma =
+      this.timedDma ??
+      new DmaQueue({
+        core: parts.core,
+        mode: () => parts.mode(),
+        run: () => this.run(),
+        forget: () => parts.forget(),
+      });
+  }
+
+  /** Timed: the CPU executes an instruction for `fn`; nothing of it is staged yet. */
+  startInstruction(fn: PciFunction | undefined): void {
+    const { timing } = this;
+    const options = (fn ?? this.functions[0])?.options;
+    if (timing === undefined || options === undefined) return;
+    const { instructionNs, exitNs, zpciMode } = options;
+    const isTrapped = this.parts.isZpci && (zpciMode === 'emulated' || zpciMode === 'vfio');
+    timing.instruction(instructionNs + (isTrapped ? exitNs : 0));
+  }
+
+  /** Timed: starts and ends DMA. */
+  pump(): void {
+    this.dma.drain();
+  }
+
+  restartDma(): void {
+    this.timedDma?.restart();
+  }
+
+  /** Timed: no DMA is under way. */
+  get isDmaIdle(): boolean {
+    return this.timedDma?.isIdle ?? true;
+  }
+
+  /** Timed: does what the core stopped for, until `go` says that the CPU goes on. `told` tells the core what was served. */
+  private runTimed(timing: Timing, go: () => boolean, told: () => void): void {
+    const before = timing.accessing;
+    timing.accessing = true;
+    try {
+      while (!go()) {
+        if (timing.step()) told();
+        timing.after();
+      }
+    } finally {
+      timing.accessing = before;
+    }
+    this.parts.drainTrace();
   }
 
   /** Makes an instance for every function whose device is a model, and lets its configuration space act. */
@@ -157,6 +212,14 @@ export class Models {
   /** Runs the access that was begun to its end, whatever it needs from the host on the way. */
   run(): void {
     const { x } = this.parts.core;
+    if (this.timing !== undefined) {
+      this.runTimed(
+        this.timing,
+        () => x.run() === L.RUN_DONE,
+        () => x.served(),
+      );
+      return;
+    }
     while (x.run() === L.RUN_HOST) {
       // Draining frees ring and payload: never while a request of the ring waits for its answer.
       if (x.records() > 0) {
@@ -172,6 +235,17 @@ export class Models {
   /** Goes on with a PCI instruction that answered ANSWER_HOST; returns its answer. */
   finishInstruction(): number {
     let answer = L.ANSWER_HOST;
+    const { x } = this.parts.core;
+    if (this.timing !== undefined) {
+      let begun = false;
+      const go = (): boolean => {
+        if (begun) answer = x.zpciResume();
+        begun = true;
+        return (answer & L.ANSWER_HOST) === 0;
+      };
+      this.runTimed(this.timing, go, () => undefined);
+      return answer;
+    }
     while ((answer & L.ANSWER_HOST) !== 0) {
       this.serve();
       answer = this.parts.core.x.zpciResume();
@@ -182,6 +256,15 @@ export class Models {
   /** Delivers a configuration request and its completion. */
   finishConfig(): void {
     const { x } = this.parts.core;
+    if (this.timing !== undefined) {
+      this.runTimed(
+        this.timing,
+        () => x.deliver() === L.RUN_DONE,
+        () => undefined,
+      );
+      this.settle();
+      return;
+    }
     while (x.deliver() === L.RUN_HOST) this.serve();
     this.parts.drainTrace();
     this.settle();
@@ -198,14 +281,18 @@ export class Models {
 
   /** The access has ended: block writes are told, and everything that the models set going is done. */
   settle(): void {
+    const { timing } = this;
+    if (timing !== undefined && this.parts.core.x.timedEndAccess() === 1) this.endBlock();
     if (this.busy) return;
     this.busy = true;
     try {
-      this.endBlock();
+      if (timing === undefined) this.endBlock();
       this.dma.drain();
+      timing?.advance();
     } finally {
       this.busy = false;
     }
+    this.parts.drainTrace();
     this.parts.settled();
   }
 
@@ -218,7 +305,7 @@ export class Models {
   }
 
   /** Does what the records say, in their order. */
-  private serve(): void {
+  serve(): void {
     const { core } = this.parts;
     const count = core.x.records();
     // The short way of PCISTB would pass by `checkIdle`.
@@ -237,7 +324,7 @@ export class Models {
 
   /** Throws while a model answers an access: the machine is in the middle of it. */
   checkIdle(what: string): void {
-    if (!this.serving) return;
+    if (!this.serving && this.timing?.accessing !== true) return;
     throw new ZtlpError('unsupported', `${what} was called from a callback of a device model`, {
       field: what,
       allowed: 'DMA of the context; accesses from DMA and timer callbacks and from outside',
@@ -260,6 +347,11 @@ export class Models {
       const address = join64(offset, word(L.RECORD_OFFSET_HI));
       this.interrupts.push({ slot, address, data: message, ns: this.parts.clock.ns });
       return L.CPL_SC;
+    }
+    if (kind === L.RECORD_DMA) {
+      const status = word(L.RECORD_STATUS);
+      this.timedDma?.end(offset, status);
+      return status;
     }
     if (kind === L.RECORD_EVENT) {
       fn.state = 'error';
@@ -318,13 +410,18 @@ export class Models {
   /** Adds a posted write to the block that it continues; another one ends it. */
   private gather(fn: PciFunction, bar: number, offset: number, bytes: Uint8Array): void {
     const { block } = this;
-    if (block !== undefined && block.fn === fn && block.bar === bar && block.end === offset) {
+    // In functional fidelity a block ends with its access, so that there is one number only.
+    const tag = this.timing === undefined ? 0 : this.parts.core.x.timedSerial();
+    const serial = tag & ~LAST_POSTED;
+    const goesOn = block?.fn === fn && block.bar === bar && block.end === offset && block.serial === serial;
+    if (block !== undefined && goesOn) {
       block.parts.push(bytes);
       block.end += bytes.length;
-      return;
+    } else {
+      this.endBlock();
+      this.block = { fn, bar, offset, parts: [bytes], end: offset + bytes.length, serial };
     }
-    this.endBlock();
-    this.block = { fn, bar, offset, parts: [bytes], end: offset + bytes.length };
+    if ((tag & LAST_POSTED) !== 0) this.endBlock();
   }
 
   private endBlock(): void {

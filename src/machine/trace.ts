@@ -3,6 +3,7 @@ import * as L from '../../assembly/layout.js';
 import type { Core } from '../core/core.js';
 import { decodeDescriptor } from '../tlp/codec.js';
 import type { Tlp } from '../tlp/types.js';
+import type { Links } from './links.js';
 
 /** One TLP as it passed: what it was, which way it went, what it carried. */
 export interface TracedTlp {
@@ -13,6 +14,12 @@ export interface TracedTlp {
   readonly slot: number | undefined;
   /** Data DWs in memory order; bytes that are not enabled are unspecified on a bus and 0 here. */
   readonly data: Uint8Array;
+  /**
+   * Timed fidelity: when the first byte left the sender, and when the last one was at the receiver, ns. What no link
+   * carried, since nobody claimed it, has one time for both. A TLP that was sent again counts from its last try.
+   */
+  readonly sentNs?: number;
+  readonly arrivedNs?: number;
 }
 
 export class TlpTrace {
@@ -20,11 +27,13 @@ export class TlpTrace {
   private readonly changed: () => void;
   private records: TracedTlp[] = [];
   private on = false;
+  private readonly links: Links | undefined;
 
-  /** `changed` is called when recording starts or stops. */
-  constructor(core: Core, changed: () => void) {
+  /** `changed` is called when recording starts or stops. `links` of a timed machine say when TLPs left. */
+  constructor(core: Core, changed: () => void, links?: Links) {
     this.core = core;
     this.changed = changed;
+    this.links = links;
   }
 
   get enabled(): boolean {
@@ -51,7 +60,11 @@ export class TlpTrace {
   /** Copies what the core kept; called by the machine whenever the core asks or an access ended. */
   drain(): void {
     if (!this.on) return;
-    this.core.drain((at) => void this.records.push(this.read(at)));
+    this.core.drain((at) => {
+      // On its way from one function to another a TLP is seen at one of its links.
+      const flags = ((this.core.u32[(at + L.DESCRIPTOR_KIND) >>> 2] as number) >>> 8) & 0xff;
+      if ((flags & L.FLAG_PASSING) === 0) this.records.push(this.read(at));
+    });
   }
 
   private read(at: number): TracedTlp {
@@ -62,7 +75,17 @@ export class TlpTrace {
     const from = word(L.DESCRIPTOR_PAYLOAD);
     const data = this.core.u8.slice(from, from + word(L.DESCRIPTOR_BYTES));
     maskDisabled(tlp, data);
-    return { tlp, direction: isUp ? 'up' : 'down', slot: slot === L.SLOT_NONE ? undefined : slot, data };
+    const isClaimed = slot !== L.SLOT_NONE;
+    const row = {
+      tlp,
+      direction: isUp ? 'up' : 'down',
+      slot: isClaimed ? slot : undefined,
+      data,
+    } as const;
+    if (this.links === undefined) return row;
+    const ticks = word(L.DESCRIPTOR_TICK) + word(L.DESCRIPTOR_TICK + 4) * 2 ** 32;
+    const sent = isClaimed ? this.links.sentTicks(slot, ticks, word(L.DESCRIPTOR_WIRE)) : ticks;
+    return { ...row, sentNs: sent / L.TICKS_PER_NS, arrivedNs: ticks / L.TICKS_PER_NS };
   }
 }
 

@@ -79,6 +79,8 @@ export class ZpciUnit {
 
   pcilg(input: PciLoadInput): PciLoadAnswer {
     const { as } = check('PCILG', input, this.parts.platform);
+    this.parts.models.checkIdle('cpu.pcilg');
+    this.parts.models.startInstruction(this.named(input.fh));
     const packed = this.execute(true, input);
     const answer = unpackAnswer(packed, INSTRUCTION_BYTES.pcilg);
     if (answer.cc !== 0) return { ...answer, data: undefined };
@@ -92,6 +94,7 @@ export class ZpciUnit {
     const { offset } = check('PCISTG', input, this.parts.platform);
     const data = checkU64('data', input.data);
     this.parts.models.checkIdle('cpu.pcistg');
+    this.parts.models.startInstruction(this.named(input.fh));
     this.stageRegister(data, Math.min(this.lengthOf(input), 8), offset);
     return unpackAnswer(this.execute(false, input), INSTRUCTION_BYTES.pcistg);
   }
@@ -112,6 +115,7 @@ export class ZpciUnit {
     checkU64('length', length);
     const { core, models } = this.parts;
     models.checkIdle('cpu.rpcit');
+    models.startInstruction(this.named(fh));
     const packed = core.x.rpcit(fh, flags, low32(start), high32(start), low32(length), high32(length));
     models.finishPosted();
     const answer = unpackAnswer(packed >>> 0, INSTRUCTION_BYTES.rpcit);
@@ -121,9 +125,7 @@ export class ZpciUnit {
   }
 
   private execute(isRead: boolean, input: PciLoadInput): number {
-    const { models } = this.parts;
     const { fh, as, offset, length } = input;
-    models.checkIdle(isRead ? 'cpu.pcilg' : 'cpu.pcistg');
     const fn = this.named(fh);
     if (fn !== undefined) this.parts.preparePort(fn);
     return this.run(isRead, fh, as | flagsOf(input), length, offset);

@@ -3,7 +3,7 @@ import * as L from '../../assembly/layout.js';
 import type { AccessSizes } from '../base/device.js';
 import { invalid, ZtlpError } from '../base/errors.js';
 import { unknownName } from '../base/names.js';
-import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
+import { type OptionInput, type Options, refuseTimed, resolveOptions } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { low32, type U64 } from '../core/u64.js';
 import { setTlpOptions } from '../tlp/split.js';
@@ -19,7 +19,7 @@ export function pathOf(id: string): AccessPath {
 
 /** Options of an access along `path`: `base`, under what the path's name implies, under what the user gives. */
 export function pathOptions(path: AccessPath, input: OptionInput = {}, base?: Options): Options {
-  refuseUnbuilt(input);
+  refuseTimed(input);
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
   return resolveZpciOptions({ ...path.options, ...given }, resolveOptions({}, base));
 }

@@ -7,6 +7,7 @@ import type { PathReplay } from './replay-path.js';
 import { type Pattern, Patterns, type RecordedPath } from './replay-patterns.js';
 import { MAX_NAME, type Place, type Sink, type SourceResult, type TraceFormat } from './replay-sources.js';
 import { clip } from './style.js';
+import type { TimedReplay } from './timed-replay.js';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Row<K extends 'byWidth' | 'byBar' | 'byPhase' | 'byKind' | 'byRegion'> = Mutable<
@@ -38,11 +39,12 @@ export class Tally implements Sink {
   private phase = newPhase('(before the first mark)', 1);
   private readonly patterns: Patterns;
 
-  /** @param other the same accesses through another path */
+  /** @param other the same accesses through another path; `timed`: on a simulated link */
   constructor(
     path: RecordedPath,
     options: OptionInput,
     private readonly other: PathReplay | undefined,
+    private readonly timed?: TimedReplay,
   ) {
     this.patterns = new Patterns(path, options);
   }
@@ -72,6 +74,7 @@ export class Tally implements Sink {
     countTlps(this.phase, op, pattern);
     if (region !== undefined) countBytes(this.regionOf(region), op, width);
     this.other?.add(access, pattern, place.known ? place : undefined);
+    this.timed?.access(access);
   }
 
   /** Begins a phase, or goes on with the last one when there are too many. */
@@ -113,6 +116,7 @@ export class Tally implements Sink {
       outsideBars: this.outside,
       ...(guessed === 0 ? {} : { guessedWidths: guessed }),
       ...(other === undefined ? {} : { path: other.result() }),
+      ...(this.timed === undefined ? {} : { timed: this.timed.result() }),
     };
   }
 

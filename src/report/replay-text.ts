@@ -6,6 +6,7 @@ import type { PathSummary, PathTotals } from './replay-path.js';
 import { isCompletion } from './replay-patterns.js';
 import { clip, printable, type Style } from './style.js';
 import { group, type TableOptions, table } from './table.js';
+import type { TimedReplaySummary } from './timed-replay.js';
 
 /** Rows of one table that are printed: a longer list is for programs, which have the summary itself. */
 const MAX_ROWS = 200;
@@ -115,10 +116,29 @@ export function formatReplay(summary: ReplaySummary, style: Style, width = Numbe
           pathRows(summary.path),
         ),
     summary.path === undefined ? '' : style.dim(pathRemark(summary.path)),
+    summary.timed === undefined
+      ? ''
+      : section(`In simulated time on ${summary.timed.link}`, ['what', ''], timedRows(summary.timed)),
     remarks(summary, style).join('\n'),
   ]
     .filter((part) => part !== '')
     .join('\n\n');
+}
+
+function timedRows(timed: TimedReplaySummary): (string | number)[][] {
+  const percent = (part: number): string => `${(part * 100).toFixed(1)} %`;
+  return [
+    ['accesses timed', timed.timed],
+    ['not timed: ports, registers of the machine, refused', timed.untimed],
+    ['ns, to the last byte at its destination', Math.round(timed.ns)],
+    ['ns that the processor waited in loads', Math.round(timed.loadNs)],
+    ['Gb/s', timed.gbps.toFixed(3)],
+    ['down busy', percent(timed.utilisationDown)],
+    ['up busy', percent(timed.utilisationUp)],
+    ['waits for credits', timed.stalls],
+    ['Acks', timed.acks],
+    ['UpdateFCs', timed.updateFcs],
+  ];
 }
 
 function headline(

@@ -1,6 +1,7 @@
 /** Replays the accesses of a recorded driver trace as TLPs, in constant memory, and sums up what the bus carries. */
-import { show, ZtlpError } from '../base/errors.js';
-import type { OptionInput } from '../base/options.js';
+import { invalid, show, ZtlpError } from '../base/errors.js';
+import { parseLink } from '../base/link.js';
+import { type OptionInput, withoutTimed } from '../base/options.js';
 import { ready } from '../core/shared.js';
 import { pathOf } from '../path/prepare.js';
 import type { Space, Width } from '../trace/access.js';
@@ -10,6 +11,7 @@ import { PathReplay, type PathSummary, replayPathProblem } from './replay-path.j
 import type { TlpCount } from './replay-patterns.js';
 import { openSource, type Place, type SourceResult, type TraceFormat } from './replay-sources.js';
 import { Tally } from './replay-tally.js';
+import { REPLAY_TIME_USES, TimedReplay, type TimedReplaySummary } from './timed-replay.js';
 import { pathUses, recordedUses, refuseUnused } from './used-options.js';
 
 export interface ReplayOptions {
@@ -21,6 +23,10 @@ export interface ReplayOptions {
   readonly path?: string;
   /** With `path`: merge stores to ascending adjacent addresses into blocks. Default true. */
   readonly merge?: boolean;
+  /** Also runs the accesses of the recorded path on a simulated link, `gen3x8` when none is named. */
+  readonly timed?: boolean;
+  /** With `timed`: `gen1x1` to `gen5x16`. */
+  readonly link?: string;
   /** Called now and then with the bytes read so far and the size of the file, where that is known. */
   readonly onProgress?: (bytes: number, total: number | undefined) => void;
 }
@@ -88,6 +94,8 @@ export interface ReplaySummary extends SourceResult {
   readonly guessedWidths?: number;
   /** With `path`: the same accesses through that path. */
   readonly path?: PathSummary;
+  /** With `timed`: how long it takes. */
+  readonly timed?: TimedReplaySummary;
 }
 
 /**
@@ -98,9 +106,12 @@ export interface ReplaySummary extends SourceResult {
  */
 export async function replayFile(path: string, options: ReplayOptions = {}): Promise<ReplaySummary> {
   const name = path === '-' ? 'standard input' : path;
-  const { strict = false, merge = true, options: named = {} } = options;
+  const { strict = false, merge = true, options: named = {}, timed = false } = options;
+  const link = checkLinkFlag(options);
   const other =
-    options.path === undefined ? undefined : new PathReplay(options.path, { merge, options: named });
+    options.path === undefined
+      ? undefined
+      : new PathReplay(options.path, { merge, options: withoutTimed(named) });
   const { stream, size } = await openTrace(path);
   await ready();
   const { format, lines: batches } = await recognise(readLines(stream, { name }), show(name));
@@ -114,6 +125,7 @@ export async function replayFile(path: string, options: ReplayOptions = {}): Pro
     const used = [
       ...recordedUses(source.path),
       ...(options.path === undefined ? [] : pathUses(pathOf(options.path))),
+      ...(timed ? REPLAY_TIME_USES : []),
     ];
     const through = options.path === undefined ? ' without --path' : '';
     refuseUnused(named, used, `the replay of a ${FORMAT_NAMES[format]}${through}`);
@@ -121,7 +133,8 @@ export async function replayFile(path: string, options: ReplayOptions = {}): Pro
     await batches.return(); // closes the file
     throw error;
   }
-  const tally = new Tally(source.path, named, other);
+  const clock = timed ? await TimedReplay.create(source.path, link, named) : undefined;
+  const tally = new Tally(source.path, withoutTimed(named), other, clock);
   let lines = 0;
   for await (const batch of batches) {
     within(name, () => source.push(batch, tally));
@@ -130,6 +143,13 @@ export async function replayFile(path: string, options: ReplayOptions = {}): Pro
   }
   within(name, () => source.finish(tally));
   return { file: path, format, lines, ...tally.counts(format), ...source.result() };
+}
+
+/** The link of a timed replay; one that is given without it has no effect. */
+function checkLinkFlag({ timed, link }: ReplayOptions): string {
+  if (timed !== undefined && typeof timed !== 'boolean') throw invalid('timed', timed, 'true, false');
+  if (timed !== true && link !== undefined) throw invalid('link', link, 'nothing without timed');
+  return parseLink(link ?? 'gen3x8').name;
 }
 
 /**

@@ -128,11 +128,45 @@ function waits({ op, costs, rows }: WidthsReport): string[] {
   ];
 }
 
+const TIMED_HEAD = [
+  'path',
+  'simulated\nns',
+  'CPU\nns',
+  'Gb/s',
+  'down\n%',
+  'up\n%',
+  'stalls',
+  'Acks',
+  'Update\nFCs',
+];
+
+/** What a machine whose link takes time says, where it was asked. */
+function timedTable(report: WidthsReport, style: Style, width: number): string | undefined {
+  const rows = report.rows.flatMap(({ path, timed }) => (timed === undefined ? [] : [{ path, timed }]));
+  if (rows.length === 0) return undefined;
+  const digits = places(rows.map(({ timed }) => timed.ns));
+  const text = rows.map(({ path, timed }) => [
+    path,
+    fixed(timed.ns, digits),
+    fixed(timed.cpuNs, digits),
+    timed.gbps.toFixed(2),
+    fixed(timed.utilisationDown * 100, 1),
+    fixed(timed.utilisationUp * 100, 1),
+    count(timed.stalls),
+    count(timed.acks),
+    count(timed.updateFcs),
+  ]);
+  const title = 'In simulated time: to the last byte at its destination, with latency, credits and Acks';
+  return `${style.bold(title)}\n${table(TIMED_HEAD, text, { align: ALIGN.slice(0, TIMED_HEAD.length), style, width })}`;
+}
+
 /** The whole report as text; a table wider than `width` columns is folded. */
 export function formatWidths(report: WidthsReport, style: Style, width = Number.POSITIVE_INFINITY): string {
   const digits = places(report.rows.flatMap((row) => [row.wireNs, row.totalNs]));
   const rows = report.rows.map((row) => cells(row, style, digits));
   const parts = [table(HEAD, rows, { align: ALIGN, style, width })];
+  const timed = timedTable(report, style, width);
+  if (timed !== undefined) parts.push(timed);
   const faults = report.rows.filter((row) => row.fault !== undefined);
   if (faults.length > 0) parts.push(faults.map((row) => `${row.path}: ${row.fault}`).join('\n'));
   return [style.bold(headline(report)), ...parts, style.dim(notes(report).join('\n'))].join('\n\n');

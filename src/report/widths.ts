@@ -2,7 +2,7 @@
 import { invalid, needObject, ZtlpError } from '../base/errors.js';
 import { type Link, parseLink, wireNs } from '../base/link.js';
 import { checkKeys, keysOf } from '../base/names.js';
-import { COST_PRESETS, OPTIONS, type OptionInput } from '../base/options.js';
+import { COST_PRESETS, OPTIONS, type OptionInput, withoutTimed } from '../base/options.js';
 import type { AccessTotals } from '../core/core.js';
 import { ready } from '../core/shared.js';
 import type { U64 } from '../core/u64.js';
@@ -18,6 +18,7 @@ import {
   type Plan,
 } from '../path/table.js';
 import { brokenRule } from './broken-rule.js';
+import { TIME_USES, type TimedAccess, timeAccess } from './timed-access.js';
 import { pathUses, refuseUnused, usesSource } from './used-options.js';
 
 export interface WidthsInput {
@@ -33,6 +34,8 @@ export interface WidthsInput {
   /** Memory address of the first byte. Default 0: page-aligned. */
   readonly sourceAddress?: U64;
   readonly costs?: keyof typeof COST_PRESETS;
+  /** Also does the access in a machine whose link takes time. Blocks of up to 1 MiB. */
+  readonly timed?: boolean;
   /**
    * Options of the table, over what a path's name implies; single costs go over `costs`. One that none of the compared
    * paths acts on is refused.
@@ -65,6 +68,8 @@ export interface WidthsRow {
   readonly fault: string | undefined;
   /** Why the path cannot do this at all. */
   readonly notApplicable: string | undefined;
+  /** The same in simulated time, when that was asked for. */
+  readonly timed?: TimedAccess;
 }
 
 export interface WidthsReport {
@@ -159,7 +164,8 @@ function emptyRow(path: AccessPath): Row {
 }
 
 function measure(path: AccessPath, setting: Setting): Row {
-  const { op, size, offset, sourceAddress, link, costs, options } = setting;
+  const { op, size, offset, sourceAddress, link, costs } = setting;
+  const options = withoutTimed(setting.options);
   const row = emptyRow(path);
   if ((op === 'read' ? path.read : path.write) === null) return { ...row, notApplicable: `no ${op}` };
   const { totals, fault } = countAccess(path.id, {
@@ -203,6 +209,7 @@ const KEYS = keysOf<WidthsInput>({
   paths: true,
   sourceAddress: true,
   costs: true,
+  timed: true,
   options: true,
 });
 
@@ -235,7 +242,7 @@ function checkUses({
   paths: readonly AccessPath[];
   input: WidthsInput;
 }): void {
-  const times = op === 'read' ? TIMES : SOFTWARE;
+  const times = [...(op === 'read' ? TIMES : SOFTWARE), ...(input.timed === true ? TIME_USES[op] : [])];
   const used = [...times, ...paths.flatMap((path) => pathUses(path, op))];
   refuseUnused(input.options ?? {}, used, `this comparison of ${op}s`);
   const { sourceAddress, options = {} } = input;
@@ -277,7 +284,13 @@ export async function compareWidths(input: WidthsInput = {}): Promise<WidthsRepo
   };
   await ready();
   const setting: Setting = { ...checked, link, costs, options };
-  const rows = ids.map((id) => measure(pathOf(id), setting));
+  if (input.timed !== undefined && typeof input.timed !== 'boolean')
+    throw invalid('timed', input.timed, 'true, false');
+  const measured = ids.map((id) => measure(pathOf(id), setting));
+  const rows =
+    input.timed === true
+      ? await Promise.all(measured.map((row) => withTime(row, { ...setting, link: link.name })))
+      : measured;
   const baseline = rows.find((row) => row.path === BASELINE) ?? measure(pathOf(BASELINE), setting);
   const per = baseline.totalNs;
   return {
@@ -299,6 +312,14 @@ export async function compareWidths(input: WidthsInput = {}): Promise<WidthsRepo
       ratio: row.totalNs === undefined || row.totalNs === 0 || !per ? undefined : row.totalNs / per,
     })),
   };
+}
+
+/** The row with its time in a machine, where the path does the access. */
+async function withTime(row: Row, setting: Omit<Setting, 'link'> & { readonly link: string }): Promise<Row> {
+  if (row.fault !== undefined || row.notApplicable !== undefined) return row;
+  const { costs, options } = setting;
+  const timed = await timeAccess(pathOf(row.path), { ...setting, options: { ...options, ...costs } });
+  return timed === undefined ? row : { ...row, timed };
 }
 
 /** A load of `rows` crossed the link, so its round trip is in the totals. */

@@ -1,7 +1,7 @@
 /** The set-up lines of a zPCI script: options of the machine, its functions. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
 import { unknownName } from '../base/names.js';
-import { type OptionInput, parseOption, refuseUnbuilt } from '../base/options.js';
+import { type OptionInput, parseOption, refuseTimed } from '../base/options.js';
 import { BUILTIN_DEVICES } from '../devices/builtin.js';
 import type { InitialState } from '../machine/config.js';
 import { anything, checkFunctionName, choice, parseU64, word } from './zpci-operands.js';
@@ -72,7 +72,7 @@ const fn = verb({
 function parseChecked(text: string): OptionInput {
   try {
     const [name, value] = parseOption(text);
-    return refuseUnbuilt({ [name]: value });
+    return refuseTimed({ [name]: value });
   } catch (error) {
     // `unsupported` and `malformed` are data elsewhere: here somebody wrote a wrong word.
     if (!(error instanceof ZtlpError)) throw error;

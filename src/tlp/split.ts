@@ -1,7 +1,7 @@
 /** Byte ranges, request splits and completion splits as plain functions. */
 import * as L from '../../assembly/layout.js';
 import { invalid } from '../base/errors.js';
-import { type OptionInput, type Options, refuseUnbuilt, resolveOptions } from '../base/options.js';
+import { type OptionInput, type Options, refuseTimed, resolveOptions } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { sharedCore } from '../core/shared.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
@@ -119,7 +119,7 @@ export function splitRequest(input: TransferInput): Tlp[] {
   if (BigInt(address) + BigInt(bytes) > 1n << 64n)
     throw invalid('bytes', bytes, 'an end within 64 bits', 'out-of-range');
   if (input.op !== 'read' && input.op !== 'write') throw invalid('op', input.op, 'read, write');
-  setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options)));
+  setTlpOptions(core, resolveOptions(refuseTimed(input.options)));
   core.setParam(L.PARAM_OP, input.op === 'read' ? L.OPERATION_READ : L.OPERATION_WRITE);
   core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);
   core.setParam(L.PARAM_REQUESTER, integer('requester', input.requester ?? 0, 0, 0xffff));
@@ -183,7 +183,7 @@ export function splitCompletion(input: CompletionInput): Tlp[] {
   // A memory request must not cross 4 KiB: it is malformed, and nobody completes it (2.2.7).
   if ((low32(address) % L.PAGE_BYTES) + 4 * length > L.PAGE_BYTES)
     throw invalid('request.length', length, 'a request within 4 KiB', 'malformed');
-  setTlpOptions(core, resolveOptions(refuseUnbuilt(input.options)));
+  setTlpOptions(core, resolveOptions(refuseTimed(input.options)));
   core.setParam(L.PARAM_REQUESTER, integer('request.requester', request.requester, 0, 0xffff));
   core.setParam(L.PARAM_COMPLETER, integer('completer', input.completer ?? 0, 0, 0xffff));
   core.setParam(L.PARAM_HEADER_BITS, headerBits(integer('request.tc', request.tc, 0, 7), request.attr ?? {}));

@@ -30,7 +30,7 @@ const EXPECTED_NAMES = `
   honourNoSnoop snoopTerms msiWindowOverflow allowUnsafeInterrupts dmaBypass bridgeHotplug ioasidProfile
   adjustRule inactiveError prioOrder notifierContext migrationCaps p2pKind pendingMsi arcFailure guestPromise
   vpriDrain rcb mps mrrs tags linkLatencyNs switchLatencyNs mmioServiceNs configServiceNs issueIntervalNs
-  hostPreset iotlbEntries iotlbWalkNs iotlbWalkers snoopNs skpSymbols skpBlocks wcBuffers ncGatherBytes
+  hostPreset hostReadNs hostLines storeBuffer iotlbEntries iotlbWalkNs iotlbWalkers snoopNs skpSymbols skpBlocks wcBuffers ncGatherBytes
   instructionNs exitNs syscallNs hostOpNs maxstbl prgTimeoutTicks`
   .trim()
   .split(/\s+/);

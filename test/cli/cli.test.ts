@@ -441,7 +441,7 @@ describe('every command', () => {
     [['encode', 'MRdx'], /did you mean MRd\?/],
     [['widths', '--path', 'x86-movdir64'], /did you mean x86-movdir64b\?/],
     [['widths', '--path', 'x86-uq'], /'x86-uq' is invalid\. It is not an access path, did you mean x86-uc\?/],
-    [['widths', '--option', 'fidelty=off'], /fidelity is planned/],
+    [['widths', '--option', 'beChek=on'], /beCheck is planned/],
     [['widths', '--option', 'skp=off'], /skp: is planned and has no effect/],
     [['widths', '--option', 'xy=1'], /"xy" is not an option; allowed/],
     [['widths', '--size', '99999999999999999999'], /at most 1073741824/],

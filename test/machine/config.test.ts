@@ -157,9 +157,10 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
 
     it('refuses options that are not built, of the machine and of a slot, and takes their defaults', async () => {
       const unbuilt: readonly (readonly [keyof typeof OPTIONS, unknown])[] = [
-        ['fidelity', 'timed'],
         ['crc', 'always'],
         ['vtdModel', 'qemu72'],
+        ['skp', 'on'],
+        // Without simulated time.
         ['tags', 32],
         ['hostPreset', 'bdw'],
       ];

@@ -1,6 +1,7 @@
 /** `ztlp replay`: the accesses of a recorded trace as TLPs. */
 import { Command, Option } from 'commander';
 import { show, ZtlpError } from '../../base/errors.js';
+import { parseLink } from '../../base/link.js';
 import type { OptionInput } from '../../base/options.js';
 import { pathOf } from '../../path/prepare.js';
 import { type ReplaySummary, replayFile, replayProblem } from '../../report/replay.js';
@@ -25,6 +26,8 @@ interface Flags extends CommonFlags {
   readonly option?: OptionInput;
   readonly path?: string;
   readonly merge?: 'on' | 'off';
+  readonly timed?: boolean;
+  readonly link?: string;
 }
 
 const EXAMPLES = `
@@ -34,6 +37,7 @@ Examples:
   $ ztlp replay --strict --json a.txt b.txt
   $ ztlp replay --path zpci-pcistb trace.txt   and through another path
   $ ztlp replay --path zpci-pcistb --option mps=128 trace.txt
+  $ ztlp replay --timed --link gen1x1 trace.txt   on a simulated link
 
 A trace is a log of Linux mmiotrace (Documentation/trace/mmiotrace.rst), the
 text of qemu-system -trace, a log of s390x PCI instructions, or a log of
@@ -50,6 +54,8 @@ async function run(files: string[], flags: Flags): Promise<void> {
       'invalid-value',
       '--merge is for --path: nothing merges on the path of the recording',
     );
+  if (flags.link !== undefined && flags.timed !== true)
+    throw new ZtlpError('invalid-value', '--link is for --timed: without it no link takes time');
   const summaries: ReplaySummary[] = [];
   for (const file of files) {
     if (file === '-') announceInput('a trace');
@@ -58,6 +64,8 @@ async function run(files: string[], flags: Flags): Promise<void> {
       const summary = await replayFile(file, {
         strict: flags.strict ?? false,
         options: flags.option ?? {},
+        ...(flags.timed === undefined ? {} : { timed: flags.timed }),
+        ...(flags.link === undefined ? {} : { link: flags.link }),
         ...(flags.path === undefined ? {} : { path: flags.path, merge: flags.merge !== 'off' }),
         onProgress: bar.update,
       });
@@ -92,6 +100,12 @@ export function replayCommand(): Command {
       )
         .choices(['on', 'off'])
         .argParser(once(oneOf('on', 'off'))),
+    )
+    .option('--timed', 'also on a simulated link, access after access without pauses')
+    .option(
+      '--link <link>',
+      'with --timed: generation 1 to 5 and x1 to x16 (default: gen3x8)',
+      once((text) => asUsage(() => parseLink(text).name)),
     )
     .option('--option <name=value>', 'a named option (docs/options.md); repeat for more', collectOption)
     .addHelpText('after', EXAMPLES)

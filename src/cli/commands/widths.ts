@@ -23,6 +23,7 @@ interface Flags extends CommonFlags {
   readonly mrrs?: number;
   readonly option?: OptionInput;
   readonly strict?: boolean;
+  readonly timed?: boolean;
 }
 
 const EXAMPLES = `
@@ -32,6 +33,7 @@ Examples:
   $ ztlp widths --costs example             with assumed costs of software
   $ ztlp widths --path zpci-pcistb --path zpci-pcistg4 --json
   $ ztlp widths --offset 4 --option chunking=old
+  $ ztlp widths --timed --link gen5x16      and on a simulated link
 
 A path that the hardware refuses is part of the answer: its row says fault, and
 the reason stands below the table. docs/paths.md lists the paths.
@@ -51,9 +53,10 @@ async function run(flags: Flags): Promise<void> {
     });
   }
   const options = { ...flags.option, ...own } as OptionInput;
-  const { size, offset, op, link, sourceAddress, costs, path } = flags;
+  const { size, offset, op, link, sourceAddress, costs, path, timed } = flags;
   const source = sourceAddress === undefined ? {} : { sourceAddress };
-  const input = { size, offset, op, link, costs, options, ...source };
+  const simulated = timed === undefined ? {} : { timed };
+  const input = { size, offset, op, link, costs, options, ...source, ...simulated };
   const report = await compareWidths(path === undefined ? input : { ...input, paths: path });
   await printFound(flags, report, () => formatWidths(report, styleFor(), columns()));
   const problem = widthsProblem(report, flags.strict);
@@ -97,6 +100,7 @@ export function widthsCommand(): Command {
         .argParser(once(oneOf(...presets))),
     )
     .option('--option <name=value>', 'a named option (docs/options.md); repeat for more', collectOption)
+    .option('--timed', 'also in a machine whose link takes time: credits, Acks, latency, store buffer')
     .option('--strict', 'exit code 1 as soon as one path faults')
     .addHelpText('after', EXAMPLES)
     .action(run);

@@ -1,0 +1,583 @@
+// Floor 5: a machine in simulated time: its links, what happens on them in order, the time of its CPU, requests of functions.
+//
+//   ring ── depart ──> hold ──> port ──> wire ──> port ── arrive ──> ring, and from there as in functional mode
+//
+// Whatever a TLP does where it arrives is the code of functional mode (deliver.ts), so that TLPs and data are the same. Here
+// stands only when it happens. The CPU has a time of its own, which runs ahead of the links: posted stores leave it in the
+// store buffer, non-posted requests make it wait.
+
+import { pushRecord, recordAt, recordCount } from '../kernel/records';
+import {
+  head,
+  keepDelivered,
+  popDescriptor,
+  pushDescriptor,
+  recordedTlps,
+  releasePayload,
+  rewindRing,
+  slotAt,
+  tail,
+} from '../kernel/rings';
+import {
+  CPL_SC,
+  DESCRIPTOR_BYTES,
+  DESCRIPTOR_CAUSE,
+  DESCRIPTOR_FLAGS,
+  DESCRIPTOR_H1,
+  DESCRIPTOR_H2,
+  DESCRIPTOR_KIND,
+  DESCRIPTOR_SLOT,
+  DESCRIPTOR_STRIDE,
+  DESCRIPTOR_TICK,
+  DMA_PIECE_BYTES,
+  DMA_PIECES,
+  FLAG_PASSING,
+  FLAG_UPSTREAM,
+  KIND_CFGRD0,
+  KIND_CFGWR0,
+  LANE_INTERVAL,
+  LINK_COUNT_DATA,
+  LINK_COUNT_TLPS,
+  LINK_LAST_ARRIVAL,
+  LINK_MOST,
+  LINK_NP,
+  LINK_P,
+  RECORD_DMA,
+  RECORD_STATUS,
+  SLOT_NONE,
+  UNTIL_QUIET,
+  UNTIL_ROOM,
+  UNTIL_TIME,
+} from '../layout';
+import {
+  ACKED_SEQUENCE,
+  AT_ARRIVAL,
+  AT_DRAIN,
+  AT_ISSUE,
+  AT_READY,
+  AT_SEND,
+  AT_TIMER,
+  joinEnds,
+  LINK_BYTES,
+  linkAt,
+  NEVER,
+  NEXT_SEQUENCE,
+  PORT_STRIDE,
+  PORTS,
+  resetPort,
+  TLP_BYTES,
+  WAITING,
+} from '../link/port';
+import { consume, drain, expire, receive, received } from '../link/receive';
+import { send } from '../link/send';
+import { addressOf, requestLength } from '../tlp/build';
+import {
+  enterFunction,
+  enterRoot,
+  functionEnd,
+  leaveContext,
+  serviceTicks,
+  setLastOperation,
+  setTimed,
+} from './context';
+import {
+  deliverOne,
+  exchangeStatus,
+  isCompletion,
+  passCompletion,
+  readLeft,
+  takeCompletion,
+} from './deliver';
+import { routedSlot, routeMemory, slotById } from './functions';
+import {
+  answer,
+  classOf,
+  freeTag,
+  holdAnswer,
+  holdRequest,
+  isOnHold,
+  issue,
+  issueTime,
+  laneBytes,
+  resetLanes,
+  retry,
+  SERIAL_LAST,
+  SIDE_SERIAL,
+  sideOf,
+  unpack,
+  unsentRequests,
+} from './lane';
+import { nextTag } from './request';
+import { restoreTotals, setTotalsAside } from './traffic';
+
+// Events by kind, in the order in which those of one tick happen; packed behind the time.
+const KIND_BITS: u64 = 3;
+// Odd numbers that spread their factor over all bits.
+const SPREAD: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
+const STIR: u64 = ((<u64>0xbf58476d) << 32) | 0x1ce4e5b9;
+const ARRIVAL: u64 = 0;
+const READY: u64 = 1;
+const DRAIN: u64 = 2;
+const TIMER: u64 = 3;
+const ISSUE: u64 = 4;
+const SEND: u64 = 5;
+
+/** By port: its next event. */
+const KEYS: usize = memory.data(2 * LINK_MOST * 8, 16);
+/** By link: requests of the CPU that have not been sent, and whether anything is on its way. */
+const LINK_UNSENT: usize = 0;
+const LINK_IS_BUSY: usize = 4;
+const STATES: usize = memory.data(LINK_MOST * 8, 8);
+let links: u32 = 0;
+let unsent: u32 = 0;
+let busyLinks: u32 = 0;
+
+/** Simulated time of the links, ticks; events so far, and a hash of them. */
+export let now: u64 = 0;
+export let events: u64 = 0;
+export let eventHash: u64 = 0;
+/** The time of the CPU: when it can do the next thing. */
+export let cpuTime: u64 = 0;
+/** The next timer of the host. */
+let horizon: u64 = NEVER;
+
+let cpuInterval: u64 = 0;
+let cpuNext: u64 = 0;
+let storeBuffer: u32 = 64;
+/** Loads of the access do not wait for each other. */
+let isPipelined: bool = false;
+/** Non-posted requests of the CPU without an answer. */
+let cpuOutstanding: u32 = 0;
+
+/** The host keeps TLPs: those that arrived stay in the ring until it has drained them. */
+let keepsTlps: bool = false;
+/** Data bytes of the TLPs that the host has not drained; they stand in the rings of the links. */
+let keptBytes: u32 = 0;
+let mostKept: u32 = 0;
+const MOST_TLPS: u32 = 2048;
+
+/** Number of the access that the next request belongs to, and of the one that arrived last. */
+let serial: u32 = 0;
+export let arrivedSerial: u32 = 0;
+/** Words before the last posted TLP of the access; 0: it has arrived, or there was none. */
+let lastPosted: usize = 0;
+
+// Tags: who waits for the answer: 0 nobody, 1 the CPU, 2 + number of a piece of DMA; and the port that sent the request.
+const NOBODY: u32 = 0;
+const CPU: u32 = 1;
+const FIRST_PIECE: u32 = 2;
+const TAGS: usize = memory.data(256 * 8, 16);
+let owner: u32 = CPU;
+/** Non-posted requests of one operation: 4 KiB at an MRRS of 128, unaligned. */
+const OPERATION_TAGS: u32 = 34;
+
+// Pieces of DMA: requests without an answer, worst status.
+const PIECES: usize = memory.data(DMA_PIECES * 8, 16);
+/** By link: the piece of posted writes that is not sent, counted from 1. */
+const WRITES: usize = memory.data(LINK_MOST * 4, 4);
+let buffers: usize = 0;
+
+/** Bytes that the timed machine takes. */
+export function timedBytes(count: u32, holds: u32, data: u32): u32 {
+  return count * (<u32>LINK_BYTES + laneBytes(holds, data)) + DMA_PIECES * DMA_PIECE_BYTES;
+}
+
+/** Begins at time 0 with `count` idle links, whose ports the host has described. Their rings stand at `at`. */
+export function startTimed(at: usize, count: u32, holds: u32, data: u32): void {
+  setTimed(true);
+  links = count;
+  now = 0;
+  events = 0;
+  eventHash = 0;
+  cpuTime = 0;
+  cpuNext = 0;
+  horizon = NEVER;
+  cpuOutstanding = 0;
+  keptBytes = 0;
+  mostKept = data >> 2;
+  serial = 0;
+  lastPosted = 0;
+  unsent = 0;
+  busyLinks = 0;
+  memory.fill(TAGS, 0, 256 * 8);
+  memory.fill(PIECES, 0, DMA_PIECES * 8);
+  memory.fill(WRITES, 0, LINK_MOST * 4);
+  memory.fill(STATES, 0, LINK_MOST * 8);
+  buffers = at + <usize>(count * (<u32>LINK_BYTES + laneBytes(holds, data)));
+  for (let link: u32 = 0; link < count; link++) {
+    const first = linkAt(link);
+    const base = at + <usize>(link * (<u32>LINK_BYTES + laneBytes(holds, data)));
+    joinEnds(first, base);
+    resetPort(first);
+    resetPort(first + PORT_STRIDE);
+    resetLanes(first, base + LINK_BYTES, holds, data);
+    update(link);
+  }
+}
+
+export function setCpu(interval: u64, buffer: u32): void {
+  cpuInterval = interval;
+  storeBuffer = buffer;
+}
+
+export function setHorizon(time: u64): void {
+  horizon = time;
+}
+
+export function keepTlps(on: bool): void {
+  keepsTlps = on;
+}
+
+/** The loads of the next access are pipelined, or each waits. */
+export function setPipelined(on: bool): void {
+  isPipelined = on;
+}
+
+/** The CPU is busy with something else for so long. */
+export function spend(ticks: u64): void {
+  cpuTime += ticks;
+}
+
+/** The CPU has waited for what has happened by now. */
+export function catchUp(): void {
+  cpuTime = max(cpuTime, now);
+}
+
+/** The access is over. True: the last of its posted TLPs has arrived, or there was none. */
+export function endSerial(): bool {
+  serial = (serial + 1) & (SERIAL_LAST - 1);
+  if (lastPosted == 0) return true;
+  store<u32>(lastPosted, load<u32>(lastPosted, SIDE_SERIAL) | SERIAL_LAST, SIDE_SERIAL);
+  lastPosted = 0;
+  return false;
+}
+
+// ---------------------------------------------------------------------------------------------------- events
+
+function portKey(port: usize): u64 {
+  let key = (load<u64>(port, AT_ARRIVAL) << KIND_BITS) | ARRIVAL;
+  key = min(key, (load<u64>(port, AT_READY) << KIND_BITS) | READY);
+  key = min(key, (load<u64>(port, AT_DRAIN) << KIND_BITS) | DRAIN);
+  key = min(key, (load<u64>(port, AT_TIMER) << KIND_BITS) | TIMER);
+  key = min(key, (load<u64>(port, AT_ISSUE) << KIND_BITS) | ISSUE);
+  return min(key, (load<u64>(port, AT_SEND) << KIND_BITS) | SEND);
+}
+
+function isBusy(port: usize): bool {
+  return (
+    load<u32>(port, WAITING) != 0 ||
+    isOnHold(port) ||
+    load<u32>(port, ACKED_SEQUENCE) != load<u32>(port, NEXT_SEQUENCE)
+  );
+}
+
+/** Something changed at the ends of a link. */
+function update(link: u32): void {
+  const first = linkAt(link);
+  const keys = KEYS + ((<usize>link) << 4);
+  store<u64>(keys, portKey(first));
+  store<u64>(keys, portKey(first + PORT_STRIDE), 8);
+  const state = STATES + ((<usize>link) << 3);
+  const count = unsentRequests(first);
+  unsent += count - load<u32>(state, LINK_UNSENT);
+  store<u32>(state, count, LINK_UNSENT);
+  const busy: u32 = isBusy(first) || isBusy(first + PORT_STRIDE) ? 1 : 0;
+  busyLinks += busy - load<u32>(state, LINK_IS_BUSY);
+  store<u32>(state, busy, LINK_IS_BUSY);
+}
+
+function isReached(what: u32): bool {
+  if (what == UNTIL_ROOM) return unsent < storeBuffer && tagsFree(OPERATION_TAGS);
+  return what == UNTIL_QUIET && busyLinks == 0;
+}
+
+/** True once what is waited for is there, or `end` is reached; false: the host has something to do. */
+export function runTimed(what: u32, end: u64): bool {
+  while (recordCount == 0) {
+    if (isReached(what)) {
+      // The CPU has waited for it.
+      if (what != UNTIL_TIME) catchUp();
+      return true;
+    }
+    if (recordedTlps() == 0) keptBytes = 0;
+    else if (recordedTlps() >= MOST_TLPS || keptBytes >= mostKept) return false;
+    if (!step(end)) return horizon > end;
+  }
+  return false;
+}
+
+/** The CPU waits for the answers to what it has asked. False: the host has something to do. */
+function awaitAnswers(): bool {
+  while (recordCount == 0) {
+    if (cpuOutstanding == 0) {
+      catchUp();
+      return true;
+    }
+    if (recordedTlps() == 0) keptBytes = 0;
+    else if (recordedTlps() >= MOST_TLPS || keptBytes >= mostKept) return false;
+    // Without an event left nothing would ever change.
+    if (!step(NEVER)) {
+      if (horizon == NEVER) unreachable();
+      return false;
+    }
+  }
+  return false;
+}
+
+/** Performs the next event. False: there is none before `end` and the next timer of the host. */
+function step(end: u64): bool {
+  let key: u64 = NEVER;
+  let at: u32 = 0;
+  const ports = links << 1;
+  for (let n: u32 = 0; n < ports; n++) {
+    const next = load<u64>(KEYS + ((<usize>n) << 3));
+    if (next < key) {
+      key = next;
+      at = n;
+    }
+  }
+  const time = key >> KIND_BITS;
+  const limit = min(end, horizon);
+  if (time >= NEVER >> KIND_BITS || time > limit) {
+    if (limit != NEVER) now = max(now, limit);
+    return false;
+  }
+  now = time;
+  events += 1;
+  const mixed = (eventHash ^ (key + <u64>(at + 1) * SPREAD)) * STIR;
+  eventHash = mixed ^ (mixed >> 29);
+  const port = PORTS + <usize>at * PORT_STRIDE;
+  const kind = key & ((1 << KIND_BITS) - 1);
+  if (kind == ARRIVAL) arrive(port, at);
+  else if (kind == SEND) {
+    send(port, time);
+    retry(port, time);
+    endWrites(port, at);
+  } else if (kind == TIMER) expire(port, time);
+  else if (kind == READY) answer(port, time);
+  else if (kind == DRAIN) drain(port, time);
+  else issue(port, time);
+  update(at >> 1);
+  return true;
+}
+
+// -------------------------------------------------------------------------------------------------- arrivals
+
+function arrive(port: usize, index: u32): void {
+  receive(port, now);
+  const tlp = received;
+  if (tlp == 0) return;
+  store<u64>(port, load<u64>(port, LINK_COUNT_TLPS) + 1, LINK_COUNT_TLPS);
+  store<u64>(port, load<u64>(port, LINK_COUNT_DATA) + load<u16>(tlp, TLP_BYTES), LINK_COUNT_DATA);
+  store<u64>(port, now, LINK_LAST_ARRIVAL);
+  const side = sideOf(tlp);
+  arrivedSerial = load<u32>(side, SIDE_SERIAL);
+  if (side == lastPosted) lastPosted = 0;
+  const at = pushDescriptor();
+  unpack(tlp, at, now);
+  popDescriptor();
+  keptBytes += load<u32>(at, DESCRIPTOR_BYTES);
+  const isRoot = (index & 1) == 0;
+  const link = index >> 1;
+  if (isCompletion(load<u8>(at, DESCRIPTOR_KIND))) takeAnswer(at, isRoot, link);
+  else if (isRoot) {
+    enterRoot(link);
+    deliverOne(at);
+    leaveContext();
+  } else {
+    store<u16>(at, <u16>link, DESCRIPTOR_SLOT);
+    enterFunction(at);
+    deliverOne(at);
+    leaveContext();
+  }
+  departAll(false);
+  consume(port, now, tlp);
+}
+
+/** A completion arrived at its requester, or at the root complex on its way to a function. */
+function takeAnswer(at: usize, isRoot: bool, link: u32): void {
+  const word = load<u32>(at, DESCRIPTOR_H2);
+  if (isRoot && word >> 16 != 0) {
+    const slot = slotById(word >> 16);
+    enterRoot(link);
+    if (slot != SLOT_NONE) passCompletion(at, slot);
+    leaveContext();
+    return;
+  }
+  const tag = (word >> 8) & 0xff;
+  const entry = TAGS + ((<usize>tag) << 3);
+  const who = load<u32>(entry);
+  const before = who == CPU ? CPL_SC : exchangeStatus(CPL_SC);
+  enterRoot(link);
+  if (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_PASSING) takeCompletion(at);
+  else deliverOne(at);
+  leaveContext();
+  const status = who == CPU ? <u32>CPL_SC : exchangeStatus(before);
+  if (who >= FIRST_PIECE && status != CPL_SC) store<u32>(pieceAt(who - FIRST_PIECE), status, 4);
+  if (readLeft(tag) != 0 || who == NOBODY) return;
+  store<u32>(entry, NOBODY);
+  const port: usize = load<u32>(entry, 4);
+  freeTag(port, now);
+  if (who == CPU) {
+    cpuOutstanding -= 1;
+    return;
+  }
+  const piece = pieceAt(who - FIRST_PIECE);
+  const left = load<u32>(piece) - 1;
+  store<u32>(piece, left);
+  if (left == 0) endPiece(who - FIRST_PIECE, link, load<u32>(piece, 4));
+}
+
+function pieceAt(piece: u32): usize {
+  return PIECES + ((<usize>piece) << 3);
+}
+
+function endPiece(piece: u32, slot: u32, status: u32): void {
+  pushRecord(RECORD_DMA, slot, 0, piece, 0, 0, 0, 0, false);
+  store<u32>(recordAt(recordCount - 1), status, RECORD_STATUS);
+}
+
+/** The posted writes of a function count as done when the last of them leaves it. */
+function endWrites(port: usize, index: u32): void {
+  if ((index & 1) == 0) return;
+  const entry = WRITES + ((<usize>(index >> 1)) << 2);
+  const piece = load<u32>(entry);
+  if (piece == 0 || unsentRequests(port) != 0) return;
+  store<u32>(entry, 0);
+  endPiece(piece - 1, index >> 1, CPL_SC);
+}
+
+// ------------------------------------------------------------------------------------------------ departures
+
+/** Takes what stands in the ring to the links. What nobody claims is answered by the root complex on the spot. */
+function departAll(byCpu: bool): void {
+  let kept: u32 = 0;
+  const first = tail;
+  for (let index = first; index != head; index++) {
+    const at = slotAt(index);
+    if (depart(at, byCpu)) continue;
+    store<u64>(at, byCpu ? cpuTime : now, DESCRIPTOR_TICK);
+    deliverOne(at);
+    const to = slotAt(first + kept);
+    if (to != at) memory.copy(to, at, DESCRIPTOR_STRIDE);
+    kept += 1;
+  }
+  keepDelivered(kept);
+  if (recordCount != 0) return;
+  releasePayload();
+  if (!keepsTlps) rewindRing();
+}
+
+/** False: no link leads there. */
+function depart(at: usize, byCpu: bool): bool {
+  const kind = load<u8>(at, DESCRIPTOR_KIND);
+  const isUp = (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_UPSTREAM) != 0;
+  let slot: u32 = load<u16>(at, DESCRIPTOR_SLOT);
+  if (isCompletion(kind)) {
+    if (slot == SLOT_NONE) return false;
+    const port = isUp ? functionEnd(slot) : linkAt(slot);
+    const isPassing = (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_PASSING) != 0;
+    holdAnswer(port, at, isPassing ? now : now + serviceTicks, serial);
+    update(slot);
+    return true;
+  }
+  if (!isUp) {
+    slot = targetOf(at, kind);
+    if (slot == SLOT_NONE) return false;
+    if (byCpu) departFromCpu(at, kind, slot);
+    else holdAnswer(linkAt(slot), at, now, arrivedSerial);
+    update(slot);
+    return true;
+  }
+  const port = functionEnd(slot);
+  const time = issueTime(port, now);
+  const side = holdRequest(port, at, time, time + load<u64>(port, LANE_INTERVAL), serial);
+  takeTag(at, kind, port);
+  if (classOf(kind) == LINK_P) lastPosted = side;
+  update(slot);
+  return true;
+}
+
+function targetOf(at: usize, kind: u32): u32 {
+  if (kind == KIND_CFGRD0 || kind == KIND_CFGWR0) return slotById(load<u32>(at, DESCRIPTOR_H2) >> 16);
+  return routeMemory(addressOf(at), requestLength(at) << 2) ? routedSlot : SLOT_NONE;
+}
+
+function departFromCpu(at: usize, kind: u32, slot: u32): void {
+  const port = linkAt(slot);
+  const time = issueTime(port, max(cpuTime, cpuNext));
+  cpuTime = time;
+  cpuNext = time + cpuInterval;
+  const side = holdRequest(port, at, time, time, serial);
+  if (classOf(kind) == LINK_P) lastPosted = side;
+  takeTag(at, kind, port);
+  setLastOperation(load<u32>(at, DESCRIPTOR_CAUSE));
+}
+
+function takeTag(at: usize, kind: u32, port: usize): void {
+  if (classOf(kind) != LINK_NP) return;
+  const tag = (load<u32>(at, DESCRIPTOR_H1) >> 8) & 0xff;
+  const entry = TAGS + ((<usize>tag) << 3);
+  store<u32>(entry, owner);
+  store<u32>(entry, <u32>port, 4);
+  if (owner == CPU) cpuOutstanding += 1;
+  else {
+    const piece = pieceAt(owner - FIRST_PIECE);
+    store<u32>(piece, load<u32>(piece) + 1);
+  }
+}
+
+/** Sends what the CPU has pushed. True: it goes on; false: the host has something to do first. */
+export function sendAll(): bool {
+  departAll(true);
+  return isPipelined ? recordCount == 0 : awaitAnswers();
+}
+
+/** Nothing that the CPU has to wait for is open. */
+export function isAnswered(): bool {
+  return cpuOutstanding == 0;
+}
+
+/** The end of an access whose loads are pipelined. */
+export function finishLoads(): bool {
+  return awaitAnswers();
+}
+
+// ----------------------------------------------------------------------------------------- requests of functions
+
+/** Where the data of `piece` stand, congruent to `phase` modulo 16. */
+export function pieceData(piece: u32, phase: u32): usize {
+  return buffers + <usize>(piece * DMA_PIECE_BYTES + (phase & 15));
+}
+
+/** True while the next `count` tags are free. They are given out in their order. */
+function tagsFree(count: u32): bool {
+  for (let n: u32 = 0; n < count; n++)
+    if (load<u32>(TAGS + ((<usize>((nextTag + n) & 0xff)) << 3)) != NOBODY) return false;
+  return true;
+}
+
+/** One operation can be sent. */
+export function hasTags(): bool {
+  return tagsFree(OPERATION_TAGS);
+}
+
+/** What is pushed next belongs to `piece` of a function's DMA, until `endDma`. */
+export function beginDma(piece: u32): void {
+  setTotalsAside();
+  owner = FIRST_PIECE + piece;
+  store<u64>(pieceAt(piece), 0);
+}
+
+/** The requests of the piece stand in the ring. With `isLast` they end one access of the function in `slot`. */
+export function endDma(piece: u32, slot: u32, isWrite: bool, isLast: bool): void {
+  const before = lastPosted;
+  lastPosted = 0;
+  departAll(false);
+  owner = CPU;
+  restoreTotals();
+  if (isWrite) store<u32>(WRITES + ((<usize>slot) << 2), piece + 1);
+  if (isLast && lastPosted != 0)
+    store<u32>(lastPosted, load<u32>(lastPosted, SIDE_SERIAL) | SERIAL_LAST, SIDE_SERIAL);
+  lastPosted = before;
+}

@@ -1,0 +1,192 @@
+/** The links of a timed machine: what a slot says about its own, checked, with everything that options decide filled in. */
+import * as L from '../../assembly/layout.js';
+import { inRange, invalid } from '../base/errors.js';
+import { type Link, parseLink } from '../base/link.js';
+import { checkKeys, keysOf } from '../base/names.js';
+import type { Options } from '../base/options.js';
+import { HOSTS } from '../link/host-presets.js';
+import { type Credits, ENDPOINT_CREDITS, ROOT_CREDITS } from '../link/simulation.js';
+import { ackLimitTicks, replayTicks, unroundedAckLimit } from '../link/timers.js';
+import type { ConfigModel } from '../pci/config-model.js';
+import { CAP } from '../pci/registers.js';
+
+/** The link of one function. */
+export interface LinkConfig {
+  /** `gen1x1` to `gen5x16`. Default: the machine's `link`, else what the function's PCI Express capability says. */
+  readonly speed?: string;
+  /** Credits that the root complex and the endpoint give. Default: option `credits`. */
+  readonly rootCredits?: Credits;
+  readonly endpointCredits?: Credits;
+  /** UpdateFC leaves this long after the first TLP that it reports, ns; 0: at once. Default: the limit for Acks. */
+  readonly updateFcNs?: number;
+  /** From a TLP's arrival to its buffer being free, ns. Default 0. */
+  readonly drainNs?: number;
+  /** Wire bytes that may be unacknowledged at either end. Default 64 KiB. */
+  readonly replayBytes?: number;
+  /** Share of the TLPs and of the DLLPs that arrive broken, 0 to 0.5, both ways. Default 0. */
+  readonly badTlps?: number;
+  readonly badDllps?: number;
+  /** What is broken is drawn from this. Default: the slot's number. */
+  readonly seed?: number;
+}
+
+/** One link with all its figures; times in ticks. */
+export interface CheckedLink {
+  readonly link: Link;
+  readonly mps: number;
+  readonly latencyTicks: number;
+  readonly ackTicks: number;
+  readonly updateFcTicks: number;
+  readonly replayTicks: number;
+  readonly drainTicks: number;
+  readonly replayBytes: number;
+  readonly badTlps: number;
+  readonly badDllps: number;
+  readonly seed: number;
+  readonly rootCredits: Credits;
+  readonly endpointCredits: Credits;
+  readonly mmioTicks: number;
+  readonly configTicks: number;
+  readonly hostReadTicks: number;
+  readonly intervalTicks: number;
+  readonly tags: number;
+  readonly rcb: number;
+  readonly completionPolicy: number;
+}
+
+const KEYS = keysOf<LinkConfig>({
+  speed: true,
+  rootCredits: true,
+  endpointCredits: true,
+  updateFcNs: true,
+  drainNs: true,
+  replayBytes: true,
+  badTlps: true,
+  badDllps: true,
+  seed: true,
+});
+const CREDIT_KEYS = keysOf<Credits>({ ph: true, pd: true, nph: true, npd: true, cplh: true, cpld: true });
+/** What cocotbext-pcie advertises (link.md 11). */
+const COCOTBEXT_ENDPOINT: Credits = { ph: 64, pd: 1024, nph: 64, npd: 64, cplh: 0, cpld: 0 };
+const COCOTBEXT_ROOT: Credits = { ph: 64, pd: 1024, nph: 64, npd: 64, cplh: 64, cpld: 1024 };
+const REPLAY_BYTES = 1 << 16;
+const LINK_CAPABILITIES = 12;
+const LINK_STATUS = 18;
+const USUAL = 'gen3x8';
+/** Data credits of the longest non-posted request with data. */
+const DEFERRABLE_CREDITS = L.DEFERRABLE_BYTES / 16;
+
+/** Ticks of `ns`. */
+export function ticksOf(ns: number): number {
+  return Math.round(ns * L.TICKS_PER_NS);
+}
+
+/** Speed and width in configuration space; undefined without a PCI Express capability, or without a link in it. */
+function advertised(config: ConfigModel): string | undefined {
+  const at = config.capability(CAP.PCIE);
+  if (at === undefined) return undefined;
+  for (const register of [config.read(at + LINK_STATUS, 2), config.read(at + LINK_CAPABILITIES, 4)]) {
+    const name = `gen${register & 15}x${(register >>> 4) & 63}`;
+    if (/^gen[1-5]x(1|2|4|8|16)$/.test(name)) return name;
+  }
+  return undefined;
+}
+
+/** Where host memory is found decides how long the root complex takes. A preset gives the whole round trip of 64 bytes. */
+function hostReadNs({ hostPreset, hostLines, hostReadNs, linkLatencyNs }: Options): number {
+  if (hostPreset === 'none') return hostReadNs;
+  const { ticksPerByte } = parseLink(USUAL); // the link that it was measured on
+  // One request of 24 bytes and one completion of 84.
+  const wire = ((24 + 84) * ticksPerByte) / L.TICKS_PER_NS;
+  return Math.max(0, HOSTS[hostPreset].command[hostLines] - 2 * linkLatencyNs - wire);
+}
+
+function between(field: string, value: number, min: number, max: number): number {
+  if (typeof value === 'number' && value >= min && value <= max) return value;
+  throw invalid(field, value, `a number from ${min} to ${max}`, 'out-of-range');
+}
+
+function share(field: string, part = 0): number {
+  return Math.round(between(field, part, 0, 0.5) * 2 ** 32);
+}
+
+function time(field: string, ns: number): number {
+  return ticksOf(between(field, ns, 0, 1e9));
+}
+
+/** Every TLP up to `mps` has to fit, or it would wait for ever. */
+function checkCredits(field: string, credits: Credits, mps: number): Credits {
+  if (typeof credits !== 'object' || credits === null) throw invalid(field, credits, '{ ph, pd, ... }');
+  checkKeys(field, credits, CREDIT_KEYS);
+  for (const [name, count] of Object.entries(credits)) {
+    const isData = name.endsWith('d');
+    inRange(`${field}.${name}`, count, 0, isData ? 2047 : 127);
+    const needed = name === 'npd' ? DEFERRABLE_CREDITS : Math.ceil(mps / 16);
+    if (isData && count !== 0 && count < needed)
+      throw invalid(`${field}.${name}`, count, `0 (infinite), or ${needed} and more with an MPS of ${mps}`);
+  }
+  for (const name of CREDIT_KEYS)
+    if (!(name in credits))
+      throw invalid(`${field}.${name}`, undefined, 'a number of credits, 0 for infinite');
+  return credits;
+}
+
+export function checkLink(
+  field: string,
+  given: LinkConfig | string | undefined,
+  usual: string | undefined,
+  slot: number,
+  config: ConfigModel | undefined,
+  options: Options,
+): CheckedLink {
+  const own = typeof given === 'string' ? { speed: given } : (given ?? {});
+  if (typeof own !== 'object' || own === null || Array.isArray(own))
+    throw invalid(field, given, 'gen3x8, or an object with speed');
+  checkKeys(field, own, KEYS);
+  const name = own.speed ?? usual ?? (config === undefined ? undefined : advertised(config)) ?? USUAL;
+  if (typeof name !== 'string') throw invalid(`${field}.speed`, name, 'gen1x1 to gen5x16');
+  const link = parseLink(name);
+  const { mps, ackPolicy } = options;
+  const limit = ackLimitTicks(link, mps);
+  const latencyTicks = ticksOf(options.linkLatencyNs);
+  const isDefault = options.credits === 'default';
+  const largest = (mps + 28) * link.ticksPerByte;
+  // Above 8 GT/s the usual rule is the simplified one: what the table's own default says of it.
+  const timer = options.replayTimer === 'table' && link.generation >= 4 ? {} : { timer: options.replayTimer };
+  return {
+    link,
+    mps,
+    latencyTicks,
+    ackTicks: ackPolicy === 'perTlp' ? 0 : ackPolicy === 'cocotbext' ? cocotbextTicks(link) : limit,
+    updateFcTicks: own.updateFcNs === undefined ? limit : time(`${field}.updateFcNs`, own.updateFcNs),
+    replayTicks: replayTicks(link, { mps, latencyTicks, tlpTicks: largest, ...timer }),
+    drainTicks: time(`${field}.drainNs`, own.drainNs ?? 0),
+    replayBytes: inRange(`${field}.replayBytes`, own.replayBytes ?? REPLAY_BYTES, mps + 28, 1 << 20),
+    badTlps: share(`${field}.badTlps`, own.badTlps),
+    badDllps: share(`${field}.badDllps`, own.badDllps),
+    seed: inRange(`${field}.seed`, own.seed ?? slot, 0, 0xffff_ffff),
+    rootCredits: checkCredits(
+      `${field}.rootCredits`,
+      own.rootCredits ?? (isDefault ? ROOT_CREDITS : COCOTBEXT_ROOT),
+      mps,
+    ),
+    endpointCredits: checkCredits(
+      `${field}.endpointCredits`,
+      own.endpointCredits ?? (isDefault ? ENDPOINT_CREDITS : COCOTBEXT_ENDPOINT),
+      mps,
+    ),
+    mmioTicks: ticksOf(options.mmioServiceNs),
+    configTicks: ticksOf(options.configServiceNs),
+    hostReadTicks: ticksOf(hostReadNs(options)),
+    intervalTicks: ticksOf(options.issueIntervalNs),
+    tags: options.tags,
+    rcb: options.rcb,
+    completionPolicy: options.completionPolicy === 'rcb' ? L.COMPLETION_RCB : L.COMPLETION_FEWEST,
+  };
+}
+
+/** The unrounded limit for MPS 128, of symbols with their line code (link.md 11). */
+function cocotbextTicks(link: Link): number {
+  const { over, under } = unroundedAckLimit(link.generation, link.lanes, 128);
+  return Math.round((over / under) * link.ticksPerByte * link.lanes);
+}
