@@ -54,8 +54,6 @@ export {
   type Credits,
   ENDPOINT_CREDITS,
   type EndInput,
-  type EndResult,
-  type Packet,
   type ReadLoad,
   ROOT_CREDITS,
   type SimulationInput,
@@ -63,6 +61,7 @@ export {
   simulateLink,
   type WriteLoad,
 } from './link/simulation.js';
+export type { EndResult, Packet } from './link/simulation-result.js';
 export type { InitialState, MachineConfig, SlotConfig } from './machine/config.js';
 export type {
   AccessInput,

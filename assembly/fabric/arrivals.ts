@@ -45,9 +45,10 @@ import {
 import { Receiver, receive } from '../link/receive';
 import { dataCredits } from '../link/send';
 import { fmtTypeOf, hasData } from '../tlp/kinds';
+import { addressOf, defer, memoryAt } from './completer';
 import { writeEnabled } from './deliver';
 import { windowFirst, windowLast, windowMemory } from './functions';
-import { addressOf, defer, memoryAt, takeCompletion } from './loads';
+import { takeCompletion } from './loads';
 
 /** Low bits of a wire item that is not a TLP in one piece. */
 const NOT_A_TLP: u32 = 31;

@@ -17,6 +17,7 @@ import {
   LOAD_READS,
   LOAD_WRITES,
 } from '../layout';
+import { hasOnlyPosted, lastBegin, sendPosted } from '../link/burst';
 import {
   ACKED_SEQUENCE,
   AT_ARRIVAL,
@@ -34,9 +35,11 @@ import {
   WAITING,
 } from '../link/port';
 import { drain, expire } from '../link/receive';
-import { hasOnlyPosted, lastBegin, send, sendPosted } from '../link/send';
+import { send } from '../link/send';
 import { arrive, isPostedNext, lastTaken, takePosted } from './arrivals';
-import { complete, IS_STALLED, issue, looksBelow, placePayload, refill, resetLoad } from './loads';
+import { complete, IS_STALLED, resetCompleter } from './completer';
+import { placePayload } from './inflight';
+import { issue, looksBelow, refill, resetLoad } from './loads';
 
 // Events by kind, in the order in which those of one tick happen; packed behind the time.
 const KIND_BITS: u64 = 3;
@@ -69,6 +72,7 @@ export function startLink(at: usize, bytes: u32, windows: bool): void {
     const port = PORTS + <usize>n * PORT_STRIDE;
     resetPort(port);
     placePayload(port, at + LINK_BYTES + <usize>(n * (bytes >> 1)), bytes >> 1);
+    resetCompleter(port);
     resetLoad(port);
     if (load<u64>(port, LINK_LATENCY) < WINDOWS_FROM) usesWindows = false;
   }

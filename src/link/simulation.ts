@@ -6,6 +6,7 @@ import { checkKeys, keysOf } from '../base/names.js';
 import { checkOption } from '../base/options.js';
 import { Core, type CoreSource } from '../core/core.js';
 import { high32, low32 } from '../core/u64.js';
+import { type EndResult, readEnd } from './simulation-result.js';
 import { ackLimitTicks, replayTicks } from './timers.js';
 
 /** Writes that the requester at one end issues. */
@@ -92,65 +93,6 @@ export interface SimulationInput {
   readonly core?: CoreSource | Promise<CoreSource>;
 }
 
-/** A packet as it leaves an end. */
-export interface Packet {
-  /** When its first byte leaves. */
-  readonly ns: number;
-  readonly kind: 'TLP' | 'Ack' | 'Nak' | 'UpdateFC' | 'SKP';
-  /** Sequence number of a TLP, or the one that an Ack or Nak names. */
-  readonly sequence?: number;
-  /** Header words of a TLP: three or four. */
-  readonly header?: readonly number[];
-  /** Of an UpdateFC: pool and limits, modulo 256 and 4096. */
-  readonly credits?: { readonly pool: 'P' | 'NP' | 'Cpl'; readonly header: number; readonly data: number };
-  /** True: it arrives broken. */
-  readonly bad: boolean;
-}
-
-/** What one end received and sent. */
-export interface EndResult {
-  /** TLPs delivered to this end, in order and once each, and their data bytes. */
-  readonly tlps: number;
-  readonly dataBytes: number;
-  /** Gb/s of data up to the last arrival. */
-  readonly gbps: number;
-  readonly lastArrivalNs: number;
-  readonly acks: number;
-  readonly naks: number;
-  readonly updateFcs: number;
-  readonly replayed: number;
-  readonly duplicates: number;
-  readonly timeouts: number;
-  /** Part of the time that this end was sending. */
-  readonly utilisation: number;
-  /** Times that the head of a class was looked at and could not go: posted, non-posted, completions. */
-  readonly blocked: readonly [number, number, number];
-  /** Of all arrivals in their order: the same for the same input on every host. */
-  readonly hash: string;
-  readonly reads: {
-    readonly done: number;
-    readonly meanNs: number;
-    readonly minNs: number;
-    readonly maxNs: number;
-    /** Half of the reads took this long or less; then 90 %, 99 % and 99.9 %. Within 1/128. */
-    readonly p50Ns: number;
-    readonly p90Ns: number;
-    readonly p99Ns: number;
-    readonly p999Ns: number;
-  };
-  /** Credits of posted requests, non-posted requests and completions: header and data of each class in turn. */
-  readonly credits: {
-    /** That the TLPs of this end have used. */
-    readonly used: readonly number[];
-    /** That this end has given back to the other, for finite pools; 0 otherwise. */
-    readonly returned: readonly number[];
-  };
-  /** The first packets that this end sent, as many as asked for. */
-  readonly packets: readonly Packet[];
-  /** SKP ordered sets that this end sent. */
-  readonly skps: number;
-}
-
 export interface SimulationResult {
   readonly ns: number;
   readonly events: number;
@@ -219,8 +161,6 @@ export async function simulateLink(input: SimulationInput): Promise<SimulationRe
 }
 
 class Simulation {
-  private readonly view: DataView;
-
   constructor(
     private readonly core: Core,
     private readonly input: SimulationInput,
@@ -228,7 +168,6 @@ class Simulation {
     private readonly mps: number,
     private readonly barBytes: number,
   ) {
-    this.view = new DataView(core.u8.buffer);
     this.placeBar();
     const source = core.at(L.PLACE_HOST_MEMORY) + SOURCE;
     for (let n = 0; n < SOURCE_BYTES; n++) core.u8[source + n] = (n * 167 + (n >> 8) + 13) & 0xff;
@@ -259,8 +198,8 @@ class Simulation {
     return {
       ns,
       events: core.x.linkEventCount(),
-      up: this.readEnd(0, ns),
-      down: this.readEnd(1, ns),
+      up: readEnd(core, 0, ns),
+      down: readEnd(core, 1, ns),
       hostMemory: core.u8.subarray(host + UP_ADDRESS, host + UP_ADDRESS + UP_WINDOW),
       bar: core.u8.subarray(bar, bar + this.barBytes),
     };
@@ -391,101 +330,6 @@ class Simulation {
       this.ticks(end, L.LOAD_READ_INTERVAL, `${field}.reads.intervalNs`, reads.intervalNs ?? 0);
     }
   }
-
-  private readEnd(end: 0 | 1, ns: number): EndResult {
-    const base = this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE;
-    const count = (offset: number): number => Number(this.view.getBigUint64(base + offset, true));
-    const inNs = (offset: number): number => count(offset) / L.TICKS_PER_NS;
-    const dataBytes = count(L.LINK_COUNT_DATA);
-    const lastArrivalNs = inNs(L.LINK_LAST_ARRIVAL);
-    const done = this.view.getUint32(base + L.LOAD_READ_DONE, true);
-    return {
-      tlps: count(L.LINK_COUNT_TLPS),
-      dataBytes,
-      gbps: lastArrivalNs === 0 ? 0 : (8 * dataBytes) / lastArrivalNs,
-      lastArrivalNs,
-      acks: count(L.LINK_COUNT_ACKS),
-      naks: count(L.LINK_COUNT_NAKS),
-      updateFcs: count(L.LINK_COUNT_FCS),
-      replayed: count(L.LINK_COUNT_REPLAYED),
-      duplicates: count(L.LINK_COUNT_DUPLICATES),
-      timeouts: count(L.LINK_COUNT_TIMEOUTS),
-      utilisation: ns === 0 ? 0 : inNs(L.LINK_COUNT_BUSY) / ns,
-      blocked: [0, 8, 16].map((kind) => count(L.LINK_COUNT_BLOCKED + kind)) as [number, number, number],
-      hash: this.view
-        .getBigUint64(base + L.LINK_HASH, true)
-        .toString(16)
-        .padStart(16, '0'),
-      skps: count(L.LINK_COUNT_SKPS),
-      credits: this.credits(base),
-      packets: this.packets(end),
-      reads: {
-        done,
-        meanNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_SUM) / done,
-        minNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_MIN),
-        maxNs: inNs(L.LOAD_LATENCY_MAX),
-        ...this.percentiles(end, done),
-      },
-    };
-  }
-
-  private packets(end: 0 | 1): Packet[] {
-    const port = this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE;
-    const first = this.core.at(L.PLACE_LINK_LOG) + end * L.LOG_SLOTS * L.LOG_STRIDE;
-    const count = this.view.getUint32(port + L.LINK_LOGGED, true);
-    return Array.from({ length: count }, (_, n) => readPacket(this.view, first + n * L.LOG_STRIDE));
-  }
-
-  private credits(base: number): EndResult['credits'] {
-    const word = (offset: number): number => this.view.getUint32(base + offset, true);
-    const classes = [L.LINK_P, L.LINK_NP, L.LINK_CPL].map((kind) => 4 * kind);
-    return {
-      used: classes.flatMap((at) => [word(L.LINK_HEADER_USED + at), word(L.LINK_DATA_USED + at)]),
-      returned: classes.flatMap((at) => {
-        const [header, data] = [word(L.LINK_CREDITS + at), word(L.LINK_CREDITS + 12 + at)];
-        return [word(L.LINK_HEADER_GIVEN + at) - header, word(L.LINK_DATA_GIVEN + at) - data];
-      }),
-    };
-  }
-
-  /** The longest of the slot that holds the read of that rank, never above the longest of all. */
-  private percentiles(end: 0 | 1, done: number): Record<'p50Ns' | 'p90Ns' | 'p99Ns' | 'p999Ns', number> {
-    const base = this.core.at(L.PLACE_LATENCIES) + 4 * end * L.LATENCY_SLOTS;
-    const most = this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE + L.LOAD_LATENCY_MAX;
-    const longest = Number(this.view.getBigUint64(most, true));
-    const within = (part: number): number => {
-      let left = Math.ceil(part * done);
-      if (left === 0) return 0;
-      let slot = 0;
-      for (; left > 0; slot++) left -= this.view.getUint32(base + 4 * slot, true);
-      return Math.min(longest, latencyOf(slot - 1)) / L.TICKS_PER_NS;
-    };
-    return { p50Ns: within(0.5), p90Ns: within(0.9), p99Ns: within(0.99), p999Ns: within(0.999) };
-  }
-}
-
-function readPacket(view: DataView, at: number): Packet {
-  const word = (offset: number): number => view.getUint32(at + offset, true);
-  const [what, value] = [word(8), word(12)];
-  const ns = Number(view.getBigUint64(at, true)) / L.TICKS_PER_NS;
-  const kind = (['TLP', 'Ack', 'Nak', 'UpdateFC', 'SKP'] as const)[what & 7] as Packet['kind'];
-  const bad = (what & L.LOG_BAD) !== 0;
-  if (kind === 'SKP') return { ns, kind, bad };
-  if (kind === 'UpdateFC') {
-    const pool = (['P', 'NP', 'Cpl'] as const)[value >>> 24] as 'P' | 'NP' | 'Cpl';
-    return { ns, kind, credits: { pool, header: (value >>> 12) & 0xff, data: value & 0xfff }, bad };
-  }
-  if (kind !== 'TLP') return { ns, kind, sequence: value, bad };
-  // Bit 29 of DW0: four header words.
-  const words = (word(16) >>> 29) & 1 ? 4 : 3;
-  const header = Array.from({ length: words }, (_, n) => word(16 + 4 * n));
-  return { ns, kind, sequence: value, header, bad };
-}
-
-/** Longest time that a slot of the LATENCIES block counts, ticks. */
-function latencyOf(slot: number): number {
-  const row = Math.max(0, (slot >> L.LATENCY_COLUMNS_LG2) - 1);
-  return (slot - (row << L.LATENCY_COLUMNS_LG2) + 1) * 2 ** row - 1;
 }
 
 function accessBytes(field: string, bytes: number): number {
