@@ -4,6 +4,7 @@ import { pushConfig } from './fabric/config';
 import { isTimed } from './fabric/context';
 import { finishServed, readStatus, resetReads } from './fabric/deliver';
 import { buildWindows } from './fabric/functions';
+import { LATENCIES } from './fabric/loads';
 import { regionAccepts, regionCall } from './fabric/region';
 import { pushOperation, setNextTag } from './fabric/request';
 import {
@@ -67,6 +68,7 @@ import {
   PLACE_FIELDS,
   PLACE_FUNCTIONS,
   PLACE_HOST_MEMORY,
+  PLACE_LATENCIES,
   PLACE_LINK,
   PLACE_OPERATIONS,
   PLACE_PARAMS,
@@ -149,6 +151,8 @@ export function place(block: u32): u32 {
       return <u32>RECORDS;
     case PLACE_LINK:
       return <u32>PORTS;
+    case PLACE_LATENCIES:
+      return <u32>LATENCIES;
     case PLACE_DMA:
       return <u32>DMA;
     default:
@@ -315,9 +319,9 @@ export function linkReserve(payloadBytes: u32): void {
   reserveLink(<u32>LINK_BYTES + payloadBytes);
 }
 
-/** Begins a run of the link as the PLACE_LINK block describes it. */
-export function linkStart(): void {
-  startLink(linkRings, linkPayloadBytes);
+/** Begins a run of the link as the PLACE_LINK block describes it; one by one (0), or in windows where that pays (1). */
+export function linkStart(windows: u32): void {
+  startLink(linkRings, linkPayloadBytes, windows != 0);
 }
 
 /** Runs up to `limit` events and up to tick (endLo, endHi). 1: the loads are done, or the end is reached. */

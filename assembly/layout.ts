@@ -537,7 +537,8 @@ export const PLACE_BAR_MEMORY = 10;
 export const PLACE_RECORDS = 11;
 export const PLACE_DMA = 12;
 export const PLACE_LINK = 13;
-export const PLACE_COUNT = 14;
+export const PLACE_LATENCIES = 14;
+export const PLACE_COUNT = 15;
 
 /** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
 export const WIRE_LEAD = 16;
@@ -605,6 +606,12 @@ export const LINK_COUNT_TIMEOUTS = 456;
 export const LINK_HASH = 464;
 export const LINK_LAST_ARRIVAL = 472;
 
+// Credits by class, u32 counting on: headers and data that this end used, and what it has given in all.
+export const LINK_HEADER_USED = 240;
+export const LINK_DATA_USED = 264;
+export const LINK_HEADER_GIVEN = 316;
+export const LINK_DATA_GIVEN = 328;
+
 // The requester behind the port, and the completer.
 export const LOAD_WRITES = 512; // accesses still to be issued
 export const LOAD_WRITE_BYTES = 516;
@@ -634,16 +641,22 @@ export const LOAD_TAG = 636; // of the next read
 export const LOAD_LATENCY_SUM = 640; // u64 ticks, of all reads
 export const LOAD_LATENCY_MIN = 648;
 export const LOAD_LATENCY_MAX = 656;
+export const LINK_SKP_INTERVAL = 760; // u64 ticks from one SKP ordered set to the next, 0: none
+export const LINK_SKP_TICKS = 768; // u64, time that one takes
+export const LINK_COUNT_SKPS = 776; // u64
+export const LOAD_HEADER_BITS = 784; // set in DW0 of each TLP: TD
+export const LOAD_DIGEST_BYTES = 788; // ECRC behind each TLP: 0 or 4
+export const LOAD_HOST_BASE = 792; // u64, of port 0: bus address at which host memory begins
 export const LINK_TAGS = 1024;
 
 // ------------------------------------------------------------------------------- LANE: what a timed machine adds to a port
 // Words of the same 1024 bytes. The host writes the first ones, before `timedStart`.
-export const LANE_SERVICE = 768; // u64 ticks until the completer at this end answers
-export const LANE_CONFIG_SERVICE = 776; // u64, the same of a configuration request
-export const LANE_INTERVAL = 784; // u64, shortest distance of two requests of the function at this end
-export const LANE_TAGS = 792; // non-posted requests from this end that may be outstanding
-export const LANE_RCB = 796; // how the completer at this end cuts its completions
-export const LANE_COMPLETION_POLICY = 800;
+export const LANE_SERVICE = 896; // u64 ticks until the completer at this end answers
+export const LANE_CONFIG_SERVICE = 904; // u64, the same of a configuration request
+export const LANE_INTERVAL = 912; // u64, shortest distance of two requests of the function at this end
+export const LANE_TAGS = 920; // non-posted requests from this end that may be outstanding
+export const LANE_RCB = 924; // how the completer at this end cuts its completions
+export const LANE_COMPLETION_POLICY = 928;
 
 /** Pieces of DMA that may be under way at once in a timed machine, and the room of each: a page at any phase. */
 export const DMA_PIECES = 256;
@@ -657,3 +670,10 @@ export const TIMED_HOST = 1; // records to serve, a timer of the host is due, or
 export const UNTIL_TIME = 0;
 export const UNTIL_ROOM = 1; // in the store buffer of the CPU
 export const UNTIL_QUIET = 2; // nothing is under way on any link
+
+// ------------------------------------------------------------------------------------- LATENCIES: how long reads took
+// u32 counts per port, 128 for each doubling of the time. n ticks of b bits count in slot (row << 7) + (n >> row), where row
+// is b - 8, or 0 up to 8 bits.
+export const LATENCY_COLUMNS_LG2 = 7;
+export const LATENCY_ROWS = 40;
+export const LATENCY_SLOTS = 5248; // (LATENCY_ROWS + 1) << LATENCY_COLUMNS_LG2

@@ -1,12 +1,14 @@
 /** Compiles the C loops of bench/native when there is a compiler on PATH, and runs one of them. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ZtlpError } from '../src/base/errors.js';
 import type { NativeLoop } from './case.js';
 
 /** `-march` is left out on purpose: WebAssembly has no choice of processor either. */
 export const FLAGS: readonly string[] = ['-O3', '-std=c11'];
+/** The loops that stand beside single cases, and the model of the simulated link. */
+export const LOOPS: readonly string[] = ['crc.c', 'form.c', 'main.c'];
+export const LINK_MODEL: readonly string[] = ['crc.c', 'link.c', 'link-main.c'];
 const COMPILERS: readonly string[] = ['cc', 'gcc', 'clang'];
 
 export interface Native {
@@ -33,15 +35,17 @@ function findCompiler(): { readonly command: string; readonly version: string } 
   return undefined;
 }
 
-/** Compiles the loops of folder `sources` into `program`; answers why not in one line where that fails. */
-export function compileNative(sources: string, program: string): Native | string {
+/** Compiles `files` of folder `sources` into `program`; answers why not in one line where that fails. */
+export function compileNative(
+  sources: string,
+  program: string,
+  files = LOOPS,
+  flags: readonly string[] = [],
+): Native | string {
   const found = findCompiler();
   if (found === undefined) return `no C compiler (${COMPILERS.join(', ')}) on PATH`;
-  const files = readdirSync(sources)
-    .filter((name) => name.endsWith('.c'))
-    .sort()
-    .map((name) => join(sources, name));
-  const { status, stderr } = spawnSync(found.command, [...FLAGS, ...files, '-o', program], {
+  const paths = files.map((name) => join(sources, name));
+  const { status, stderr } = spawnSync(found.command, [...FLAGS, ...flags, ...paths, '-o', program], {
     encoding: 'utf8',
   });
   if (status !== 0) return `${found.command} failed: ${firstLine(stderr ?? '') || `status ${status}`}`;

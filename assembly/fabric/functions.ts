@@ -104,6 +104,21 @@ export function windowHolds(address: u64, bytes: u32): bool {
   return address >= load<u64>(lastWindow) && address + bytes - 1 <= load<u64>(lastWindow, WINDOW_LAST);
 }
 
+/** The window found last: its first and last address, and its memory; 0 where a device model serves it. */
+export function windowFirst(): u64 {
+  return load<u64>(lastWindow);
+}
+
+export function windowLast(): u64 {
+  return load<u64>(lastWindow, WINDOW_LAST);
+}
+
+export function windowMemory(): usize {
+  return load<u32>(lastWindow, WINDOW_SERVER) == SERVED_BY_CORE
+    ? <usize>load<u32>(lastWindow, WINDOW_MEMORY)
+    : 0;
+}
+
 function take(at: usize, address: u64): bool {
   lastWindow = at;
   routedSlot = load<u32>(at, WINDOW_SLOT);

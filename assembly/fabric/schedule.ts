@@ -57,6 +57,7 @@ import {
   AT_READY,
   AT_SEND,
   AT_TIMER,
+  assertNext,
   joinEnds,
   LINK_BYTES,
   linkAt,
@@ -66,7 +67,7 @@ import {
   PORTS,
   resetPort,
   TLP_BYTES,
-  waiting,
+  WAITING,
 } from '../link/port';
 import { consume, drain, expire, receive, received } from '../link/receive';
 import { send } from '../link/send';
@@ -265,7 +266,9 @@ function portKey(port: usize): u64 {
 
 function isBusy(port: usize): bool {
   return (
-    waiting(port) != 0 || isOnHold(port) || load<u32>(port, ACKED_SEQUENCE) != load<u32>(port, NEXT_SEQUENCE)
+    load<u32>(port, WAITING) != 0 ||
+    isOnHold(port) ||
+    load<u32>(port, ACKED_SEQUENCE) != load<u32>(port, NEXT_SEQUENCE)
   );
 }
 
@@ -365,6 +368,7 @@ function arrive(port: usize, index: u32): void {
   receive(port, now);
   const tlp = received;
   if (tlp == 0) return;
+  if (!ASC_NO_ASSERT) assertNext(port, tlp);
   store<u64>(port, load<u64>(port, LINK_COUNT_TLPS) + 1, LINK_COUNT_TLPS);
   store<u64>(port, load<u64>(port, LINK_COUNT_DATA) + load<u16>(tlp, TLP_BYTES), LINK_COUNT_DATA);
   store<u64>(port, now, LINK_LAST_ARRIVAL);

@@ -3,17 +3,25 @@
 // Every entry of a port is a word at an offset, so that one code serves both ends. Times are ticks (u64).
 //
 //   class queue    queued ........ sent ........ (acknowledged)     one ring per class: queue and replay store at once
-//   replay list    by sequence number: which descriptor, and all wire bytes sent before it
+//   replay list    by sequence number: which descriptor, and all wire bytes sent before it (modulo 2^32)
 //   wire           what travels to the other end, in order: arrival time, item, value
 
 import {
   LINK_CLASSES,
+  LINK_COUNT_SKPS,
   LINK_CREDITS,
+  LINK_DATA_GIVEN,
+  LINK_DATA_USED,
   LINK_FC_REFRESH,
   LINK_HASH,
+  LINK_HEADER_GIVEN,
+  LINK_HEADER_USED,
+  LINK_LATENCY,
   LINK_MOST,
   LINK_PORT_STRIDE,
   LINK_RANDOM,
+  LINK_SKP_INTERVAL,
+  LINK_TICKS_PER_BYTE,
 } from '../layout';
 
 export const PORT_STRIDE: usize = LINK_PORT_STRIDE;
@@ -40,19 +48,19 @@ export const BUSY_UNTIL: usize = 160; // u64
 export const NEXT_SEQUENCE: usize = 168; // u32, counts on; 12 bits are sent
 export const ACKED_SEQUENCE: usize = 172; // u32, first that is not acknowledged
 export const REPLAY_NEXT: usize = 176; // u32, first to be sent again; NEXT_SEQUENCE: none
-export const SENT_BYTES: usize = 184; // u64, wire bytes of all TLPs sent, each once
-export const ACKED_BYTES: usize = 192; // u64
+export const SENT_BYTES: usize = 184; // u32, wire bytes of all TLPs sent, each once; counts on
+export const ACKED_BYTES: usize = 192; // u32
 export const SEND_NAK: usize = 200; // u32 flags of what is due
 export const SEND_ACK: usize = 204;
 export const SEND_FC: usize = 208; // bit by class
-export const ORDER: usize = 212; // u32, number of the next TLP that is queued
+export const SEND_SKP: usize = 212; // u32, ordered sets that are due
 
 // By class, 4 bytes each.
 export const QUEUED: usize = 216;
 export const SENT: usize = 228;
-export const HEADER_USED: usize = 240; // credits, counting on
+export const HEADER_USED: usize = LINK_HEADER_USED; // credits, counting on
 export const HEADER_LIMIT: usize = 252;
-export const DATA_USED: usize = 264;
+export const DATA_USED: usize = LINK_DATA_USED;
 export const DATA_LIMIT: usize = 276;
 export const IS_FINITE: usize = 288; // bit 0: headers, bit 1: data
 
@@ -61,17 +69,30 @@ export const EXPECTED: usize = 300; // u32, sequence number that comes next
 export const NAK_SCHEDULED: usize = 304;
 export const ACK_PENDING: usize = 308;
 export const FC_PENDING: usize = 312; // bit by class
-export const HEADER_GIVEN: usize = 316; // by class: what UpdateFC reports
-export const DATA_GIVEN: usize = 328;
+export const HEADER_GIVEN: usize = LINK_HEADER_GIVEN; // by class: what UpdateFC reports
+export const DATA_GIVEN: usize = LINK_DATA_GIVEN;
 export const OWN_FINITE: usize = 340; // by class: pools of this end
 export const DRAIN_HEAD: usize = 352;
 export const DRAIN_TAIL: usize = 356;
 export const WIRE_HEAD: usize = 360; // items that this end has put on the wire
 export const WIRE_TAIL: usize = 364;
 
+export const ORDER: usize = 692; // u32, number of the next TLP that is queued
+/** By class: TLPs delivered to this end, in builds with assertions. */
+const DELIVERED: usize = 808;
+/** When the next SKP ordered set is due (u64). */
+export const TIMER_SKP: usize = 800;
+
+/** TLPs that wait in all classes, and a bit for each class in which some do. */
+export const WAITING: usize = 672;
+export const WAITING_CLASSES: usize = 688;
+
 // Set by `joinEnds`; a reset leaves them.
 const RINGS: usize = 504; // where the rings of this end begin
 const OTHER_END: usize = 508;
+const WIRE_RING: usize = 676;
+const WIRE_MASK: usize = 680;
+const REPLAY_LIST: usize = 684;
 
 // A queued TLP.
 export const TLP_H0: usize = 0;
@@ -92,13 +113,21 @@ export const QUEUE_ROOM: u32 = 4096;
 const SEQUENCES: u32 = 4096;
 /** Sequence numbers that may be outstanding: half of the 12-bit space (PCIe base specification 3.5.2.1). */
 export const WINDOW: u32 = 2048;
-const WIRE_SLOTS: u32 = 16384;
+const WIRE_LG2: u32 = 14;
 const DRAIN_SLOTS: u32 = 4096;
 
 /** A port after flow control initialisation: nothing sent, nothing received, the credits of the other end known. */
 export function resetPort(port: usize): void {
   for (let at: usize = 0; at < TIMER_FC; at += 8) store<u64>(port + at, NEVER);
   memory.fill(port + BUSY_UNTIL, 0, <usize>LINK_CREDITS - BUSY_UNTIL);
+  store<u32>(port, 0, WAITING);
+  store<u32>(port, 0, WAITING_CLASSES);
+  store<u32>(port, 0, ORDER);
+  memory.fill(port + DELIVERED, 0, 12);
+  const interval = load<u64>(port, LINK_SKP_INTERVAL);
+  store<u64>(port, interval == 0 ? NEVER : interval, TIMER_SKP);
+  store<u64>(port, 0, LINK_COUNT_SKPS);
+  store<u32>(port, wireMask(port), WIRE_MASK);
   store<u64>(port, NEVER, TIMER_REPLAY);
   const other = otherEnd(port);
   for (let kind: usize = 0; kind < <usize>LINK_CLASSES; kind++) {
@@ -119,9 +148,20 @@ export function resetPort(port: usize): void {
   updateTimers(port);
 }
 
+/**
+ * Slots for what is on the wire at once, less one: no more than one packet in each 8 byte times until it arrives. One end
+ * may be computed ahead of the other by both latencies. A short ring stays in the cache.
+ */
+function wireMask(port: usize): u32 {
+  const packets = load<u64>(port, LINK_LATENCY) / (8 * load<u32>(port, LINK_TICKS_PER_BYTE));
+  let lg2: u32 = 8;
+  while (lg2 < WIRE_LG2 && (<u64>1) << (lg2 - 2) < packets + 32) lg2 += 1;
+  return (1 << lg2) - 1;
+}
+
 const QUEUES_BYTES: usize = 3 * ((<usize>QUEUE_SLOTS) << TLP_STRIDE_LG2);
-const REPLAY_LIST_BYTES: usize = <usize>SEQUENCES * 16;
-const WIRE_RING_BYTES: usize = <usize>WIRE_SLOTS * 16;
+const REPLAY_LIST_BYTES: usize = <usize>SEQUENCES * 8;
+const WIRE_RING_BYTES: usize = 1 << (WIRE_LG2 + 4);
 const DRAIN_RING_BYTES: usize = <usize>DRAIN_SLOTS * 16;
 const RINGS_STRIDE: usize = QUEUES_BYTES + REPLAY_LIST_BYTES + WIRE_RING_BYTES + DRAIN_RING_BYTES;
 /** Bytes that the rings of a link take. */
@@ -135,10 +175,15 @@ export function linkAt(index: u32): usize {
 /** Gives the two ends of a link their rings, LINK_BYTES from `at` on, and makes them known to each other. */
 export function joinEnds(first: usize, at: usize): void {
   const second = first + PORT_STRIDE;
-  store<u32>(first, <u32>at, RINGS);
-  store<u32>(second, <u32>(at + RINGS_STRIDE), RINGS);
-  store<u32>(first, <u32>second, OTHER_END);
-  store<u32>(second, <u32>first, OTHER_END);
+  placeRings(first, at, second);
+  placeRings(second, at + RINGS_STRIDE, first);
+}
+
+function placeRings(port: usize, at: usize, other: usize): void {
+  store<u32>(port, <u32>at, RINGS);
+  store<u32>(port, <u32>other, OTHER_END);
+  store<u32>(port, <u32>(at + QUEUES_BYTES), REPLAY_LIST);
+  store<u32>(port, <u32>(at + QUEUES_BYTES + REPLAY_LIST_BYTES), WIRE_RING);
 }
 
 function ringsOf(port: usize): usize {
@@ -155,14 +200,26 @@ export function tlpAt(port: usize, kind: u32, index: u32): usize {
   return ringsOf(port) + ((<usize>slot) << TLP_STRIDE_LG2);
 }
 
-/** Entry of the replay list: descriptor (u32), class (u32), SENT_BYTES in front of it (u64). */
+/** Fails when a TLP from the other end is not the next one of its class that was queued there: each once, in order. */
+export function assertNext(port: usize, tlp: usize): void {
+  const kind = load<u32>(tlp, TLP_CLASS);
+  const at = port + ((<usize>kind) << 2);
+  const index = load<u32>(at, DELIVERED);
+  assert(
+    tlp == tlpAt(otherEnd(port), kind, index),
+    'a TLP is lost, comes twice or overtakes one of its class',
+  );
+  store<u32>(at, index + 1, DELIVERED);
+}
+
+/** Entry of the replay list: descriptor (u32), low word of SENT_BYTES in front of it. */
 export function replayAt(port: usize, sequence: u32): usize {
-  return ringsOf(port) + QUEUES_BYTES + ((<usize>(sequence & (SEQUENCES - 1))) << 4);
+  return <usize>load<u32>(port, REPLAY_LIST) + ((<usize>(sequence & (SEQUENCES - 1))) << 3);
 }
 
 /** Item of the wire that begins at `port`: arrival (u64), what it is (u32), value (u32). */
 export function wireAt(port: usize, index: u32): usize {
-  return ringsOf(port) + QUEUES_BYTES + REPLAY_LIST_BYTES + ((<usize>(index & (WIRE_SLOTS - 1))) << 4);
+  return <usize>load<u32>(port, WIRE_RING) + ((<usize>(index & load<u32>(port, WIRE_MASK))) << 4);
 }
 
 /** Credits that come free later: time (u64), class (u32), data credits (u32). */
@@ -177,14 +234,6 @@ export function hasRoom(port: usize, kind: u32, count: u32): bool {
   return load<u32>(at, QUEUED) - load<u32>(at, SENT) + count <= QUEUE_ROOM;
 }
 
-/** TLPs that wait in all classes. */
-export function waiting(port: usize): u32 {
-  let count: u32 = 0;
-  for (let kind: usize = 0; kind < <usize>LINK_CLASSES; kind++)
-    count += load<u32>(port + (kind << 2), QUEUED) - load<u32>(port + (kind << 2), SENT);
-  return count;
-}
-
 /** Queues a TLP of class `kind`, whose header and data the caller fills in; TLP_ORDER and TLP_CLASS are set. */
 export function queueTlp(port: usize, kind: u32): usize {
   const at = port + ((<usize>kind) << 2);
@@ -193,6 +242,8 @@ export function queueTlp(port: usize, kind: u32): usize {
   const order = load<u32>(port, ORDER);
   store<u32>(at, index + 1, QUEUED);
   store<u32>(port, order + 1, ORDER);
+  store<u32>(port, load<u32>(port, WAITING) + 1, WAITING);
+  store<u32>(port, load<u32>(port, WAITING_CLASSES) | ((<u32>1) << kind), WAITING_CLASSES);
   store<u64>(tlp, <u64>order | ((<u64>kind) << 32), TLP_ORDER);
   return tlp;
 }
@@ -202,8 +253,19 @@ export function wake(port: usize, now: u64): void {
   if (load<u64>(port, AT_SEND) == NEVER) store<u64>(port, max(now, load<u64>(port, BUSY_UNTIL)), AT_SEND);
 }
 
+/** Sets timer `at` to `time`, NEVER to stop it; AT_TIMER follows. */
+export function setTimer(port: usize, at: usize, time: u64): void {
+  const before = load<u64>(port + at);
+  const first = load<u64>(port, AT_TIMER);
+  store<u64>(port + at, time);
+  if (time <= first) store<u64>(port, time, AT_TIMER);
+  else if (before == first) updateTimers(port);
+}
+
+/** AT_TIMER after several timers have changed. */
 export function updateTimers(port: usize): void {
   let first = min(load<u64>(port, TIMER_ACK), load<u64>(port, TIMER_REPLAY));
+  first = min(first, load<u64>(port, TIMER_SKP));
   first = min(first, load<u64>(port, TIMER_FC));
   first = min(first, load<u64>(port, TIMER_FC + 8));
   store<u64>(port, min(first, load<u64>(port, TIMER_FC + 16)), AT_TIMER);
@@ -223,8 +285,13 @@ export function draw(port: usize): u32 {
 const SPREAD: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
 const STIR: u64 = ((<u64>0xbf58476d) << 32) | 0x1ce4e5b9;
 
+/** `hash` with an arrival mixed in. */
+export function mixed(hash: u64, time: u64, what: u64): u64 {
+  const product = (hash ^ (time + what * SPREAD)) * STIR;
+  return product ^ (product >> 29);
+}
+
 /** Mixes an arrival into the hash of the port. */
 export function mix(port: usize, time: u64, what: u64): void {
-  const hash = (load<u64>(port, LINK_HASH) ^ (time + what * SPREAD)) * STIR;
-  store<u64>(port, hash ^ (hash >> 29), LINK_HASH);
+  store<u64>(port, mixed(load<u64>(port, LINK_HASH), time, what), LINK_HASH);
 }

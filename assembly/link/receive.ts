@@ -8,6 +8,7 @@ import {
   LINK_DRAIN_DELAY,
   LINK_FC_INTERVAL,
   LINK_REPLAY_LIMIT,
+  LINK_SKP_INTERVAL,
 } from '../layout';
 import {
   ACK_PENDING,
@@ -35,10 +36,13 @@ import {
   SEND_ACK,
   SEND_FC,
   SEND_NAK,
+  SEND_SKP,
   SENT_BYTES,
+  setTimer,
   TIMER_ACK,
   TIMER_FC,
   TIMER_REPLAY,
+  TIMER_SKP,
   TLP_BYTES,
   TLP_CLASS,
   updateTimers,
@@ -61,6 +65,34 @@ import {
 /** The TLP that `receive` took in order; 0: nothing to deliver. */
 export let received: usize = 0;
 
+/** What every arrival does; inlined, since a call costs as much as the work. */
+export class Receiver {
+  /** The item leaves the wire of the other end. */
+  @inline
+  static takeItem(port: usize, from: usize, tail: u32): void {
+    store<u32>(from, tail + 1, WIRE_TAIL);
+    const next = tail + 1 == load<u32>(from, WIRE_HEAD) ? NEVER : load<u64>(wireAt(from, tail + 1));
+    store<u64>(port, next, AT_ARRIVAL);
+  }
+
+  /** A TLP in order: the next one is expected, and an Ack goes when its time has come. */
+  @inline
+  static accept(port: usize, now: u64, expected: u32): void {
+    store<u32>(port, expected + 1, EXPECTED);
+    store<u32>(port, 0, NAK_SCHEDULED);
+    if (load<u32>(port, ACK_PENDING) == 0) beginAck(port, now);
+  }
+
+  /** The buffer of a TLP is free again, at once or after the delay with which this end empties it. */
+  @inline
+  static consume(port: usize, now: u64, tlp: usize): void {
+    const kind = load<u32>(tlp, TLP_CLASS);
+    const data = dataCredits(load<u16>(tlp, TLP_BYTES));
+    if (load<u64>(port, LINK_DRAIN_DELAY) != 0) drainLater(port, now, kind, data);
+    else if (load<u32>(port + ((<usize>kind) << 2), OWN_FINITE) != 0) release(port, now, kind, data);
+  }
+}
+
 /** Takes the item that arrives now at `port`. What it is for the layer above stands in `received`. */
 export function receive(port: usize, now: u64): void {
   const from = otherEnd(port);
@@ -68,9 +100,7 @@ export function receive(port: usize, now: u64): void {
   const at = wireAt(from, tail);
   const item = load<u32>(at, 8);
   const value = load<u32>(at, 12);
-  store<u32>(from, tail + 1, WIRE_TAIL);
-  const next = tail + 1 == load<u32>(from, WIRE_HEAD) ? NEVER : load<u64>(wireAt(from, tail + 1));
-  store<u64>(port, next, AT_ARRIVAL);
+  Receiver.takeItem(port, from, tail);
   received = 0;
   const kind = item & ITEM_KIND;
   if (kind == ITEM_TLP) receiveTlp(port, now, item, value);
@@ -102,37 +132,35 @@ function receiveTlp(port: usize, now: u64, item: u32, value: u32): void {
     wake(port, now);
     return;
   }
-  store<u32>(port, expected + 1, EXPECTED);
-  store<u32>(port, 0, NAK_SCHEDULED);
-  if (!load<u32>(port, ACK_PENDING)) {
-    store<u32>(port, 1, ACK_PENDING);
-    const interval = load<u64>(port, LINK_ACK_INTERVAL);
-    if (interval == 0) {
-      store<u32>(port, 1, SEND_ACK);
-      wake(port, now);
-    } else {
-      store<u64>(port, now + interval, TIMER_ACK);
-      updateTimers(port);
-    }
-  }
+  Receiver.accept(port, now, expected);
   received = item & ~31;
 }
 
-/** The buffer of a TLP is free again, at once or after the delay with which this end empties it. */
-export function consume(port: usize, now: u64, tlp: usize): void {
-  const kind = load<u32>(tlp, TLP_CLASS);
-  const data = dataCredits(load<u16>(tlp, TLP_BYTES));
-  const delay = load<u64>(port, LINK_DRAIN_DELAY);
-  if (delay == 0) {
-    release(port, now, kind, data);
+/** The first TLP without an Ack: one is due at once, or when the interval is over. */
+function beginAck(port: usize, now: u64): void {
+  store<u32>(port, 1, ACK_PENDING);
+  const interval = load<u64>(port, LINK_ACK_INTERVAL);
+  if (interval != 0) {
+    setTimer(port, TIMER_ACK, now + interval);
     return;
   }
+  store<u32>(port, 1, SEND_ACK);
+  wake(port, now);
+}
+
+/** See `Receiver.consume`. */
+export function consume(port: usize, now: u64, tlp: usize): void {
+  Receiver.consume(port, now, tlp);
+}
+
+function drainLater(port: usize, now: u64, kind: u32, data: u32): void {
+  const time = now + load<u64>(port, LINK_DRAIN_DELAY);
   const head = load<u32>(port, DRAIN_HEAD);
   const at = drainAt(port, head);
-  store<u64>(at, now + delay);
+  store<u64>(at, time);
   store<u64>(at, <u64>kind | ((<u64>data) << 32), 8);
   store<u32>(port, head + 1, DRAIN_HEAD);
-  if (head == load<u32>(port, DRAIN_TAIL)) store<u64>(port, now + delay, AT_DRAIN);
+  if (head == load<u32>(port, DRAIN_TAIL)) store<u64>(port, time, AT_DRAIN);
 }
 
 /** The next buffer has been emptied. */
@@ -160,9 +188,8 @@ function release(port: usize, now: u64, kind: u32, data: u32): void {
     wake(port, now);
     return;
   }
-  const timer = port + ((<usize>kind) << 3);
-  store<u64>(timer, min(load<u64>(timer, TIMER_FC), now + interval), TIMER_FC);
-  updateTimers(port);
+  const timer = TIMER_FC + ((<usize>kind) << 3);
+  setTimer(port, timer, min(load<u64>(port + timer), now + interval));
 }
 
 /** Limits of the other end. Modulo arithmetic keeps them apart from old ones: at most half the range is out (2.6.1). */
@@ -182,15 +209,14 @@ function takeAck(port: usize, now: u64, value: u32, isNak: bool): void {
   const acked = first + count;
   if (count != 0) {
     store<u32>(port, acked, ACKED_SEQUENCE);
-    const bytes = acked == sent ? load<u64>(port, SENT_BYTES) : load<u64>(replayAt(port, acked), 8);
-    store<u64>(port, bytes, ACKED_BYTES);
+    const bytes = acked == sent ? load<u32>(port, SENT_BYTES) : load<u32>(replayAt(port, acked), 4);
+    store<u32>(port, bytes, ACKED_BYTES);
     // A replay that runs does not send again what has arrived.
     if (<i32>(load<u32>(port, REPLAY_NEXT) - acked) < 0) store<u32>(port, acked, REPLAY_NEXT);
   }
   if (isNak) store<u32>(port, acked, REPLAY_NEXT);
   if (count != 0 || isNak) {
-    store<u64>(port, acked == sent ? NEVER : now + load<u64>(port, LINK_REPLAY_LIMIT), TIMER_REPLAY);
-    updateTimers(port);
+    setTimer(port, TIMER_REPLAY, acked == sent ? NEVER : now + load<u64>(port, LINK_REPLAY_LIMIT));
   }
   wake(port, now);
 }
@@ -206,6 +232,10 @@ export function expire(port: usize, now: u64): void {
     if (load<u64>(timer, TIMER_FC) > now) continue;
     store<u64>(timer, NEVER, TIMER_FC);
     store<u32>(port, load<u32>(port, SEND_FC) | ((<u32>1) << kind), SEND_FC);
+  }
+  if (load<u64>(port, TIMER_SKP) <= now) {
+    store<u64>(port, load<u64>(port, TIMER_SKP) + load<u64>(port, LINK_SKP_INTERVAL), TIMER_SKP);
+    store<u32>(port, load<u32>(port, SEND_SKP) + 1, SEND_SKP);
   }
   if (load<u64>(port, TIMER_REPLAY) <= now) {
     // Nothing was acknowledged for too long: everything again.

@@ -1,6 +1,6 @@
-// Floor 3: what a port sends next, and when: Nak, Ack and UpdateFC that are due, replays, new TLPs (base specification 3.6.2.1).
+// Floor 3: what a port sends next, and when: SKP ordered sets, Nak, Ack and UpdateFC that are due, replays, new TLPs (base specification 3.6.2.1).
 //
-//   after the packet in progress:  Nak | Ack | UpdateFC | replay | new TLP
+//   after the packet in progress:  SKP | Nak | Ack | UpdateFC | replay | new TLP
 //
 // A new TLP needs credits of its class, room in the replay buffer and a sequence number. Of the classes the oldest head goes
 // first; a blocked one is passed as the ordering rules allow (2.4.1): posted requests pass everything, completions pass
@@ -16,12 +16,14 @@ import {
   LINK_COUNT_FCS,
   LINK_COUNT_NAKS,
   LINK_COUNT_REPLAYED,
+  LINK_COUNT_SKPS,
   LINK_DLLP_BYTES,
   LINK_FC_REFRESH,
   LINK_LATENCY,
   LINK_P,
   LINK_REPLAY_BYTES,
   LINK_REPLAY_LIMIT,
+  LINK_SKP_TICKS,
   LINK_TICKS_PER_BYTE,
 } from '../layout';
 import {
@@ -47,11 +49,12 @@ import {
   QUEUED,
   REPLAY_NEXT,
   replayAt,
-  SEND_ACK,
   SEND_FC,
   SEND_NAK,
+  SEND_SKP,
   SENT,
   SENT_BYTES,
+  setTimer,
   TIMER_ACK,
   TIMER_FC,
   TIMER_REPLAY,
@@ -59,7 +62,8 @@ import {
   TLP_ORDER,
   TLP_WIRE,
   tlpAt,
-  updateTimers,
+  WAITING,
+  WAITING_CLASSES,
   WINDOW,
   WIRE_HEAD,
   WIRE_TAIL,
@@ -79,8 +83,9 @@ export const DATA_CREDITS: u32 = 0xfff;
 
 /** The transmitter is free at `now`: sends the next packet, or waits until something changes. */
 export function send(port: usize, now: u64): void {
-  if (load<u64>(port, SEND_NAK) != 0 || load<u32>(port, SEND_FC) != 0) {
-    sendDllp(port, now);
+  if (isDue(port)) {
+    if (load<u32>(port, SEND_SKP) != 0) sendSkp(port, now);
+    else sendDllp(port, now);
     return;
   }
   const next = load<u32>(port, REPLAY_NEXT);
@@ -93,32 +98,60 @@ export function send(port: usize, now: u64): void {
   else store<u64>(port, NEVER, AT_SEND);
 }
 
-/** Puts `bytes` on the wire; they arrive at the other end with the last one and the latency. */
+/** A DLLP or an ordered set is due. SEND_NAK and SEND_ACK, SEND_FC and SEND_SKP are neighbours. */
+function isDue(port: usize): bool {
+  return (load<u64>(port, SEND_NAK) | load<u64>(port, SEND_FC)) != 0;
+}
+
+/** An ordered set between two packets takes the wire, and nobody is told (base specification 4.2.7). */
+function sendSkp(port: usize, now: u64): void {
+  const ticks = load<u64>(port, LINK_SKP_TICKS);
+  store<u32>(port, load<u32>(port, SEND_SKP) - 1, SEND_SKP);
+  store<u64>(port, load<u64>(port, LINK_COUNT_SKPS) + 1, LINK_COUNT_SKPS);
+  store<u64>(port, load<u64>(port, LINK_COUNT_BUSY) + ticks, LINK_COUNT_BUSY);
+  store<u64>(port, now + ticks, BUSY_UNTIL);
+  store<u64>(port, now + ticks, AT_SEND);
+}
+
+/** What the hot ways of a packet share; inlined, since a call costs as much as the work. */
+class Transmitter {
+  /** Puts `bytes` on the wire; they arrive at the other end with the last one and the latency. Returns when it is free again. */
+  @inline
+  static put(port: usize, now: u64, bytes: u32, item: u32, value: u32, bad: u32): u64 {
+    const until = now + <u64>(bytes * load<u32>(port, LINK_TICKS_PER_BYTE));
+    store<u64>(port, until, BUSY_UNTIL);
+    store<u64>(port, load<u64>(port, LINK_COUNT_BUSY) + (until - now), LINK_COUNT_BUSY);
+    const head = load<u32>(port, WIRE_HEAD);
+    const at = wireAt(port, head);
+    const arrival = until + load<u64>(port, LINK_LATENCY);
+    store<u64>(at, arrival);
+    const flag = bad != 0 && draw(port) <= bad ? ITEM_BAD : 0;
+    store<u64>(at, <u64>(item | flag) | ((<u64>value) << 32), 8);
+    store<u32>(port, head + 1, WIRE_HEAD);
+    if (head == load<u32>(port, WIRE_TAIL)) store<u64>(otherEnd(port), arrival, AT_ARRIVAL);
+    return until;
+  }
+}
+
+/** A packet that is not a new TLP. With nothing left the transmitter sleeps: whatever comes wakes it. */
 function transmit(port: usize, now: u64, bytes: u32, item: u32, value: u32, bad: u32): void {
-  const until = now + <u64>(bytes * load<u32>(port, LINK_TICKS_PER_BYTE));
-  store<u64>(port, until, BUSY_UNTIL);
-  store<u64>(port, until, AT_SEND);
-  store<u64>(port, load<u64>(port, LINK_COUNT_BUSY) + (until - now), LINK_COUNT_BUSY);
-  const head = load<u32>(port, WIRE_HEAD);
-  const at = wireAt(port, head);
-  const arrival = until + load<u64>(port, LINK_LATENCY);
-  store<u64>(at, arrival);
-  const flag = bad != 0 && draw(port) <= bad ? ITEM_BAD : 0;
-  store<u64>(at, <u64>(item | flag) | ((<u64>value) << 32), 8);
-  store<u32>(port, head + 1, WIRE_HEAD);
-  if (head == load<u32>(port, WIRE_TAIL)) store<u64>(otherEnd(port), arrival, AT_ARRIVAL);
+  const until = Transmitter.put(port, now, bytes, item, value, bad);
+  const isOver =
+    load<u32>(port, WAITING) == 0 &&
+    !isDue(port) &&
+    load<u32>(port, REPLAY_NEXT) == load<u32>(port, NEXT_SEQUENCE);
+  store<u64>(port, isOver ? NEVER : until, AT_SEND);
 }
 
 function sendDllp(port: usize, now: u64): void {
   const bad = load<u32>(port, LINK_BAD_DLLPS);
-  const last = load<u32>(port, EXPECTED) - 1;
-  if (load<u32>(port, SEND_NAK) || load<u32>(port, SEND_ACK)) {
+  if (load<u64>(port, SEND_NAK) != 0) {
+    const last = load<u32>(port, EXPECTED) - 1;
     const isNak = load<u32>(port, SEND_NAK) != 0;
     // A Nak acknowledges what came in order before it, so an Ack that is due goes with it.
     store<u64>(port, 0, SEND_NAK);
     store<u32>(port, 0, ACK_PENDING);
-    store<u64>(port, NEVER, TIMER_ACK);
-    updateTimers(port);
+    setTimer(port, TIMER_ACK, NEVER);
     const counter = port + (isNak ? LINK_COUNT_NAKS : LINK_COUNT_ACKS);
     store<u64>(counter, load<u64>(counter) + 1);
     transmit(port, now, LINK_DLLP_BYTES, isNak ? ITEM_NAK : ITEM_ACK, last & 0xfff, bad);
@@ -131,15 +164,13 @@ function sendDllp(port: usize, now: u64): void {
   const entry = port + ((<usize>kind) << 2);
   const header = load<u32>(entry, HEADER_GIVEN) & HEADER_CREDITS;
   const data = load<u32>(entry, DATA_GIVEN) & DATA_CREDITS;
-  store<u64>(port + ((<usize>kind) << 3), now + load<u64>(port, LINK_FC_REFRESH), TIMER_FC);
-  updateTimers(port);
+  setTimer(port, TIMER_FC + ((<usize>kind) << 3), now + load<u64>(port, LINK_FC_REFRESH));
   store<u64>(port, load<u64>(port, LINK_COUNT_FCS) + 1, LINK_COUNT_FCS);
   transmit(port, now, LINK_DLLP_BYTES, ITEM_FC, (kind << 24) | (header << 12) | data, bad);
 }
 
 function sendAgain(port: usize, now: u64, sequence: u32): void {
-  const entry = replayAt(port, sequence);
-  const tlp: usize = load<u32>(entry);
+  const tlp: usize = load<u32>(replayAt(port, sequence));
   store<u32>(port, sequence + 1, REPLAY_NEXT);
   store<u64>(port, load<u64>(port, LINK_COUNT_REPLAYED) + 1, LINK_COUNT_REPLAYED);
   startReplayTimer(port, now);
@@ -148,8 +179,16 @@ function sendAgain(port: usize, now: u64, sequence: u32): void {
 
 /** The class whose oldest TLP may go, LINK_CLASSES when none may. */
 function chooseClass(port: usize): u32 {
+  const classes = load<u32>(port, WAITING_CLASSES);
   const outstanding = load<u32>(port, NEXT_SEQUENCE) - load<u32>(port, ACKED_SEQUENCE);
-  if (outstanding >= WINDOW) return LINK_CLASSES;
+  if (classes == 0 || outstanding >= WINDOW) return LINK_CLASSES;
+  if ((classes & (classes - 1)) == 0) {
+    const kind: u32 = ctz(classes);
+    const entry = port + ((<usize>kind) << 2);
+    if (mayGo(port, entry, tlpAt(port, kind, load<u32>(entry, SENT)))) return kind;
+    countBlocked(entry, kind);
+    return LINK_CLASSES;
+  }
   let best: u32 = LINK_CLASSES;
   let first: u32 = 0;
   // The oldest posted request that waits: others may not pass it.
@@ -157,17 +196,12 @@ function chooseClass(port: usize): u32 {
   let postedOrder: u32 = 0;
   for (let kind: u32 = 0; kind < <u32>LINK_CLASSES; kind++) {
     const entry = port + ((<usize>kind) << 2);
-    const sent = load<u32>(entry, SENT);
-    if (sent == load<u32>(entry, QUEUED)) continue;
-    const tlp = tlpAt(port, kind, sent);
+    if (((classes >> kind) & 1) == 0) continue;
+    const tlp = tlpAt(port, kind, load<u32>(entry, SENT));
     const order = load<u32>(tlp, TLP_ORDER);
     if (isPostedBlocked && <i32>(order - postedOrder) > 0) continue;
     if (!mayGo(port, entry, tlp)) {
-      store<u64>(
-        entry + ((<usize>kind) << 2),
-        load<u64>(entry + ((<usize>kind) << 2), LINK_COUNT_BLOCKED) + 1,
-        LINK_COUNT_BLOCKED,
-      );
+      countBlocked(entry, kind);
       if (kind == LINK_P) {
         isPostedBlocked = true;
         postedOrder = order;
@@ -182,9 +216,14 @@ function chooseClass(port: usize): u32 {
   return best;
 }
 
+function countBlocked(entry: usize, kind: u32): void {
+  const counter = entry + ((<usize>kind) << 2);
+  store<u64>(counter, load<u64>(counter, LINK_COUNT_BLOCKED) + 1, LINK_COUNT_BLOCKED);
+}
+
 /** Credits of the class, and room in the replay buffer (2.6.1.2, 3.6.2). */
 function mayGo(port: usize, entry: usize, tlp: usize): bool {
-  const unacknowledged = load<u64>(port, SENT_BYTES) - load<u64>(port, ACKED_BYTES);
+  const unacknowledged = load<u32>(port, SENT_BYTES) - load<u32>(port, ACKED_BYTES);
   if (unacknowledged + load<u16>(tlp, TLP_WIRE) > load<u32>(port, LINK_REPLAY_BYTES)) return false;
   const finite = load<u32>(entry, IS_FINITE);
   if (finite & 1) {
@@ -209,21 +248,110 @@ function sendNew(port: usize, now: u64, kind: u32): void {
   const tlp = tlpAt(port, kind, sent);
   const wire = load<u16>(tlp, TLP_WIRE);
   store<u32>(entry, sent + 1, SENT);
+  const waits = load<u32>(port, WAITING) - 1;
+  store<u32>(port, waits, WAITING);
+  if (sent + 1 == load<u32>(entry, QUEUED)) dropClass(port, kind);
   store<u32>(entry, load<u32>(entry, HEADER_USED) + 1, HEADER_USED);
   store<u32>(entry, load<u32>(entry, DATA_USED) + dataCredits(load<u16>(tlp, TLP_BYTES)), DATA_USED);
   const sequence = load<u32>(port, NEXT_SEQUENCE);
-  const before = load<u64>(port, SENT_BYTES);
-  const listed = replayAt(port, sequence);
-  store<u32>(listed, <u32>tlp);
-  store<u64>(listed, before, 8);
+  const before = load<u32>(port, SENT_BYTES);
+  store<u64>(replayAt(port, sequence), <u64>(<u32>tlp) | ((<u64>before) << 32));
   store<u32>(port, sequence + 1, NEXT_SEQUENCE);
   store<u32>(port, sequence + 1, REPLAY_NEXT);
-  store<u64>(port, before + wire, SENT_BYTES);
+  store<u32>(port, before + wire, SENT_BYTES);
   if (load<u64>(port, TIMER_REPLAY) == NEVER) startReplayTimer(port, now);
-  transmit(port, now, wire, <u32>tlp, sequence & 0xfff, load<u32>(port, LINK_BAD_TLPS));
+  const bad = load<u32>(port, LINK_BAD_TLPS);
+  const until = Transmitter.put(port, now, wire, <u32>tlp, sequence & 0xfff, bad);
+  store<u64>(port, waits == 0 ? NEVER : until, AT_SEND);
+}
+
+/** Nothing of this class waits any more. */
+function dropClass(port: usize, kind: u32): void {
+  store<u32>(port, load<u32>(port, WAITING_CLASSES) & ~((<u32>1) << kind), WAITING_CLASSES);
 }
 
 function startReplayTimer(port: usize, now: u64): void {
-  store<u64>(port, now + load<u64>(port, LINK_REPLAY_LIMIT), TIMER_REPLAY);
-  updateTimers(port);
+  setTimer(port, TIMER_REPLAY, now + load<u64>(port, LINK_REPLAY_LIMIT));
+}
+
+/** Posted requests, and only such, wait at `port`, and neither DLLPs, replays nor errors come between them. */
+export function hasOnlyPosted(port: usize): bool {
+  if (load<u32>(port, WAITING_CLASSES) != 1 << LINK_P || load<u32>(port, LINK_BAD_TLPS) != 0) return false;
+  if (isDue(port)) return false;
+  return load<u32>(port, REPLAY_NEXT) == load<u32>(port, NEXT_SEQUENCE);
+}
+
+/** When the last TLP that `sendPosted` sent began. */
+export let lastBegin: u64 = 0;
+
+/**
+ * Sends posted requests from `now` on as long as they may go, begin before tick `until`, and the requester does not look
+ * at the queue: it does when fewer than `few` wait. Same effect as `send` for each, with what changes from one to the next in locals. Call when `hasOnlyPosted`.
+ * Returns how many went.
+ */
+export function sendPosted(port: usize, now: u64, until: u64, few: u32): u32 {
+  const queued = load<u32>(port, QUEUED);
+  const first = load<u32>(port, SENT);
+  const keep: u32 = few == 0 ? 0 : few - 1;
+  const stop = queued - first > keep ? queued - keep : first + 1;
+  const perByte = load<u32>(port, LINK_TICKS_PER_BYTE);
+  const latency = load<u64>(port, LINK_LATENCY);
+  const finite = load<u32>(port, IS_FINITE);
+  const headerUsed = load<u32>(port, HEADER_USED);
+  const sequence = load<u32>(port, NEXT_SEQUENCE);
+  const head = load<u32>(port, WIRE_HEAD);
+  const bytesBefore = load<u32>(port, SENT_BYTES);
+  // How many may go as far as counts limit them.
+  let most = WINDOW - (sequence - load<u32>(port, ACKED_SEQUENCE));
+  if (finite & 1) most = min(most, creditsLeft(load<u32>(port, HEADER_LIMIT) - headerUsed, HEADER_CREDITS));
+  most = min(most, stop - first);
+  const replayLeft = load<u32>(port, LINK_REPLAY_BYTES) - (bytesBefore - load<u32>(port, ACKED_BYTES));
+  const dataLeft =
+    finite & 2 ? creditsLeft(load<u32>(port, DATA_LIMIT) - load<u32>(port, DATA_USED), DATA_CREDITS) : ~0;
+  let data: u32 = 0;
+  let bytes: u32 = 0;
+  let count: u32 = 0;
+  let time = now;
+  let begin = now;
+  while (count < most && time < until) {
+    const tlp = tlpAt(port, LINK_P, first + count);
+    const sizes = load<u32>(tlp, TLP_BYTES);
+    const wire = sizes >> 16;
+    const credits = dataCredits(sizes & 0xffff);
+    if (bytes + wire > replayLeft || data + credits > dataLeft) break;
+    store<u64>(replayAt(port, sequence + count), <u64>(<u32>tlp) | ((<u64>(bytesBefore + bytes)) << 32));
+    data += credits;
+    bytes += wire;
+    begin = time;
+    time += <u64>(wire * perByte);
+    const at = wireAt(port, head + count);
+    store<u64>(at, time + latency);
+    store<u64>(at, <u64>(<u32>tlp) | ((<u64>((sequence + count) & 0xfff)) << 32), 8);
+    count += 1;
+  }
+  if (count == 0) return 0;
+  lastBegin = begin;
+  if (load<u64>(port, TIMER_REPLAY) == NEVER) startReplayTimer(port, now);
+  const waits = load<u32>(port, WAITING) - count;
+  store<u32>(port, waits, WAITING);
+  if (waits == 0) store<u32>(port, 0, WAITING_CLASSES);
+  store<u32>(port, first + count, SENT);
+  store<u32>(port, headerUsed + count, HEADER_USED);
+  store<u32>(port, load<u32>(port, DATA_USED) + data, DATA_USED);
+  store<u32>(port, sequence + count, NEXT_SEQUENCE);
+  store<u32>(port, sequence + count, REPLAY_NEXT);
+  store<u32>(port, bytesBefore + bytes, SENT_BYTES);
+  store<u64>(port, time, BUSY_UNTIL);
+  store<u64>(port, waits == 0 ? NEVER : time, AT_SEND);
+  store<u64>(port, load<u64>(port, LINK_COUNT_BUSY) + (time - now), LINK_COUNT_BUSY);
+  store<u32>(port, head + count, WIRE_HEAD);
+  if (head == load<u32>(port, WIRE_TAIL))
+    store<u64>(otherEnd(port), load<u64>(wireAt(port, head)), AT_ARRIVAL);
+  return count;
+}
+
+/** Credits left of a limit that counts modulo its field. */
+function creditsLeft(difference: u32, mask: u32): u32 {
+  const left = difference & mask;
+  return left > mask >> 1 ? 0 : left;
 }

@@ -40,7 +40,7 @@ export type CoreExports = {
     offsetHi: number,
   ): number;
   linkReserve(payloadBytes: number): void;
-  linkStart(): void;
+  linkStart(windows: number): void;
   linkRun(limit: number, endLo: number, endHi: number): number;
   linkTicks(): number;
   linkEventCount(): number;

@@ -18,6 +18,8 @@ export interface WriteLoad {
   readonly intervalNs?: number;
   /** Longest TLP in bytes, when that is less than MPS. */
   readonly cut?: number;
+  /** Where the first access begins, bytes: accesses follow each other. Default 0, up to 4095. */
+  readonly offset?: number;
 }
 
 /** Reads, of which `tags` are under way at most. */
@@ -28,6 +30,7 @@ export interface ReadLoad {
   /** 1 to 1024. Default 256. */
   readonly tags?: number;
   readonly intervalNs?: number;
+  readonly offset?: number;
 }
 
 /** Credits that a receiver gives: header and data credits by class, 0 for infinite. At most 127 and 2047. */
@@ -49,6 +52,8 @@ export interface EndInput {
   readonly completerNs?: number;
   /** From a TLP's arrival to its buffer being free, ns. Default 0. */
   readonly drainNs?: number;
+  /** 4 DW headers: what its requests reach stands above 4 GiB. Default: true for `up`, false for `down`. */
+  readonly wide?: boolean;
   /** Share of the TLPs and of the DLLPs of this end that arrive broken, 0 to 1. Default 0. */
   readonly badTlps?: number;
   readonly badDllps?: number;
@@ -63,17 +68,25 @@ export interface SimulationInput {
   readonly up?: EndInput;
   /** Endpoint: its requests go up into host memory below 4 GiB. */
   readonly down?: EndInput;
-  /** One way, ns. Default 75. */
+  /** One way, ns, up to 100,000. Default 75. */
   readonly latencyNs?: number;
   /** An Ack leaves this long after the first TLP without one, ns; 0: for each TLP. Default: the limit of the specification. */
   readonly ackNs?: number;
   /** The same of UpdateFC; 0: at once. */
   readonly updateFcNs?: number;
+  /** SKP ordered sets take their time on the wire. Default false. */
+  readonly skp?: boolean;
+  /** Symbol times (gen 1 and 2) or blocks (gen 3 on) from one SKP ordered set to the next. Default 1538 and 375. */
+  readonly skpInterval?: number;
+  /** Each TLP carries an ECRC. Default false. */
+  readonly ecrc?: boolean;
   /** Wire bytes that may be unacknowledged. Default 64 KiB. */
   readonly replayBytes?: number;
   readonly seed?: number;
   /** Bytes of the BAR, a power of two from 64 KiB up: writes and reads wrap in it. Default 1 MiB. */
   readonly barBytes?: number;
+  /** Compute both ends in turn over windows of time (default), or event after event: the same result, for comparison. */
+  readonly windows?: boolean;
   readonly core?: CoreSource | Promise<CoreSource>;
 }
 
@@ -102,7 +115,21 @@ export interface EndResult {
     readonly meanNs: number;
     readonly minNs: number;
     readonly maxNs: number;
+    /** Half of the reads took this long or less; then 90 %, 99 % and 99.9 %. Within 1/128. */
+    readonly p50Ns: number;
+    readonly p90Ns: number;
+    readonly p99Ns: number;
+    readonly p999Ns: number;
   };
+  /** Credits of posted requests, non-posted requests and completions: header and data of each class in turn. */
+  readonly credits: {
+    /** That the TLPs of this end have used. */
+    readonly used: readonly number[];
+    /** That this end has given back to the other, for finite pools; 0 otherwise. */
+    readonly returned: readonly number[];
+  };
+  /** SKP ordered sets that this end sent. */
+  readonly skps: number;
 }
 
 export interface SimulationResult {
@@ -119,7 +146,10 @@ export interface SimulationResult {
 export const ROOT_CREDITS: Credits = { ph: 64, pd: 512, nph: 64, npd: 64, cplh: 0, cpld: 0 };
 export const ENDPOINT_CREDITS: Credits = { ph: 32, pd: 256, nph: 32, npd: 32, cplh: 0, cpld: 0 };
 
-const BAR_ADDRESS_HI = 0x100; // 2^40
+/** Where the BAR and host memory stand, above and below 4 GiB. */
+const BAR_WIDE = 2 ** 40;
+const BAR_NARROW = 0xc000_0000;
+const HOST_WIDE = 2 ** 33;
 const HOST_BYTES = 1 << 20;
 /** Where the requester at the root complex has its data, and both put what they read. */
 const SOURCE = 0;
@@ -129,6 +159,10 @@ const READ_TARGET = 1 << 17;
 const UP_WINDOW = 1 << 16;
 const UP_ADDRESS = 1 << 18;
 const PAYLOAD = 1 << 23;
+/** A ring holds what is on the wire: with 2048 sequence numbers and their DLLPs never more than 16,384 packets. */
+const MOST_LATENCY_NS = 100_000;
+/** TLP digest present, bit 15 of DW0. */
+const TD = 1 << 15;
 const REFRESH_NS = 30_000;
 const EVENTS = 1 << 20;
 const NO_END = 0x7fff_ffff;
@@ -143,8 +177,12 @@ const INPUT_KEYS = keysOf<SimulationInput>({
   ackNs: true,
   updateFcNs: true,
   replayBytes: true,
+  skp: true,
+  skpInterval: true,
+  ecrc: true,
   seed: true,
   barBytes: true,
+  windows: true,
   core: true,
 });
 
@@ -180,7 +218,7 @@ class Simulation {
 
   run(): SimulationResult {
     const { core } = this;
-    core.x.linkStart();
+    core.x.linkStart(this.input.windows === false ? 0 : 1);
     const { up = {}, down = {} } = this.input;
     const accesses = [up.writes, up.reads, down.writes, down.reads].reduce(
       (sum, load) => sum + (load?.count ?? 0),
@@ -213,22 +251,34 @@ class Simulation {
     const { core } = this;
     const at = L.FUNCTION_BARS;
     core.setWord(L.PLACE_FUNCTIONS, L.FUNCTION_COMMAND, L.COMMAND_MEMORY);
-    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BASE, 0);
-    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BASE + 4, BAR_ADDRESS_HI);
+    const base = this.barBase();
+    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BASE, low32(base));
+    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BASE + 4, high32(base));
     core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BYTES, this.barBytes);
     core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_MEMORY, core.at(L.PLACE_BAR_MEMORY));
     core.x.functionsChanged(1);
+  }
+
+  private barBase(): number {
+    return (this.input.up?.wide ?? true) ? BAR_WIDE : BAR_NARROW;
+  }
+
+  private hostBase(): number {
+    return (this.input.down?.wide ?? false) ? HOST_WIDE : 0;
+  }
+
+  private long(end: number, offset: number, value: number): void {
+    this.word(end, offset, low32(value));
+    this.word(end, offset + 4, high32(value));
   }
 
   private word(end: number, offset: number, value: number): void {
     this.core.setWord(L.PLACE_LINK, end * L.LINK_PORT_STRIDE + offset, value);
   }
 
-  private ticks(end: number, offset: number, field: string, ns: number): void {
-    if (!(ns >= 0 && ns <= 1e9)) throw invalid(field, ns, '0 to 1e9 ns', 'out-of-range');
-    const ticks = Math.round(ns * L.TICKS_PER_NS);
-    this.word(end, offset, low32(ticks));
-    this.word(end, offset + 4, high32(ticks));
+  private ticks(end: number, offset: number, field: string, ns: number, most = 1e9): void {
+    if (!(ns >= 0 && ns <= most)) throw invalid(field, ns, `0 to ${most} ns`, 'out-of-range');
+    this.long(end, offset, Math.round(ns * L.TICKS_PER_NS));
   }
 
   private writeEnd(end: 0 | 1, given: EndInput, usual: Credits, field: string): void {
@@ -239,7 +289,7 @@ class Simulation {
     const latencyTicks = Math.round(latencyNs * L.TICKS_PER_NS);
     this.word(end, L.LINK_TICKS_PER_BYTE, link.ticksPerByte);
     this.word(end, L.LINK_MPS, mps);
-    this.ticks(end, L.LINK_LATENCY, 'latencyNs', latencyNs);
+    this.ticks(end, L.LINK_LATENCY, 'latencyNs', latencyNs, MOST_LATENCY_NS);
     this.ticks(end, L.LINK_ACK_INTERVAL, 'ackNs', input.ackNs ?? limit);
     this.ticks(end, L.LINK_FC_INTERVAL, 'updateFcNs', input.updateFcNs ?? limit);
     this.ticks(end, L.LINK_FC_REFRESH, 'refresh', REFRESH_NS);
@@ -256,12 +306,28 @@ class Simulation {
       L.LINK_RANDOM,
       (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + end + 1, 0x9e37_79b1) | 1) >>> 0,
     );
+    this.writeSkp(end);
+    this.word(end, L.LOAD_HEADER_BITS, input.ecrc === true ? TD : 0);
+    this.word(end, L.LOAD_DIGEST_BYTES, input.ecrc === true ? 4 : 0);
     const { ph, pd, nph, npd, cplh, cpld } = given.credits ?? usual;
     for (const [kind, count] of [ph, nph, cplh].entries())
       this.word(end, L.LINK_CREDITS + 4 * kind, inRange(`${field}.credits`, count, 0, 127));
     for (const [kind, count] of [pd, npd, cpld].entries())
       this.word(end, L.LINK_CREDITS + 12 + 4 * kind, inRange(`${field}.credits`, count, 0, 2047));
     this.writeLoads(end, given, field);
+  }
+
+  /** Symbol times of ordered set and interval are those of one lane: a byte on each of them. */
+  private writeSkp(end: 0 | 1): void {
+    const { link, input } = this;
+    const symbols = link.generation <= 2 ? 4 : 16;
+    const usual = link.generation <= 2 ? 1538 : 375;
+    const interval = inRange('skpInterval', input.skpInterval ?? usual, 16, 1 << 20);
+    const symbolTicks = link.ticksPerByte * link.lanes;
+    const ticks = symbolTicks * symbols;
+    this.long(end, L.LINK_SKP_TICKS, ticks);
+    const period = link.generation <= 2 ? interval * symbolTicks : interval * ticks;
+    this.long(end, L.LINK_SKP_INTERVAL, input.skp === true ? period : 0);
   }
 
   private writeLoads(end: 0 | 1, { writes, reads }: EndInput, field: string): void {
@@ -271,13 +337,22 @@ class Simulation {
     this.word(end, L.LOAD_WRITE_SPLIT, L.SPLIT_ALIGNED);
     this.word(end, L.LOAD_WRITE_SOURCE, host + SOURCE);
     this.word(end, L.LOAD_READ_TARGET, host + READ_TARGET);
-    const [high, low, window] = end === 0 ? [BAR_ADDRESS_HI, 0, this.barBytes] : [0, UP_ADDRESS, UP_WINDOW];
-    for (const at of [L.LOAD_WRITE_ADDRESS, L.LOAD_READ_ADDRESS]) {
-      this.word(end, at, low);
-      this.word(end, at + 4, high);
+    const [address, bytes] =
+      end === 0 ? [this.barBase(), this.barBytes] : [this.hostBase() + UP_ADDRESS, UP_WINDOW];
+    for (const [kind, load] of [
+      ['writes', writes],
+      ['reads', reads],
+    ] as const) {
+      const offset = inRange(`${field}.${kind}.offset`, load?.offset ?? 0, 0, 4095);
+      const [at, window] =
+        kind === 'writes'
+          ? [L.LOAD_WRITE_ADDRESS, L.LOAD_WRITE_WINDOW]
+          : [L.LOAD_READ_ADDRESS, L.LOAD_READ_WINDOW];
+      this.long(end, at, address + offset);
+      // What an offset moves past the end of the memory would reach nothing.
+      this.word(end, window, offset === 0 ? bytes : bytes / 2);
     }
-    this.word(end, L.LOAD_WRITE_WINDOW, window);
-    this.word(end, L.LOAD_READ_WINDOW, window);
+    this.long(end, L.LOAD_HOST_BASE, this.hostBase());
     if (writes !== undefined) {
       this.word(end, L.LOAD_WRITES, inRange(`${field}.writes.count`, writes.count, 0, 0xffff_ffff));
       this.word(end, L.LOAD_WRITE_BYTES, accessBytes(`${field}.writes.bytes`, writes.bytes));
@@ -320,14 +395,50 @@ class Simulation {
         .getBigUint64(base + L.LINK_HASH, true)
         .toString(16)
         .padStart(16, '0'),
+      skps: count(L.LINK_COUNT_SKPS),
+      credits: this.credits(base),
       reads: {
         done,
         meanNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_SUM) / done,
         minNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_MIN),
         maxNs: inNs(L.LOAD_LATENCY_MAX),
+        ...this.percentiles(end, done),
       },
     };
   }
+
+  private credits(base: number): EndResult['credits'] {
+    const word = (offset: number): number => this.view.getUint32(base + offset, true);
+    const classes = [L.LINK_P, L.LINK_NP, L.LINK_CPL].map((kind) => 4 * kind);
+    return {
+      used: classes.flatMap((at) => [word(L.LINK_HEADER_USED + at), word(L.LINK_DATA_USED + at)]),
+      returned: classes.flatMap((at) => {
+        const [header, data] = [word(L.LINK_CREDITS + at), word(L.LINK_CREDITS + 12 + at)];
+        return [word(L.LINK_HEADER_GIVEN + at) - header, word(L.LINK_DATA_GIVEN + at) - data];
+      }),
+    };
+  }
+
+  /** The longest of the slot that holds the read of that rank, never above the longest of all. */
+  private percentiles(end: 0 | 1, done: number): Record<'p50Ns' | 'p90Ns' | 'p99Ns' | 'p999Ns', number> {
+    const base = this.core.at(L.PLACE_LATENCIES) + 4 * end * L.LATENCY_SLOTS;
+    const most = this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE + L.LOAD_LATENCY_MAX;
+    const longest = Number(this.view.getBigUint64(most, true));
+    const within = (part: number): number => {
+      let left = Math.ceil(part * done);
+      if (left === 0) return 0;
+      let slot = 0;
+      for (; left > 0; slot++) left -= this.view.getUint32(base + 4 * slot, true);
+      return Math.min(longest, latencyOf(slot - 1)) / L.TICKS_PER_NS;
+    };
+    return { p50Ns: within(0.5), p90Ns: within(0.9), p99Ns: within(0.99), p999Ns: within(0.999) };
+  }
+}
+
+/** Longest time that a slot of the LATENCIES block counts, ticks. */
+function latencyOf(slot: number): number {
+  const row = Math.max(0, (slot >> L.LATENCY_COLUMNS_LG2) - 1);
+  return (slot - (row << L.LATENCY_COLUMNS_LG2) + 1) * 2 ** row - 1;
 }
 
 function accessBytes(field: string, bytes: number): number {

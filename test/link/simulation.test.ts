@@ -42,6 +42,74 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
   });
 
   it.each([
+    ['L-05', 64, false, false, 48.0117],
+    ['L-08', 256, false, false, 58.4491],
+    ['L-08 with ECRC', 256, true, true, 56.8026],
+  ])('%s: %i bytes, other headers', async (_law, bytes, wide, ecrc, gbps) => {
+    const credits = { ...CREDITS, ph: 127, pd: 2000 };
+    near(await write(bytes, { ecrc, up: { writes: { count: COUNT, bytes }, wide } }, credits), gbps);
+  });
+
+  it('L-05, both ends: where an end reaches memory below or above 4 GiB decides its headers', async () => {
+    const at = async (wide: boolean): Promise<number> => {
+      const { up } = await run({ down: { writes: { count: COUNT, bytes: 64 }, wide } });
+      return up.gbps;
+    };
+    near(await at(false), 48.0117);
+    near(await at(true), 45.8294);
+  });
+
+  it.each([
+    ['gen1x1', 1538, 4 / 1538],
+    ['gen2x16', 1180, 4 / 1180],
+    ['gen3x8', 375, 1 / 375],
+    ['gen5x16', 370, 1 / 370],
+  ])(
+    'LNK-07: SKP ordered sets of %s take their share of a saturated stream',
+    async (link, skpInterval, share) => {
+      const credits = { ph: 0, pd: 0, nph: 0, npd: 0, cplh: 0, cpld: 0 };
+      const replayBytes = 1 << 20;
+      const input = { link, skpInterval, replayBytes, up: { writes: { count: COUNT, bytes: 256 } } };
+      const plain = await run({ ...input, down: { credits } });
+      const skp = await run({ ...input, skp: true, down: { credits } });
+      expect([plain.up.skps, skp.down.tlps]).toEqual([0, COUNT]);
+      const loss = 1 - skp.down.gbps / plain.down.gbps;
+      expect(Math.abs(loss / share - 1)).toBeLessThan(0.01);
+      // Nothing but the time of arrival changes: no packet is cut, none is lost.
+      expect(Buffer.compare(skp.bar, plain.bar)).toBe(0);
+    },
+  );
+
+  it('accesses that begin off a border are cut there: L-17', async () => {
+    const { down } = await run({ up: { writes: { count: 100, bytes: 4096, offset: 1 } } });
+    expect([down.tlps, down.dataBytes]).toEqual([1700, 100 * (4096 + 4)]);
+  });
+
+  it('percentiles of reads: exact without load, ordered, and within 1/128 of a known mixture', async () => {
+    const quiet = await run({
+      up: { reads: { count: 50, bytes: 4, tags: 1 } },
+      down: { completerNs: 100 },
+    });
+    const { minNs, p50Ns, p999Ns } = quiet.up.reads;
+    expect([p50Ns, p999Ns]).toEqual([minNs, minNs]);
+    // Writes of 4 KiB once a microsecond stand in front of some of the reads.
+    const busy = await run({
+      up: {
+        reads: { count: 4000, bytes: 4, tags: 1, intervalNs: 170 },
+        writes: { count: 600, bytes: 4096, intervalNs: 1000 },
+      },
+      down: { completerNs: 100 },
+    });
+    const reads = busy.up.reads;
+    expect(reads.p50Ns).toBeLessThan(reads.p99Ns);
+    expect(reads.p90Ns).toBeLessThanOrEqual(reads.p99Ns);
+    expect(reads.p99Ns).toBeLessThanOrEqual(reads.p999Ns);
+    expect(reads.p999Ns).toBeLessThanOrEqual(reads.maxNs);
+    expect(reads.p50Ns).toBeGreaterThanOrEqual(reads.minNs);
+    expect(reads.minNs).toBe(minNs);
+  });
+
+  it.each([
     [16, 10.978],
     [32, 21.955],
     [64, 43.91],
@@ -172,6 +240,9 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
             if (bar[at] !== ((n * 167 + (n >> 8) + 13) & 0xff)) throw new Error(`byte ${at} is ${bar[at]}`);
           }
           expect(bar.subarray(written).every((byte) => byte === 0)).toBe(true);
+          // What the TLPs of one end used, the other has given back; completions have infinite credits.
+          expect(down.credits.returned.slice(0, 4)).toEqual(up.credits.used.slice(0, 4));
+          expect(up.credits.returned.slice(0, 4)).toEqual(down.credits.used.slice(0, 4));
           if (badTlps === 0 && badDllps === 0) expect([up.replayed, down.replayed]).toEqual([0, 0]);
         },
       ),
@@ -216,6 +287,9 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     await refused({ down: { credits: { ...CREDITS, ph: 128 } } }, 'down.credits');
     await refused({ up: { badTlps: 2 } }, 'up.badTlps');
     await refused({ latencyNs: Number.NaN }, 'latencyNs');
+    await refused({ latencyNs: 100_001 }, 'latencyNs');
+    await refused({ skpInterval: 1 }, 'skpInterval');
+    await refused({ up: { writes: { count: 1, bytes: 4, offset: 4096 } } }, 'up.writes.offset');
     await refused({ barBytes: 100_000 }, 'barBytes');
     await refused({ replayBytes: 10 }, 'replayBytes');
     await refused(
