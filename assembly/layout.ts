@@ -679,12 +679,12 @@ export const LATENCY_SLOTS = 5248; // (LATENCY_ROWS + 1) << LATENCY_COLUMNS_LG2
 
 // ------------------------------------------------------------------------------- LANE: what a timed machine adds to a port
 // Words of the same 1024 bytes. The host writes the first ones, before `timedStart`.
-export const LANE_SERVICE = 832; // u64 ticks until the completer at this end answers
-export const LANE_CONFIG_SERVICE = 840; // u64, the same of a configuration request
-export const LANE_INTERVAL = 848; // u64, shortest distance of two requests of the function at this end
-export const LANE_TAGS = 856; // non-posted requests from this end that may be outstanding
-export const LANE_RCB = 860; // how the completer at this end cuts its completions
-export const LANE_COMPLETION_POLICY = 864;
+export const LANE_SERVICE = 896; // u64 ticks until the completer at this end answers
+export const LANE_CONFIG_SERVICE = 904; // u64, the same of a configuration request
+export const LANE_INTERVAL = 912; // u64, shortest distance of two requests of the function at this end
+export const LANE_TAGS = 920; // non-posted requests from this end that may be outstanding
+export const LANE_RCB = 924; // how the completer at this end cuts its completions
+export const LANE_COMPLETION_POLICY = 928;
 
 /** Pieces of DMA that may be under way at once in a timed machine, and the room of each: a page at any phase. */
 export const DMA_PIECES = 256;

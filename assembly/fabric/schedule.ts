@@ -57,6 +57,7 @@ import {
   AT_READY,
   AT_SEND,
   AT_TIMER,
+  assertNext,
   joinEnds,
   LINK_BYTES,
   linkAt,
@@ -367,6 +368,7 @@ function arrive(port: usize, index: u32): void {
   receive(port, now);
   const tlp = received;
   if (tlp == 0) return;
+  if (!ASC_NO_ASSERT) assertNext(port, tlp);
   store<u64>(port, load<u64>(port, LINK_COUNT_TLPS) + 1, LINK_COUNT_TLPS);
   store<u64>(port, load<u64>(port, LINK_COUNT_DATA) + load<u16>(tlp, TLP_BYTES), LINK_COUNT_DATA);
   store<u64>(port, now, LINK_LAST_ARRIVAL);

@@ -40,6 +40,9 @@ export interface CheckedLink {
   readonly replayTicks: number;
   readonly drainTicks: number;
   readonly replayBytes: number;
+  /** Time that an SKP ordered set takes, and from one to the next; 0: there are none. */
+  readonly skpTicks: number;
+  readonly skpPeriodTicks: number;
   readonly badTlps: number;
   readonly badDllps: number;
   readonly seed: number;
@@ -162,6 +165,7 @@ export function checkLink(
     replayTicks: replayTicks(link, { mps, latencyTicks, tlpTicks: largest, ...timer }),
     drainTicks: time(`${field}.drainNs`, own.drainNs ?? 0),
     replayBytes: inRange(`${field}.replayBytes`, own.replayBytes ?? REPLAY_BYTES, mps + 28, 1 << 20),
+    ...skpOf(link, options),
     badTlps: share(`${field}.badTlps`, own.badTlps),
     badDllps: share(`${field}.badDllps`, own.badDllps),
     seed: inRange(`${field}.seed`, own.seed ?? slot, 0, 0xffff_ffff),
@@ -183,6 +187,18 @@ export function checkLink(
     rcb: options.rcb,
     completionPolicy: options.completionPolicy === 'rcb' ? L.COMPLETION_RCB : L.COMPLETION_FEWEST,
   };
+}
+
+/** COM and three SKP symbols with 8b/10b, a block of 16 symbols with 128b/130b; a symbol is a byte on every lane. */
+function skpOf(
+  { generation, ticksPerByte, lanes }: Link,
+  { skp, skpSymbols, skpBlocks }: Options,
+): Pick<CheckedLink, 'skpTicks' | 'skpPeriodTicks'> {
+  const symbol = ticksPerByte * lanes;
+  const isOld = generation <= 2;
+  const skpTicks = (isOld ? 4 : 16) * symbol;
+  const period = isOld ? skpSymbols * symbol : skpBlocks * skpTicks;
+  return { skpTicks, skpPeriodTicks: skp === 'on' ? period : 0 };
 }
 
 /** The unrounded limit for MPS 128, of symbols with their line code (link.md 11). */

@@ -21,6 +21,8 @@ export interface LinkDirection {
   readonly acks: number;
   readonly naks: number;
   readonly updateFcs: number;
+  /** SKP ordered sets of the sender. */
+  readonly skps: number;
   /** TLPs sent again, and replay timers that ran out. */
   readonly replayed: number;
   readonly timeouts: number;
@@ -116,6 +118,8 @@ export class Links {
     ticks(L.LINK_REPLAY_LIMIT, link.replayTicks);
     ticks(L.LINK_DRAIN_DELAY, link.drainTicks);
     word(L.LINK_REPLAY_BYTES, link.replayBytes);
+    ticks(L.LINK_SKP_TICKS, link.skpTicks);
+    ticks(L.LINK_SKP_INTERVAL, link.skpPeriodTicks);
     word(L.LINK_BAD_TLPS, link.badTlps);
     word(L.LINK_BAD_DLLPS, link.badDllps);
     // An odd factor keeps seeds apart; the generator must not begin with 0.
@@ -139,17 +143,19 @@ export class Links {
     const dataBytes = count(receiver + L.LINK_COUNT_DATA);
     const lastArrivalNs = count(receiver + L.LINK_LAST_ARRIVAL) / L.TICKS_PER_NS;
     const busy = count(sender + L.LINK_COUNT_BUSY);
-    const { link } = this.links[slot] as CheckedLink;
+    const { link, skpTicks } = this.links[slot] as CheckedLink;
+    const skps = count(sender + L.LINK_COUNT_SKPS);
     return {
       tlps: count(receiver + L.LINK_COUNT_TLPS),
       dataBytes,
-      wireBytes: busy / link.ticksPerByte,
+      wireBytes: (busy - skps * skpTicks) / link.ticksPerByte,
       utilisation: ns === 0 ? 0 : Math.min(1, busy / L.TICKS_PER_NS / ns),
       gbps: lastArrivalNs === 0 ? 0 : (8 * dataBytes) / lastArrivalNs,
       lastArrivalNs,
       acks: count(sender + L.LINK_COUNT_ACKS),
       naks: count(sender + L.LINK_COUNT_NAKS),
       updateFcs: count(sender + L.LINK_COUNT_FCS),
+      skps,
       replayed: count(sender + L.LINK_COUNT_REPLAYED),
       timeouts: count(sender + L.LINK_COUNT_TIMEOUTS),
       duplicates: count(receiver + L.LINK_COUNT_DUPLICATES),

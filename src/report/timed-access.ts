@@ -41,8 +41,29 @@ export interface TimedInput {
 
 /** Options that time has a use for, whatever the path. */
 export const TIME_USES: Readonly<Record<'read' | 'write', readonly OptionName[]>> = {
-  write: ['ackPolicy', 'credits', 'issueIntervalNs', 'linkLatencyNs', 'replayTimer', 'storeBuffer'],
-  read: ['ackPolicy', 'credits', 'issueIntervalNs', 'linkLatencyNs', 'mmioServiceNs', 'replayTimer', 'tags'],
+  write: [
+    'ackPolicy',
+    'credits',
+    'issueIntervalNs',
+    'linkLatencyNs',
+    'replayTimer',
+    'skp',
+    'skpBlocks',
+    'skpSymbols',
+    'storeBuffer',
+  ],
+  read: [
+    'ackPolicy',
+    'credits',
+    'issueIntervalNs',
+    'linkLatencyNs',
+    'mmioServiceNs',
+    'replayTimer',
+    'skp',
+    'skpBlocks',
+    'skpSymbols',
+    'tags',
+  ],
 };
 
 const HOST_BYTES = 1 << 16;

@@ -159,8 +159,9 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
       const unbuilt: readonly (readonly [keyof typeof OPTIONS, unknown])[] = [
         ['crc', 'always'],
         ['vtdModel', 'qemu72'],
-        ['skp', 'on'],
+        ['txArbitration', 'cocotbext'],
         // Without simulated time.
+        ['skp', 'on'],
         ['tags', 32],
         ['hostPreset', 'bdw'],
       ];

@@ -188,6 +188,17 @@ describe.each(BUILDS)('a timed machine on the %s core', (build) => {
       expect(each.links[0]?.up.acks).toBeGreaterThan(few.links[0]?.up.acks as number);
     });
 
+    it('LNK-07: make room for SKP ordered sets', async () => {
+      const [m] = await memory({ skp: 'on' }, { speed: 'gen1x1' });
+      store(m, 'x86-movdir64b', bytes(0x8000));
+      m.settle();
+      const [off] = await memory({}, { speed: 'gen1x1' });
+      store(off, 'x86-movdir64b', bytes(0x8000));
+      off.settle();
+      expect(lastSent(m) / lastSent(off)).toBeCloseTo(1 / (1 - 4 / 1538), 4);
+      expect(m.links[0]?.down.wireBytes).toBe(off.links[0]?.down.wireBytes);
+    });
+
     it('L-34: survive broken TLPs: each arrives once and in order', async () => {
       const [m, fn] = await memory({}, { badTlps: 0.05, badDllps: 0.05, seed: 7 });
       store(m, 'x86-uc', bytes(0x4000));
@@ -431,7 +442,7 @@ describe.each(BUILDS)('a timed machine on the %s core', (build) => {
         'slots[0].options.fidelity',
       ],
       [{ options: { txArbitration: 'cocotbext' } }, 'txArbitration'],
-      [{ options: { skp: 'on' } }, 'skp'],
+      [{ options: { orderingMay: 'pass' } }, 'orderingMay'],
       [{ slots: [{ device: memoryDevice(), link: { lanes: 8 } }] }, 'slots[0].link.lanes'],
       [{ slots: [{ device: memoryDevice(), link: { badTlps: 1 } }] }, 'slots[0].link.badTlps'],
       [
