@@ -118,7 +118,7 @@ export function formatReplay(summary: ReplaySummary, style: Style, width = Numbe
     summary.path === undefined ? '' : style.dim(pathRemark(summary.path)),
     summary.timed === undefined
       ? ''
-      : section(`In simulated time on ${summary.timed.link}`, ['what', ''], timedRows(summary.timed)),
+      : section(`In simulated time on ${summary.timed.link}`, ['measure', 'value'], timedRows(summary.timed)),
     remarks(summary, style).join('\n'),
   ]
     .filter((part) => part !== '')
