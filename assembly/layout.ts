@@ -661,6 +661,7 @@ export const LINK_SEND_FC = 208; // bit by class
 // Port 0's entries, then port 1's. An entry: begin (u64 ticks), what (u32, LOG_*), value (u32), four header words of a TLP.
 export const LINK_LOGGED = 820; // u32, packets in the log
 export const LINK_LOG_ROOM = 824; // u32, packets that the log is to hold, up to LOG_SLOTS; with 0 it costs nothing
+export const LINK_INIT = 828; // u32, 1: begins with flow control initialisation
 export const LOG_SLOTS = 1024;
 export const LOG_STRIDE = 32;
 export const LOG_TLP = 0;
@@ -668,6 +669,8 @@ export const LOG_ACK = 1; // value: sequence number
 export const LOG_NAK = 2;
 export const LOG_FC = 3; // value: class in bits 31:24, header credits in 23:12, data credits in 11:0
 export const LOG_SKP = 4;
+export const LOG_INIT_FC1 = 5; // value: as of LOG_FC
+export const LOG_INIT_FC2 = 6;
 export const LOG_BAD = 8; // arrives broken
 
 // ------------------------------------------------------------------------------------- LATENCIES: how long reads took

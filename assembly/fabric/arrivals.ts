@@ -23,6 +23,7 @@ import {
   EXPECTED,
   FC_PENDING,
   HEADER_GIVEN,
+  INIT_PHASE,
   mixed,
   NAK_SCHEDULED,
   NEVER,
@@ -110,7 +111,7 @@ export function takePosted(port: usize, until: u64): u32 {
   const ackInterval = load<u64>(port, LINK_ACK_INTERVAL);
   const fcInterval = load<u64>(port, LINK_FC_INTERVAL);
   // What has an effect at once takes the long way.
-  if (load<u64>(port, LINK_DRAIN_DELAY) != 0) return 0;
+  if (load<u64>(port, LINK_DRAIN_DELAY) != 0 || load<u32>(port, INIT_PHASE) != 0) return 0;
   if ((!isAckPending && ackInterval == 0) || (isReported && !isFcPending && fcInterval == 0)) return 0;
   const isUp = port == PORTS;
   const base = isUp ? load<u64>(port, LOAD_HOST_BASE) : windowFirst();

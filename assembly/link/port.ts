@@ -17,6 +17,7 @@ import {
   LINK_HASH,
   LINK_HEADER_GIVEN,
   LINK_HEADER_USED,
+  LINK_INIT,
   LINK_LATENCY,
   LINK_LOGGED,
   LINK_MOST,
@@ -84,6 +85,11 @@ export const WIRE_HEAD: usize = 360; // items that this end has put on the wire
 export const WIRE_TAIL: usize = 364;
 
 export const ORDER: usize = 692; // u32, number of the next TLP that is queued
+// Flow control initialisation: 1 sends InitFC1, 2 InitFC2, 0 is over; classes that were heard of; packets sent; FI2.
+export const INIT_PHASE: usize = 872;
+export const INIT_SEEN: usize = 876;
+export const INIT_SENT: usize = 880;
+export const INIT_IS_HEARD: usize = 884;
 /** By class: TLPs delivered to this end, in builds with assertions. */
 const DELIVERED: usize = 808;
 /** When the next SKP ordered set is due (u64). */
@@ -131,6 +137,9 @@ export function resetPort(port: usize): void {
   store<u32>(port, 0, ORDER);
   memory.fill(port + DELIVERED, 0, 12);
   store<u32>(port, 0, LINK_LOGGED);
+  store<u64>(port, load<u32>(port, LINK_INIT), INIT_PHASE);
+  store<u64>(port, 0, INIT_SENT);
+  if (load<u32>(port, LINK_INIT) != 0) store<u64>(port, 0, AT_SEND);
   const interval = load<u64>(port, LINK_SKP_INTERVAL);
   store<u64>(port, interval == 0 ? NEVER : interval, TIMER_SKP);
   store<u64>(port, 0, LINK_COUNT_SKPS);

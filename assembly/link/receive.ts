@@ -10,6 +10,7 @@ import {
   LINK_REPLAY_LIMIT,
   LINK_SKP_INTERVAL,
 } from '../layout';
+import { hearActive, takeInit } from './init';
 import {
   ACK_PENDING,
   ACKED_BYTES,
@@ -25,6 +26,7 @@ import {
   FC_PENDING,
   HEADER_GIVEN,
   HEADER_LIMIT,
+  INIT_PHASE,
   mix,
   NAK_SCHEDULED,
   NEVER,
@@ -58,6 +60,8 @@ import {
   ITEM_ACK,
   ITEM_BAD,
   ITEM_FC,
+  ITEM_INIT_FC1,
+  ITEM_INIT_FC2,
   ITEM_KIND,
   ITEM_TLP,
 } from './send';
@@ -78,6 +82,7 @@ export class Receiver {
   /** A TLP in order: the next one is expected, and an Ack goes when its time has come. */
   @inline
   static accept(port: usize, now: u64, expected: u32): void {
+    if (load<u32>(port, INIT_PHASE) != 0) hearActive(port, now);
     store<u32>(port, expected + 1, EXPECTED);
     store<u32>(port, 0, NAK_SCHEDULED);
     if (load<u32>(port, ACK_PENDING) == 0) beginAck(port, now);
@@ -108,7 +113,8 @@ export function receive(port: usize, now: u64): void {
     mix(port, now, ((<u64>kind) << 32) | value);
     // A DLLP that arrives broken is dropped, and nobody is told (3.6.3.1).
     if (item & ITEM_BAD) return;
-    if (kind == ITEM_FC) takeCredits(port, now, value);
+    if (kind >= ITEM_INIT_FC1) takeInit(port, now, value, kind == ITEM_INIT_FC2);
+    else if (kind == ITEM_FC) takeCredits(port, now, value);
     else takeAck(port, now, value, kind != ITEM_ACK);
   }
 }
@@ -194,6 +200,7 @@ function release(port: usize, now: u64, kind: u32, data: u32): void {
 
 /** Limits of the other end. Modulo arithmetic keeps them apart from old ones: at most half the range is out (2.6.1). */
 function takeCredits(port: usize, now: u64, value: u32): void {
+  if (load<u32>(port, INIT_PHASE) != 0) hearActive(port, now);
   const entry = port + ((<usize>(value >>> 24)) << 2);
   store<u32>(entry, (value >>> 12) & HEADER_CREDITS, HEADER_LIMIT);
   store<u32>(entry, value & DATA_CREDITS, DATA_LIMIT);

@@ -27,6 +27,7 @@ import {
   LINK_TICKS_PER_BYTE,
   LOG_SKP,
 } from '../layout';
+import { endInit, nextInit, repeatInit } from './init';
 import { log, logs } from './log';
 import {
   ACK_PENDING,
@@ -44,6 +45,7 @@ import {
   HEADER_GIVEN,
   HEADER_LIMIT,
   HEADER_USED,
+  INIT_PHASE,
   IS_FINITE,
   NEVER,
   NEXT_SEQUENCE,
@@ -77,6 +79,8 @@ export const ITEM_TLP: u32 = 0;
 export const ITEM_ACK: u32 = 1;
 export const ITEM_NAK: u32 = 2;
 export const ITEM_FC: u32 = 3; // class in bits 31:24 of the value, header credits in 23:12, data credits in 11:0
+export const ITEM_INIT_FC1: u32 = 5; // value as of ITEM_FC
+export const ITEM_INIT_FC2: u32 = 6;
 export const ITEM_KIND: u32 = 7;
 export const ITEM_BAD: u32 = 8; // does not arrive in one piece
 
@@ -86,7 +90,8 @@ export const DATA_CREDITS: u32 = 0xfff;
 /** The transmitter is free at `now`: sends the next packet, or waits until something changes. */
 export function send(port: usize, now: u64): void {
   if (isDue(port)) {
-    if (load<u32>(port, SEND_SKP) != 0) sendSkp(port, now);
+    if (load<u32>(port, INIT_PHASE) != 0) sendInit(port, now);
+    else if (load<u32>(port, SEND_SKP) != 0) sendSkp(port, now);
     else sendDllp(port, now);
     return;
   }
@@ -100,9 +105,18 @@ export function send(port: usize, now: u64): void {
   else store<u64>(port, NEVER, AT_SEND);
 }
 
-/** A DLLP or an ordered set is due. SEND_NAK and SEND_ACK, SEND_FC and SEND_SKP are neighbours. */
+/** Something goes before TLPs. SEND_NAK and SEND_ACK, SEND_FC and SEND_SKP are neighbours. */
 export function isDue(port: usize): bool {
-  return (load<u64>(port, SEND_NAK) | load<u64>(port, SEND_FC)) != 0;
+  return (load<u64>(port, SEND_NAK) | load<u64>(port, SEND_FC) | load<u32>(port, INIT_PHASE)) != 0;
+}
+
+function sendInit(port: usize, now: u64): void {
+  const item: u32 = load<u32>(port, INIT_PHASE) == 1 ? ITEM_INIT_FC1 : ITEM_INIT_FC2;
+  const value = nextInit(port);
+  endInit(port);
+  transmit(port, now, LINK_DLLP_BYTES, item, value, load<u32>(port, LINK_BAD_DLLPS));
+  if (load<u32>(port, INIT_PHASE) != 0)
+    store<u64>(port, repeatInit(port, load<u64>(port, BUSY_UNTIL)), AT_SEND);
 }
 
 /** An ordered set between two packets takes the wire, and nobody is told (base specification 4.2.7). */

@@ -6,12 +6,12 @@ import type { Core } from '../core/core.js';
 export interface Packet {
   /** When its first byte leaves. */
   readonly ns: number;
-  readonly kind: 'TLP' | 'Ack' | 'Nak' | 'UpdateFC' | 'SKP';
+  readonly kind: 'TLP' | 'Ack' | 'Nak' | 'UpdateFC' | 'SKP' | 'InitFC1' | 'InitFC2';
   /** Sequence number of a TLP, or the one that an Ack or Nak names. */
   readonly sequence?: number;
   /** Header words of a TLP: three or four. */
   readonly header?: readonly number[];
-  /** Of an UpdateFC: pool and limits, modulo 256 and 4096. */
+  /** Of an UpdateFC or InitFC: pool and limits, modulo 256 and 4096. */
   readonly credits?: { readonly pool: 'P' | 'NP' | 'Cpl'; readonly header: number; readonly data: number };
   /** True: it arrives broken. */
   readonly bad: boolean;
@@ -143,10 +143,12 @@ function readPacket(view: DataView, at: number): Packet {
   const word = (offset: number): number => view.getUint32(at + offset, true);
   const [what, value] = [word(8), word(12)];
   const ns = Number(view.getBigUint64(at, true)) / L.TICKS_PER_NS;
-  const kind = (['TLP', 'Ack', 'Nak', 'UpdateFC', 'SKP'] as const)[what & 7] as Packet['kind'];
+  const kind = (['TLP', 'Ack', 'Nak', 'UpdateFC', 'SKP', 'InitFC1', 'InitFC2'] as const)[
+    what & 7
+  ] as Packet['kind'];
   const bad = (what & L.LOG_BAD) !== 0;
   if (kind === 'SKP') return { ns, kind, bad };
-  if (kind === 'UpdateFC') {
+  if (kind === 'UpdateFC' || kind === 'InitFC1' || kind === 'InitFC2') {
     const pool = (['P', 'NP', 'Cpl'] as const)[value >>> 24] as 'P' | 'NP' | 'Cpl';
     return { ns, kind, credits: { pool, header: (value >>> 12) & 0xff, data: value & 0xfff }, bad };
   }

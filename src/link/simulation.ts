@@ -75,6 +75,8 @@ export interface SimulationInput {
   readonly ackNs?: number;
   /** The same of UpdateFC; 0: at once. */
   readonly updateFcNs?: number;
+  /** Begin with flow control initialisation: no TLP goes before InitFC1 and InitFC2 did. Default false: it is over. */
+  readonly init?: boolean;
   /** SKP ordered sets take their time on the wire. Default false. */
   readonly skp?: boolean;
   /** Symbol times (gen 1 and 2) or blocks (gen 3 on) from one SKP ordered set to the next. Default 1538 and 375. */
@@ -138,6 +140,7 @@ const INPUT_KEYS = keysOf<SimulationInput>({
   ackNs: true,
   updateFcNs: true,
   replayBytes: true,
+  init: true,
   skp: true,
   skpInterval: true,
   ecrc: true,
@@ -266,6 +269,7 @@ class Simulation {
       (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + end + 1, 0x9e37_79b1) | 1) >>> 0,
     );
     this.word(end, L.LINK_LOG_ROOM, inRange('packets', input.packets ?? 0, 0, L.LOG_SLOTS));
+    this.word(end, L.LINK_INIT, input.init === true ? 1 : 0);
     this.writeSkp(end);
     this.word(end, L.LOAD_HEADER_BITS, input.ecrc === true ? TD : 0);
     this.word(end, L.LOAD_DIGEST_BYTES, input.ecrc === true ? 4 : 0);

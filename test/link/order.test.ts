@@ -100,4 +100,117 @@ describe.each(BUILDS)('what leaves an end on the %s build', (build) => {
     expect([fc?.kind, fc?.credits]).toEqual(['UpdateFC', { pool: 'P', header: 33, data: (256 + 4) & 0xfff }]);
     expect([...up.packets, ...down.packets].some(({ bad }) => bad)).toBe(false);
   });
+
+  it('TLP-21: initialisation: InitFC1 of all classes both ways, then InitFC2, and no TLP before', async () => {
+    for (const latencyNs of [0, 5, 75, 1000]) {
+      const { up, down } = await simulateLink({
+        init: true,
+        packets: 1024,
+        latencyNs,
+        up: { writes: { count: 5, bytes: 64 } },
+        down: { writes: { count: 5, bytes: 64 } },
+        core: core(),
+      });
+      expect([up.tlps, down.tlps]).toEqual([5, 5]);
+      for (const [own, other] of [
+        [up.packets, down.packets],
+        [down.packets, up.packets],
+      ] as const) {
+        const kinds = own.map(({ kind }) => kind);
+        const [first1, first2] = [kinds.indexOf('InitFC1'), kinds.indexOf('InitFC2')];
+        const firstTlp = kinds.indexOf('TLP');
+        expect([
+          first1,
+          kinds.lastIndexOf('InitFC1') < first2,
+          kinds.lastIndexOf('InitFC2') < firstTlp,
+        ]).toEqual([0, true, true]);
+        // Classes in their order, again and again.
+        const pools = own.slice(0, first2).map(({ credits }) => credits?.pool);
+        expect(pools).toEqual(pools.map((_, n) => ['P', 'NP', 'Cpl'][n % 3]));
+        // Not before the last of the first three InitFC1 of the other end has arrived; no TLP before an InitFC2 has.
+        const arrived = (n: number): number => (other[n]?.ns ?? 0) + (8 * 520) / 4096 + latencyNs;
+        expect(own[first2]?.ns).toBeGreaterThanOrEqual(arrived(2));
+        const otherSecond = other.findIndex(({ kind }) => kind === 'InitFC2');
+        expect(own[firstTlp]?.ns).toBeGreaterThanOrEqual(arrived(otherSecond));
+        expect(own.slice(0, 3).map(({ credits }) => credits?.header)).toEqual(
+          own === up.packets ? [64, 64, 0] : [32, 32, 0],
+        );
+      }
+    }
+  });
+
+  it('TLP-21: lost InitFCs are made up for', async () => {
+    for (let seed = 0; seed < 30; seed++) {
+      const end = { writes: { count: 50, bytes: 64 }, badDllps: 0.4 };
+      const { up, down } = await simulateLink({ init: true, seed, up: end, down: end, core: core() });
+      expect([seed, up.tlps, down.tlps]).toEqual([seed, 50, 50]);
+    }
+  });
+
+  it('TLP-19: a gap gives exactly one Nak until a good TLP comes, and all behind it go again', async () => {
+    let cases = 0;
+    for (let seed = 0; seed < 40; seed++) {
+      const { up, down } = await simulateLink({
+        seed,
+        packets: 400,
+        up: { writes: { count: 120, bytes: 64 }, badTlps: 0.01 },
+        core: core(),
+      });
+      const bad = up.packets.filter((packet) => packet.bad);
+      if (bad.length !== 1) continue;
+      cases += 1;
+      expect(down.naks).toBe(1);
+      expect(down.packets.filter(({ kind }) => kind === 'Nak')).toHaveLength(1);
+      const sequences = up.packets.filter(({ kind }) => kind === 'TLP').map(({ sequence }) => sequence ?? 0);
+      const lost = bad[0]?.sequence ?? 0;
+      // In order up to where the Nak takes hold, then from the lost one on again to the end.
+      const turn = sequences.findIndex((sequence, n) => n > 0 && sequence <= (sequences[n - 1] ?? 0));
+      expect(sequences[turn]).toBe(lost);
+      expect(sequences.slice(0, turn)).toEqual(Array.from({ length: turn }, (_, n) => n));
+      expect(sequences.slice(turn)).toEqual(Array.from({ length: 120 - lost }, (_, n) => lost + n));
+      expect(down.tlps).toBe(120);
+    }
+    expect(cases).toBeGreaterThan(5);
+  });
+
+  it('TLP-19: 2048 unacknowledged TLPs block the transmitter, to the tick', async () => {
+    const none = { ph: 0, pd: 0, nph: 0, npd: 0, cplh: 0, cpld: 0 };
+    const latencyNs = 10_000;
+    const rounds = 4;
+    const { down, up } = await simulateLink({
+      latencyNs,
+      ackNs: 0,
+      replayBytes: 1 << 20,
+      up: { writes: { count: 2048 * rounds, bytes: 4 } },
+      down: { credits: none },
+      core: core(),
+    });
+    const wire = (28 * 520) / 4096;
+    const round = wire + latencyNs + (8 * 520) / 4096 + latencyNs;
+    expect([up.replayed, down.tlps]).toEqual([0, 2048 * rounds]);
+    // Each TLP goes when the Ack of the one 2048 before it has come; those of a round follow each other.
+    expect(down.lastArrivalNs).toBeCloseTo((rounds - 1) * round + 2048 * wire + latencyNs, 6);
+  });
+
+  it('TLP-20: 127 header credits pass and the next TLP waits; infinite credits never do', async () => {
+    const credits = { ph: 127, pd: 0, nph: 1, npd: 1, cplh: 0, cpld: 0 };
+    const run = (ph: number) =>
+      simulateLink({
+        packets: 1000,
+        updateFcNs: 0,
+        replayBytes: 1 << 20,
+        up: { writes: { count: 300, bytes: 4 } },
+        down: { credits: { ...credits, ph }, drainNs: 5000 },
+        core: core(),
+      });
+    const begins = (packets: readonly Packet[]): number[] =>
+      packets.filter(({ kind }) => kind === 'TLP').map(({ ns }) => ns);
+    const wire = (28 * 520) / 4096;
+    const finite = begins((await run(127)).up.packets);
+    expect(finite.slice(0, 127)).toEqual(Array.from({ length: 127 }, (_, n) => n * wire));
+    expect(finite[127]).toBeGreaterThan(5000);
+    const free = begins((await run(0)).up.packets);
+    // An Ack never stands in their way: they go one behind the other.
+    expect(free).toEqual(Array.from({ length: 300 }, (_, n) => n * wire));
+  });
 });

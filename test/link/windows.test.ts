@@ -46,6 +46,7 @@ const input: fc.Arbitrary<SimulationInput> = fc.record(
     skp: fc.boolean(),
     skpInterval: fc.constantFrom(16, 375, 1538),
     ecrc: fc.boolean(),
+    init: fc.boolean(),
     seed: fc.nat(0xffff_ffff),
   },
   { requiredKeys: ['up', 'down', 'seed'] },
