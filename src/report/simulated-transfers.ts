@@ -3,7 +3,8 @@
 import { TICKS_PER_NS } from '../../assembly/layout.js';
 import { parseLink } from '../base/link.js';
 import type { OptionValue } from '../base/options.js';
-import { type Credits, ROOT_CREDITS, simulateLink } from '../link/simulation.js';
+import { COCOTBEXT_CREDITS } from '../link/reference-link.js';
+import { ROOT_CREDITS, simulateLink } from '../link/simulation.js';
 
 export interface SimulatedInput {
   readonly op: 'write' | 'read';
@@ -22,8 +23,6 @@ export interface SimulatedInput {
 /** Enough TLPs that the start, one round trip, is less than 0.1 % (timing.md 9). */
 const TLPS = 20_000;
 const MOST_BYTES = 4096;
-/** What a root port of the reference simulation advertises (link.md 11); 1024 of each but NPD and headers. */
-const COCOTBEXT: Credits = { ph: 64, pd: 1024, nph: 64, npd: 64, cplh: 64, cpld: 1024 };
 /** Wire bytes of a 4 DW read request, and of a completion without its data. */
 const REQUEST_BYTES = 24;
 const COMPLETION_BYTES = 20;
@@ -34,7 +33,7 @@ export async function simulateTransfers(input: SimulatedInput): Promise<number |
   // A partial DW counts as its bytes in the bounds, and as a DW on the wire.
   if (size > MOST_BYTES || size % 4 !== 0) return undefined;
   const common = { link: input.link, mps, latencyNs: linkLatencyNs };
-  const receiver = { credits: input.credits === 'cocotbext' ? COCOTBEXT : ROOT_CREDITS };
+  const receiver = { credits: input.credits === 'cocotbext' ? COCOTBEXT_CREDITS.root : ROOT_CREDITS };
   if (op === 'write') {
     const count = Math.ceil(TLPS / Math.ceil(size / mps));
     const { down } = await simulateLink({
