@@ -2,6 +2,7 @@
 import { invalid, show, ZtlpError } from '../base/errors.js';
 import { runAccessPath, runMemoryRegion } from './access-path.js';
 import { runCrc, runDllp } from './dllp.js';
+import { runLinkTrace } from './link-trace.js';
 import { runPcieBench } from './pcie-bench.js';
 import { type CaseRunner, type FileReport, named, Tally } from './report.js';
 import { runSplit } from './split.js';
@@ -23,7 +24,7 @@ const FORMATS: ReadonlyMap<string, FileRunner> = new Map([
       dllp: runDllp,
       crc: runCrc,
       split: runSplit,
-      linkTrace: null,
+      linkTrace: runLinkTrace,
     }),
   ],
   ['access-path-vectors/1', groups({ cases: runAccessPath, memoryRegionOps: runMemoryRegion })],

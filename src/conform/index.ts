@@ -4,6 +4,7 @@ import { ready, sharedCore } from '../core/shared.js';
 import { openTrace } from '../trace/lines.js';
 import { runFormat } from './formats.js';
 import { parseJson } from './json.js';
+import { addSimulation } from './pcie-bench-simulated.js';
 import { type FileReport, named } from './report.js';
 import { runText } from './text-files.js';
 import { prepareZpci } from './zpci-guest.js';
@@ -29,17 +30,18 @@ export async function conformFile(path: string): Promise<FileReport> {
   const whole = resumed(head, chunks);
   if (!isJson) return runText(path, whole);
   const json = parseJson(path, await readAll(path, whole));
-  if (isZpci(json)) await prepareZpci();
-  return conformVectors(path, json);
+  if (hasFormat(json, 'zpci-vectors/1')) await prepareZpci();
+  const report = conformVectors(path, json);
+  return hasFormat(json, 'pcie-bench-vectors/1') ? addSimulation(report, json) : report;
 }
 
-function isZpci(json: unknown): boolean {
-  return typeof json === 'object' && json !== null && 'format' in json && json.format === 'zpci-vectors/1';
+function hasFormat(json: unknown, format: string): json is Readonly<Record<string, unknown>> {
+  return typeof json === 'object' && json !== null && 'format' in json && json.format === format;
 }
 
 /**
  * Runs an already parsed JSON file; `file` is its name in the report. Await `ready()` before, and `prepareZpci()` for
- * `zpci-vectors/1`.
+ * `zpci-vectors/1`. The simulation beside `pcie-bench-vectors/1` is not run.
  */
 export function conformVectors(file: string, json: unknown): FileReport {
   sharedCore(); // without a core every case would fail: say so once

@@ -125,7 +125,7 @@ function judgeCell(group: string, path: readonly string[], value: unknown): Verd
 /** The rest of a configuration where a table does not depend on it. */
 const ANY = { addressBits: 64, ecrc: false, mrrs: 512, rcb: 64, rcbChunks: false } as const;
 
-function readConfig(fields: CaseFields): BenchConfig {
+export function readConfig(fields: CaseFields): BenchConfig {
   const config = {
     generation: prefixed('gen', fields.text('gen'), 'gen') as BenchConfig['generation'],
     lanes: prefixed('lanes', fields.text('lanes'), 'x') as BenchConfig['lanes'],

@@ -5,13 +5,6 @@ import type { CaseFields } from './case.js';
 /** By format and group; only what differs from the defaults. Entries of groups that are not built yet wait here. */
 export const PRESETS = {
   split: { writeSplit: 'greedy', readSplit: 'cocotbext' },
-  linkTrace: {
-    credits: 'cocotbext',
-    txArbitration: 'cocotbext',
-    ackPolicy: 'cocotbext',
-    skp: 'off',
-    linkLatencyNs: 10,
-  },
   zpci: { relaxed: false, maxstbl: 128, dwordRule: 'qemu', clpBarWords: 'big' },
   /** Over `zpci`, for cases with basis `qemu-specific`. */
   zpciQemuSpecific: { qemuQuirks: true, dmaInErrorLsOpen: 'allowed' },

@@ -45,6 +45,8 @@ export interface FileReport {
   /** In file order. Cases of the group `unsupported` are counted, not listed. */
   readonly disagreements: readonly Disagreement[];
   readonly deviations: readonly Deviation[];
+  /** Figures that say more than a count of cases, a line each. Left out when there are none. */
+  readonly notes?: readonly string[];
   /** The parts of the file that make up the group `unsupported`, by their names in it. Left out when there are none. */
   readonly unsupported?: readonly UnsupportedPart[];
 }

@@ -48,6 +48,7 @@ function fileText(file: FileReport, style: Style, options: ConformTextOptions): 
       ),
     );
   }
+  if (file.notes !== undefined) parts.push(style.dim(file.notes.join('\n')));
   if (file.unsupported !== undefined) {
     const list = file.unsupported
       .map(({ name, cases }) => `${printable(clip(name, 80))} ${group(cases)}`)

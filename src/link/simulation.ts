@@ -3,7 +3,7 @@ import * as L from '../../assembly/layout.js';
 import { inRange, invalid, needObject } from '../base/errors.js';
 import { type Link, parseLink } from '../base/link.js';
 import { checkKeys, keysOf } from '../base/names.js';
-import { checkOption } from '../base/options.js';
+import { checkOption, type OptionValue } from '../base/options.js';
 import { Core, type CoreSource } from '../core/core.js';
 import { high32, low32 } from '../core/u64.js';
 import { type EndResult, readEnd } from './simulation-result.js';
@@ -83,6 +83,10 @@ export interface SimulationInput {
   readonly skpInterval?: number;
   /** Each TLP carries an ECRC. Default false. */
   readonly ecrc?: boolean;
+  /** How reads are answered: in the largest pieces (default), or in one per `rcb` bytes. */
+  readonly completionPolicy?: OptionValue<'completionPolicy'>;
+  /** Default 64. */
+  readonly rcb?: number;
   /** Wire bytes that may be unacknowledged. Default 64 KiB. */
   readonly replayBytes?: number;
   readonly seed?: number;
@@ -139,6 +143,8 @@ const INPUT_KEYS = keysOf<SimulationInput>({
   latencyNs: true,
   ackNs: true,
   updateFcNs: true,
+  completionPolicy: true,
+  rcb: true,
   replayBytes: true,
   init: true,
   skp: true,
@@ -296,8 +302,9 @@ class Simulation {
 
   private writeLoads(end: 0 | 1, { writes, reads }: EndInput, field: string): void {
     const host = this.core.at(L.PLACE_HOST_MEMORY);
-    this.word(end, L.LOAD_RCB, 64);
-    this.word(end, L.LOAD_COMPLETION_POLICY, L.COMPLETION_FEWEST);
+    const policy = checkOption('completionPolicy', this.input.completionPolicy ?? 'fewest');
+    this.word(end, L.LOAD_RCB, checkOption('rcb', this.input.rcb ?? 64));
+    this.word(end, L.LOAD_COMPLETION_POLICY, policy === 'rcb' ? L.COMPLETION_RCB : L.COMPLETION_FEWEST);
     this.word(end, L.LOAD_WRITE_SPLIT, L.SPLIT_ALIGNED);
     this.word(end, L.LOAD_WRITE_SOURCE, host + SOURCE);
     this.word(end, L.LOAD_READ_TARGET, host + READ_TARGET);

@@ -19,10 +19,10 @@ function fixed(value: number, digits: number): string {
 }
 
 /** A difference in percent, with its sign. */
-function percent(figure: Figure | undefined): string {
-  if (figure === undefined) return '-';
-  const text = (100 * figure.difference).toFixed(1);
-  return figure.difference > 0 ? `+${text}` : text;
+function percent(difference: number | undefined): string {
+  if (difference === undefined) return '-';
+  const text = (100 * difference).toFixed(1);
+  return difference > 0 ? `+${text}` : text;
 }
 
 function figure(title: string, of: (row: BandwidthRow) => Figure | undefined): Column[] {
@@ -34,7 +34,7 @@ function figure(title: string, of: (row: BandwidthRow) => Figure | undefined): C
         return found === undefined ? '-' : fixed(found.gbps, 3);
       },
     },
-    { title: 'diff\n%', cell: (row) => percent(of(row)) },
+    { title: 'diff\n%', cell: (row) => percent(of(row)?.difference) },
   ];
 }
 
@@ -54,6 +54,9 @@ function columnsOf(report: BandwidthReport): Column[] {
     ...(report.model === undefined ? [] : figure(report.model, (row) => row.model)),
     ...(report.simulate ? figure('simulated', (row) => row.simulated) : []),
     ...(report.preset === undefined ? [] : figure('measured', (row) => row.measured)),
+    ...(report.simulate && report.preset !== undefined
+      ? [{ title: 'sim err\n%', cell: (row: BandwidthRow) => percent(row.simulationError) }]
+      : []),
   ];
 }
 
@@ -126,13 +129,15 @@ function comparisonNotes({ model, simulate, preset, options }: BandwidthReport):
     );
   if (simulate)
     notes.push(
-      'simulated: event by event, from an idle link on, with Ack and UpdateFC at their limits; "-": no whole DWs, or not MRRS',
+      'simulated: event by event, from an idle link on, with Ack and UpdateFC at their limits; "-": above 4 KiB, no whole ' +
+        'DWs, or of no size that divides MPS and MRRS or is a multiple of them',
     );
   const against = [
     ...(model === undefined ? [] : ['the model against the wire']),
     ...(simulate ? ['the simulation against the limit'] : []),
     ...(preset === undefined ? [] : ['what was measured against the limit']),
   ];
+  if (simulate && preset !== undefined) notes.push('sim err: the simulation against what was measured');
   if (against.length > 0) notes.push(`diff: ${against.join(', ')}`);
   const given = Object.entries(options);
   if (given.length > 0)

@@ -232,8 +232,7 @@ describe('JSON formats that are recognised but not built', () => {
       7,
       { notes: ['a', 'b'], capSets: [transitions(4), transitions(3)], sources: ['s'] },
     ],
-    ['tlp-vectors/1', 3, { linkTrace: [{}, {}, {}] }],
-    ['tlp-vectors/1', 3, { linkTrace: [{}], messages: [{}, {}], remarks: ['not a case'] }],
+    ['vtd-vectors/1', 3, { cases: [{}], messages: [{}, {}], remarks: ['not a case'] }],
   ];
 
   test.each(formats)('%s with %i cases', (format, cases, content) => {
@@ -252,14 +251,14 @@ describe('JSON formats that are recognised but not built', () => {
 });
 
 test('the parts that are not built are named with their cases', () => {
-  const json = { format: 'tlp-vectors/1', linkTrace: [{}], messages: [{}, {}], crc: [] };
+  const json = { format: 'vtd-vectors/1', cases: [{}], messages: [{}, {}] };
   const report = conformVectors('file.json', json);
   expect(report.unsupported).toEqual([
-    { name: 'linkTrace', cases: 1 },
+    { name: 'cases', cases: 1 },
     { name: 'messages', cases: 2 },
   ]);
   expect(formatConform({ files: [report] }, PLAIN, { most: 10 })).toMatch(
-    /^unsupported: linkTrace 1, messages 2: not built in this version; not run, counted as disagreeing$/m,
+    /^unsupported: cases 1, messages 2: not built in this version; not run, counted as disagreeing$/m,
   );
 });
 

@@ -324,16 +324,36 @@ describe('the simulation beside', () => {
     expect(plain.rows[0]?.simulated).toBeUndefined();
   });
 
+  it('sends ECRC, SKP ordered sets and 3 DW headers where they are asked for', async () => {
+    for (const input of [{ ecrc: true }, { skp: 'on' }, { addressBits: 32 }] as const) {
+      const { rows } = await bandwidth({ ...input, simulate: true, sizes: [256, 512] });
+      for (const { simulated } of rows) expect(Math.abs(simulated?.difference ?? 1)).toBeLessThan(0.001);
+    }
+  });
+
+  it('L-40 both directions at once: 53.07 Gb/s each way, 55.25 with reads of 512 bytes, less Acks and UpdateFC', async () => {
+    const { rows } = await bandwidth({ simulate: true, op: 'both', sizes: [256, 512], credits: 'cocotbext' });
+    expect(rows.map(({ limitGbps }) => limitGbps.toFixed(4))).toEqual(['53.0656', '55.2464']);
+    for (const { simulated } of rows) {
+      // At most one Ack and one UpdateFC per interval of 1624 bytes.
+      expect(simulated?.difference).toBeLessThan(0);
+      expect(simulated?.difference).toBeGreaterThan(-2 * (8 / 1624));
+    }
+  });
+
+  it('L-50 has the limits of an adapter, and its error against what was measured', async () => {
+    for (const preset of ['hsw2620', 'bdw', 'ib', 'snb'] as const) {
+      const { rows } = await bandwidth({ simulate: true, preset, sizes: [64, 128, 256, 512] });
+      const [first, ...others] = rows.map(({ simulationError }) => simulationError ?? Number.NaN);
+      expect(first).toBeCloseTo(0, 2);
+      // Beyond 64 bytes the adapter is slower than its issue interval says: never 15 % below, never above the wire law.
+      for (const error of others) expect(error).toBeGreaterThan(-0.15);
+      for (const { simulated, wireGbps } of rows) expect(simulated?.gbps).toBeLessThanOrEqual(wireGbps);
+    }
+  });
+
   it('refuses what it would answer another question to', async () => {
-    for (const input of [
-      { op: 'both' },
-      { ecrc: true },
-      { skp: 'on' },
-      { addressBits: 32 },
-      { offset: 4 },
-      { preset: 'hsw2620' },
-      { link: 'gen6x16' },
-    ] as const)
+    for (const input of [{ offset: 4 }, { options: { writeSplit: 'greedy' } }, { link: 'gen6x16' }] as const)
       await expect(bandwidth({ ...input, simulate: true })).rejects.toMatchObject({ field: 'simulate' });
   });
 });
