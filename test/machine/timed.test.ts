@@ -395,6 +395,22 @@ describe.each(BUILDS)('a timed machine on the %s core', (build) => {
     expect(m.links[1]?.up.tlps).toBe(1);
   });
 
+  it('TLP-12, the flush: a read ends after the posted writes in front of it have arrived', async () => {
+    const [m, fn] = await memory();
+    m.trace.start();
+    const data = bytes(400);
+    const write = m.cpu.write({ path: 'x86-uc', function: fn, bar: 0, offset: 0, data });
+    const end = m.cpu.read({ path: 'x86-uc', function: fn, bar: 0, offset: 0, length: 8 });
+    expect([...(end.data ?? [])]).toEqual([...data.subarray(0, 8)]);
+    const rows = m.trace.take();
+    const writes = rows.filter(({ tlp }) => tlp.type === 'MWr');
+    const read = rows.find(({ tlp }) => tlp.type === 'MRd');
+    expect(write.totals.tlps).toBeGreaterThan(40);
+    // Nothing had to settle: all of them are there when the read is answered, and came before it.
+    expect(writes).toHaveLength(write.totals.tlps);
+    for (const { arrivedNs } of writes) expect(arrivedNs).toBeLessThan(read?.arrivedNs ?? 0);
+  });
+
   it('begins anew after a reset', async () => {
     const [m] = await memory();
     const run = (): unknown => {
