@@ -275,6 +275,16 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     expect(ns).toBeGreaterThan((40_000 * 280 * 520) / 4096);
   });
 
+  it('a link that gets nothing through is told from one with little to do, however many accesses wait', async () => {
+    const stuck = run({
+      up: { writes: { count: 1e9, bytes: 256 } },
+      down: { credits: { ...CREDITS, pd: 1 } },
+    });
+    await expect(stuck).rejects.toMatchObject({ name: 'ZtlpError', field: 'input' });
+    const { down } = await run({ up: { writes: { count: 40, bytes: 4, intervalNs: 1e9 } } });
+    expect(down.tlps).toBe(40);
+  });
+
   it('wrong input is a typed error', async () => {
     const refused = (input: object, field: string) =>
       expect(run(input as SimulationInput)).rejects.toMatchObject({ name: 'ZtlpError', field });
@@ -291,6 +301,21 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     await refused({ skpInterval: 1 }, 'skpInterval');
     await refused({ up: { writes: { count: 1, bytes: 4, offset: 4096 } } }, 'up.writes.offset');
     await refused({ barBytes: 100_000 }, 'barBytes');
+    await refused({ up: null }, 'up');
+    await refused({ down: 'x' }, 'down');
+    await refused({ up: { writess: {} } }, 'up.writess');
+    await refused({ up: { writes: null } }, 'up.writes');
+    await refused({ up: { writes: { count: 1, bytes: 4, tags: 1 } } }, 'up.writes.tags');
+    await refused({ up: { reads: { count: 1, bytes: 4, cut: 4 } } }, 'up.reads.cut');
+    await refused({ up: { credits: null } }, 'up.credits');
+    await refused({ up: { credits: { ...CREDITS, pdd: 1 } } }, 'up.credits.pdd');
+    await refused({ up: { wide: 'false' } }, 'up.wide');
+    await refused({ up: { badTlps: '0.1' } }, 'up.badTlps');
+    await refused({ skp: 'on' }, 'skp');
+    await refused({ ecrc: 1 }, 'ecrc');
+    await refused({ windows: 'no' }, 'windows');
+    await refused({ latencyNs: null }, 'latencyNs');
+    await refused({ ackNs: 1n }, 'ackNs');
     await refused({ replayBytes: 10 }, 'replayBytes');
     await refused(
       { up: { writes: { count: 1, bytes: 256 } }, down: { credits: { ...CREDITS, pd: 1 } } },
