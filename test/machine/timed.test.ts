@@ -442,6 +442,8 @@ describe.each(BUILDS)('a timed machine on the %s core', (build) => {
         'slots[0].options.fidelity',
       ],
       [{ options: { txArbitration: 'cocotbext' } }, 'txArbitration'],
+      // More than the rings of a link hold would be under way.
+      [{ options: { linkLatencyNs: 100_001 } }, 'linkLatencyNs'],
       [{ options: { orderingMay: 'pass' } }, 'orderingMay'],
       [{ slots: [{ device: memoryDevice(), link: { lanes: 8 } }] }, 'slots[0].link.lanes'],
       [{ slots: [{ device: memoryDevice(), link: { badTlps: 1 } }] }, 'slots[0].link.badTlps'],
