@@ -61,6 +61,8 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
 
   it.each([
     ['gen1x1', 1538, 4 / 1538],
+    // Several fall due while one TLP goes, and none is lost.
+    ['gen1x1', 16, 4 / 16],
     ['gen2x16', 1180, 4 / 1180],
     ['gen3x8', 375, 1 / 375],
     ['gen5x16', 370, 1 / 370],
@@ -200,6 +202,38 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     expect(up.reads.maxNs).toBeGreaterThan(19 * 5000);
   });
 
+  it('2048 TLPs without an Ack may be under way, and the next one waits for it', async () => {
+    const last = async (count: number): Promise<number> => {
+      const input = { latencyNs: 100_000, replayBytes: 1 << 20, up: { writes: { count, bytes: 4 } } };
+      const { down } = await run({ ...input, down: { credits: { ...CREDITS, ph: 0, pd: 0 } } });
+      expect(down.tlps).toBe(count);
+      return down.lastArrivalNs;
+    };
+    expect(await last(2048)).toBe(100_000 + (2048 * 28 * 520) / 4096);
+    // The first Ack comes back, and one more TLP goes.
+    expect(await last(2049)).toBeGreaterThan(3 * 100_000);
+  });
+
+  it('a read does not pass the posted writes before it, however long they wait for credits', async () => {
+    const { up } = await run({
+      up: { writes: { count: 10, bytes: 256 }, reads: { count: 1, bytes: 4 } },
+      down: { drainNs: 5000, credits: { ...CREDITS, ph: 1 } },
+    });
+    expect(up.blocked[0]).toBeGreaterThan(0);
+    expect(up.reads.minNs).toBeGreaterThan(9 * 5000);
+  });
+
+  it('with 1024 tags each completion finds its own read', async () => {
+    const { up } = await run({
+      up: { reads: { count: 3000, bytes: 4, tags: 1024, intervalNs: 10 } },
+      down: { completerNs: 9000, credits: { ...CREDITS, nph: 0, npd: 0 } },
+    });
+    expect(up.reads.done).toBe(3000);
+    // All take the same, but for the DLLPs on the way.
+    expect(up.reads.minNs).toBe(wireNs(4) + 150 + 9000);
+    expect(up.reads.maxNs - up.reads.minNs).toBeLessThan(50);
+  });
+
   it('L-35: a lost last Ack is made up for by the replay timer, and the duplicate is acknowledged', async () => {
     // Every DLLP of the endpoint is lost until its generator lets one through.
     const { down, up } = await run({
@@ -264,6 +298,18 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     expect(broken.up.replayed).toBeLessThanOrEqual(naks * 12);
     expect(broken.down.tlps).toBe(plain.down.tlps);
     expect(Buffer.compare(broken.bar, plain.bar)).toBe(0);
+  });
+
+  it('L-34: a Nak goes once for a gap, and not for each TLP that comes behind it', async () => {
+    const { up, down } = await run({
+      up: { writes: { count: 600, bytes: 64 }, badTlps: 0.01 },
+      packets: 1024,
+      seed: 7,
+    });
+    const broken = up.packets.filter(({ kind, bad }) => kind === 'TLP' && bad).length;
+    expect(up.packets.length).toBeLessThan(1024);
+    expect(down.naks).toBeGreaterThan(0);
+    expect(down.naks).toBeLessThanOrEqual(broken);
   });
 
   it('both ends busy: neither direction is above the wire law, and the loss is that of Ack and UpdateFC', async () => {
