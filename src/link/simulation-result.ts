@@ -81,7 +81,8 @@ export function readEnd(core: Core, end: 0 | 1, ns: number): EndResult {
     replayed: count(L.LINK_COUNT_REPLAYED),
     duplicates: count(L.LINK_COUNT_DUPLICATES),
     timeouts: count(L.LINK_COUNT_TIMEOUTS),
-    utilisation: ns === 0 ? 0 : inNs(L.LINK_COUNT_BUSY) / ns,
+    // What goes out when the last Ack arrives ends later.
+    utilisation: ns === 0 ? 0 : Math.min(1, inNs(L.LINK_COUNT_BUSY) / ns),
     blocked: [0, 8, 16].map((kind) => count(L.LINK_COUNT_BLOCKED + kind)) as [number, number, number],
     hash: view
       .getBigUint64(base + L.LINK_HASH, true)

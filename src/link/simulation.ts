@@ -127,14 +127,14 @@ const UP_WINDOW = 1 << 16;
 const UP_ADDRESS = 1 << 18;
 const PAYLOAD = 1 << 23;
 /** A ring holds what is on the wire: with 2048 sequence numbers and their DLLPs never more than 16,384 packets. */
-const MOST_LATENCY_NS = 100_000;
+export const MOST_LATENCY_NS = 100_000;
 /** TLP digest present, bit 15 of DW0. */
 const TD = 1 << 15;
 const REFRESH_NS = 30_000;
 const EVENTS = 1 << 20;
 const NO_END = 0x7fff_ffff;
-/** Events per TLP that a run may take before it counts as one that does not end. */
-const PATIENCE = 4000;
+/** Calls of the core, of EVENTS each, without a TLP that arrives, after which a run counts as one that does not end. */
+const PATIENCE = 4;
 const INPUT_KEYS = keysOf<SimulationInput>({
   link: true,
   mps: true,
@@ -157,10 +157,27 @@ const INPUT_KEYS = keysOf<SimulationInput>({
   core: true,
 });
 
+const END_KEYS = keysOf<EndInput>({
+  writes: true,
+  reads: true,
+  credits: true,
+  completerNs: true,
+  drainNs: true,
+  wide: true,
+  badTlps: true,
+  badDllps: true,
+});
+const WRITE_KEYS = keysOf<WriteLoad>({ count: true, bytes: true, intervalNs: true, cut: true, offset: true });
+const READ_KEYS = keysOf<ReadLoad>({ count: true, bytes: true, tags: true, intervalNs: true, offset: true });
+const CREDIT_KEYS = keysOf<Credits>({ ph: true, pd: true, nph: true, npd: true, cplh: true, cpld: true });
+
 /** Simulates a link until all loads are done and acknowledged. Throws ZtlpError for input that does not fit. */
 export async function simulateLink(input: SimulationInput): Promise<SimulationResult> {
   needObject('input', input);
   checkKeys('input', input, INPUT_KEYS);
+  for (const key of ['skp', 'ecrc', 'windows'] as const) checkFlag(key, input[key]);
+  checkEnd('up', input.up);
+  checkEnd('down', input.down);
   const link = parseLink(input.link ?? 'gen3x8');
   const mps = checkOption('mps', input.mps ?? 256);
   const barBytes = inRange('barBytes', input.barBytes ?? 1 << 20, 1 << 16, 1 << 28);
@@ -187,14 +204,16 @@ class Simulation {
   run(): SimulationResult {
     const { core } = this;
     core.x.linkStart(this.input.windows === false ? 0 : 1);
-    const { up = {}, down = {} } = this.input;
-    const accesses = [up.writes, up.reads, down.writes, down.reads].reduce(
-      (sum, load) => sum + (load?.count ?? 0),
-      0,
-    );
-    const most = (accesses * 64 + 1000) * PATIENCE;
+    const longest = this.longestNs();
+    let arrived = -1;
+    let since = { calls: 0, ns: 0 };
     while (core.x.linkRun(EVENTS, 0, NO_END) === 0) {
-      if (core.x.linkEventCount() > most)
+      const now = core.x.linkTicks() / L.TICKS_PER_NS;
+      const count = this.arrived();
+      if (count !== arrived) since = { calls: 0, ns: now };
+      else since.calls++;
+      arrived = count;
+      if (since.calls >= PATIENCE && now - since.ns > longest)
         throw invalid(
           'input',
           'a link that gets nothing through',
@@ -212,6 +231,25 @@ class Simulation {
       hostMemory: core.u8.subarray(host + UP_ADDRESS, host + UP_ADDRESS + UP_WINDOW),
       bar: core.u8.subarray(bar, bar + this.barBytes),
     };
+  }
+
+  /** TLPs that have arrived at both ends. */
+  private arrived(): number {
+    const view = new DataView(this.core.u8.buffer);
+    const count = (end: number): number =>
+      Number(
+        view.getBigUint64(this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE + L.LINK_COUNT_TLPS, true),
+      );
+    return count(0) + count(1);
+  }
+
+  /** A link on which something gets through never goes longer without it, apart from errors. */
+  private longestNs(): number {
+    const { up = {}, down = {}, latencyNs = 0, ackNs = 0, updateFcNs = 0 } = this.input;
+    const ends = [up, down].map(({ writes, reads, completerNs = 0, drainNs = 0 }) =>
+      [writes?.intervalNs ?? 0, reads?.intervalNs ?? 0, completerNs, drainNs].reduce((sum, ns) => sum + ns),
+    );
+    return 2 * ((ends[0] as number) + (ends[1] as number) + ackNs + updateFcNs + REFRESH_NS) + 10 * latencyNs;
   }
 
   /** One function whose BAR is the memory of the endpoint. */
@@ -245,7 +283,8 @@ class Simulation {
   }
 
   private ticks(end: number, offset: number, field: string, ns: number, most = 1e9): void {
-    if (!(ns >= 0 && ns <= most)) throw invalid(field, ns, `0 to ${most} ns`, 'out-of-range');
+    if (typeof ns !== 'number' || !(ns >= 0 && ns <= most))
+      throw invalid(field, ns, `0 to ${most} ns`, 'out-of-range');
     this.long(end, offset, Math.round(ns * L.TICKS_PER_NS));
   }
 
@@ -343,12 +382,32 @@ class Simulation {
   }
 }
 
+/** What a caller without TypeScript may have got wrong: names and kinds; figures are checked where they are used. */
+function checkEnd(field: 'up' | 'down', given: EndInput | undefined): void {
+  if (given === undefined) return;
+  const check = (name: string, part: object | undefined, keys: ReadonlySet<string>): void => {
+    if (part === undefined) return;
+    needObject(name, part);
+    checkKeys(name, part, keys);
+  };
+  check(field, given, END_KEYS);
+  check(`${field}.writes`, given.writes, WRITE_KEYS);
+  check(`${field}.reads`, given.reads, READ_KEYS);
+  check(`${field}.credits`, given.credits, CREDIT_KEYS);
+  checkFlag(`${field}.wide`, given.wide);
+}
+
+function checkFlag(field: string, flag: unknown): void {
+  if (flag !== undefined && typeof flag !== 'boolean') throw invalid(field, flag, 'true, false');
+}
+
 function accessBytes(field: string, bytes: number): number {
   return inRange(field, bytes, 1, 4096);
 }
 
 /** A share as a threshold of 32 bits; 0: never. */
 function share(field: string, part = 0): number {
-  if (!(part >= 0 && part <= 1)) throw invalid(field, part, '0 to 1', 'out-of-range');
+  if (typeof part !== 'number' || !(part >= 0 && part <= 1))
+    throw invalid(field, part, '0 to 1', 'out-of-range');
   return Math.min(0xffff_ffff, Math.round(part * 2 ** 32));
 }

@@ -5,7 +5,7 @@ import { type Link, parseLink } from '../base/link.js';
 import { checkKeys, keysOf } from '../base/names.js';
 import type { Options } from '../base/options.js';
 import { HOSTS } from '../link/host-presets.js';
-import { type Credits, ENDPOINT_CREDITS, ROOT_CREDITS } from '../link/simulation.js';
+import { type Credits, ENDPOINT_CREDITS, MOST_LATENCY_NS, ROOT_CREDITS } from '../link/simulation.js';
 import { ackLimitTicks, replayTicks, unroundedAckLimit } from '../link/timers.js';
 import type { ConfigModel } from '../pci/config-model.js';
 import { CAP } from '../pci/registers.js';
@@ -151,7 +151,8 @@ export function checkLink(
   const link = parseLink(name);
   const { mps, ackPolicy } = options;
   const limit = ackLimitTicks(link, mps);
-  const latencyTicks = ticksOf(options.linkLatencyNs);
+  // Formulas take more; the rings of a link do not hold what is under way then.
+  const latencyTicks = ticksOf(between('linkLatencyNs', options.linkLatencyNs, 0, MOST_LATENCY_NS));
   const isDefault = options.credits === 'default';
   const largest = (mps + 28) * link.ticksPerByte;
   // Above 8 GT/s the usual rule is the simplified one: what the table's own default says of it.

@@ -63,12 +63,13 @@ describe.each(BUILDS)('what leaves an end on the %s build', (build) => {
     // Pools in their order; sequence numbers 3 and 4 again, then the new one.
     expect(left.slice(1, 4).map(([, value]) => (value ?? 0) >>> 24)).toEqual([0, 1, 2]);
     expect(left.slice(4).map(([, value]) => value)).toEqual([3, 4, 5]);
-    // An Ack stands where the Nak did.
+    // An Ack stands where the Nak did, an SKP ordered set before all.
     const again = word(1, L.LINK_LOGGED);
     word(1, L.LINK_SEND_ACK, 1);
     word(1, L.LINK_SEND_FC, 0b1);
-    while (word(1, L.LINK_LOGGED) < again + 3) x.linkRun(1, 0, 0x7fff_ffff);
-    expect([0, 1, 2].map((n) => entry(again + n)[0])).toEqual([L.LOG_ACK, L.LOG_FC, L.LOG_TLP]);
+    word(1, L.LINK_SEND_FC + 4, 1);
+    while (word(1, L.LINK_LOGGED) < again + 4) x.linkRun(1, 0, 0x7fff_ffff);
+    expect([0, 1, 2, 3].map((n) => entry(again + n)[0])).toEqual([L.LOG_SKP, L.LOG_ACK, L.LOG_FC, L.LOG_TLP]);
   });
 
   it('packets: a write, its Ack and its UpdateFC at their times, a request with its header', async () => {

@@ -61,6 +61,8 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
 
   it.each([
     ['gen1x1', 1538, 4 / 1538],
+    // Several fall due while one TLP goes, and none is lost.
+    ['gen1x1', 16, 4 / 16],
     ['gen2x16', 1180, 4 / 1180],
     ['gen3x8', 375, 1 / 375],
     ['gen5x16', 370, 1 / 370],
@@ -200,6 +202,38 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     expect(up.reads.maxNs).toBeGreaterThan(19 * 5000);
   });
 
+  it('2048 TLPs without an Ack may be under way, and the next one waits for it', async () => {
+    const last = async (count: number): Promise<number> => {
+      const input = { latencyNs: 100_000, replayBytes: 1 << 20, up: { writes: { count, bytes: 4 } } };
+      const { down } = await run({ ...input, down: { credits: { ...CREDITS, ph: 0, pd: 0 } } });
+      expect(down.tlps).toBe(count);
+      return down.lastArrivalNs;
+    };
+    expect(await last(2048)).toBe(100_000 + (2048 * 28 * 520) / 4096);
+    // The first Ack comes back, and one more TLP goes.
+    expect(await last(2049)).toBeGreaterThan(3 * 100_000);
+  });
+
+  it('a read does not pass the posted writes before it, however long they wait for credits', async () => {
+    const { up } = await run({
+      up: { writes: { count: 10, bytes: 256 }, reads: { count: 1, bytes: 4 } },
+      down: { drainNs: 5000, credits: { ...CREDITS, ph: 1 } },
+    });
+    expect(up.blocked[0]).toBeGreaterThan(0);
+    expect(up.reads.minNs).toBeGreaterThan(9 * 5000);
+  });
+
+  it('with 1024 tags each completion finds its own read', async () => {
+    const { up } = await run({
+      up: { reads: { count: 3000, bytes: 4, tags: 1024, intervalNs: 10 } },
+      down: { completerNs: 9000, credits: { ...CREDITS, nph: 0, npd: 0 } },
+    });
+    expect(up.reads.done).toBe(3000);
+    // All take the same, but for the DLLPs on the way.
+    expect(up.reads.minNs).toBe(wireNs(4) + 150 + 9000);
+    expect(up.reads.maxNs - up.reads.minNs).toBeLessThan(50);
+  });
+
   it('L-35: a lost last Ack is made up for by the replay timer, and the duplicate is acknowledged', async () => {
     // Every DLLP of the endpoint is lost until its generator lets one through.
     const { down, up } = await run({
@@ -266,6 +300,18 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     expect(Buffer.compare(broken.bar, plain.bar)).toBe(0);
   });
 
+  it('L-34: a Nak goes once for a gap, and not for each TLP that comes behind it', async () => {
+    const { up, down } = await run({
+      up: { writes: { count: 600, bytes: 64 }, badTlps: 0.01 },
+      packets: 1024,
+      seed: 7,
+    });
+    const broken = up.packets.filter(({ kind, bad }) => kind === 'TLP' && bad).length;
+    expect(up.packets.length).toBeLessThan(1024);
+    expect(down.naks).toBeGreaterThan(0);
+    expect(down.naks).toBeLessThanOrEqual(broken);
+  });
+
   it('both ends busy: neither direction is above the wire law, and the loss is that of Ack and UpdateFC', async () => {
     const end: EndInput = { writes: { count: 40_000, bytes: 256 }, credits: CREDITS };
     const { up, down, ns } = await run({ up: end, down: end });
@@ -273,6 +319,16 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     near(up.gbps, 58.449 * 0.99, 0.005);
     near(down.gbps, 57.614 * 0.99, 0.005);
     expect(ns).toBeGreaterThan((40_000 * 280 * 520) / 4096);
+  });
+
+  it('a link that gets nothing through is told from one with little to do, however many accesses wait', async () => {
+    const stuck = run({
+      up: { writes: { count: 1e9, bytes: 256 } },
+      down: { credits: { ...CREDITS, pd: 1 } },
+    });
+    await expect(stuck).rejects.toMatchObject({ name: 'ZtlpError', field: 'input' });
+    const { down } = await run({ up: { writes: { count: 40, bytes: 4, intervalNs: 1e9 } } });
+    expect(down.tlps).toBe(40);
   });
 
   it('wrong input is a typed error', async () => {
@@ -291,6 +347,21 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     await refused({ skpInterval: 1 }, 'skpInterval');
     await refused({ up: { writes: { count: 1, bytes: 4, offset: 4096 } } }, 'up.writes.offset');
     await refused({ barBytes: 100_000 }, 'barBytes');
+    await refused({ up: null }, 'up');
+    await refused({ down: 'x' }, 'down');
+    await refused({ up: { writess: {} } }, 'up.writess');
+    await refused({ up: { writes: null } }, 'up.writes');
+    await refused({ up: { writes: { count: 1, bytes: 4, tags: 1 } } }, 'up.writes.tags');
+    await refused({ up: { reads: { count: 1, bytes: 4, cut: 4 } } }, 'up.reads.cut');
+    await refused({ up: { credits: null } }, 'up.credits');
+    await refused({ up: { credits: { ...CREDITS, pdd: 1 } } }, 'up.credits.pdd');
+    await refused({ up: { wide: 'false' } }, 'up.wide');
+    await refused({ up: { badTlps: '0.1' } }, 'up.badTlps');
+    await refused({ skp: 'on' }, 'skp');
+    await refused({ ecrc: 1 }, 'ecrc');
+    await refused({ windows: 'no' }, 'windows');
+    await refused({ latencyNs: null }, 'latencyNs');
+    await refused({ ackNs: 1n }, 'ackNs');
     await refused({ replayBytes: 10 }, 'replayBytes');
     await refused(
       { up: { writes: { count: 1, bytes: 256 } }, down: { credits: { ...CREDITS, pd: 1 } } },

@@ -72,6 +72,28 @@ describe.each(BUILDS)('windows of time on the %s build', (build) => {
     );
   });
 
+  it.each([
+    [203, 50],
+    [50, 203],
+    [2000, 20],
+  ])(
+    'a run of arrivals ends where its Ack (%i ns) or its UpdateFC (%i ns) is due',
+    async (ackNs, updateFcNs) => {
+      const given = {
+        ackNs,
+        updateFcNs,
+        latencyNs: 500,
+        up: { writes: { count: 2000, bytes: 64 } },
+        core: core(),
+      };
+      const [inWindows, oneByOne] = [
+        await simulateLink(given),
+        await simulateLink({ ...given, windows: false }),
+      ];
+      expect([inWindows.events, inWindows.up.hash]).toEqual([oneByOne.events, oneByOne.up.hash]);
+    },
+  );
+
   it('writes that come faster than the link takes them cost events per TLP, not per tick', async () => {
     const { down, events } = await simulateLink({
       link: 'gen1x1',

@@ -301,6 +301,11 @@ describe.each(BUILDS)('a timed machine on the %s core', (build) => {
       expect(large - small).toBeCloseTo((8 * 276 - 84) * BYTE, 6);
     });
 
+    it('L-50: issues its requests at least the issue interval apart', async () => {
+      const time = await readTime(1024, { mrrs: 128, hostReadNs: 400, issueIntervalNs: 50 });
+      expect(time).toBeCloseTo(7 * 50 + 20 * BYTE + 2 * LATENCY + 400 + 148 * BYTE, 6);
+    });
+
     it('goes on while the CPU waits for a load, and models see the time of each arrival', async () => {
       const { device, times } = reader(64);
       const [m, fn] = await make({ slots: [{ device }] });
@@ -458,6 +463,8 @@ describe.each(BUILDS)('a timed machine on the %s core', (build) => {
         'slots[0].options.fidelity',
       ],
       [{ options: { txArbitration: 'cocotbext' } }, 'txArbitration'],
+      // More than the rings of a link hold would be under way.
+      [{ options: { linkLatencyNs: 100_001 } }, 'linkLatencyNs'],
       [{ options: { orderingMay: 'pass' } }, 'orderingMay'],
       [{ slots: [{ device: memoryDevice(), link: { lanes: 8 } }] }, 'slots[0].link.lanes'],
       [{ slots: [{ device: memoryDevice(), link: { badTlps: 1 } }] }, 'slots[0].link.badTlps'],
