@@ -62,7 +62,7 @@ describe('ztlp bandwidth', () => {
     [['--skp', 'on', '--skp-interval', '99'], /370 to 375/],
     [['--mps', '128', '--option', 'mps=256'], /given as 256 and as 128/],
     [['--mrrs', '128'], /bandwidth of writes does not use/],
-    [['--option', 'tags=32'], /tags: the bandwidth of writes does not use/],
+    [['--option', 'tags=32'], /tags: the bandwidth of writes does not use this option/],
     [['--size', '2M'], /at most 1048576/],
     [['--mps', '100'], /128, 256/],
     [['--model', 'gem5'], /pcie-bench/],

@@ -267,7 +267,7 @@ describe('input', () => {
     [{ options: { mrrs: 512 } }, 'invalid-value', 'mrrs'],
     [{ op: 'read', options: { writeSplit: 'greedy' } }, 'invalid-value', 'writeSplit'],
     [{ options: { exitNs: 1 } }, 'invalid-value', 'exitNs'],
-    [{ options: { skp: 'on' } }, 'unsupported', 'skp'],
+    [{ options: { skp: 'on' } }, 'invalid-value', 'skp'],
   ])('refuses %j', async (input, code, field) => {
     await expect(bandwidth(input as BandwidthInput)).rejects.toMatchObject({
       name: 'ZtlpError',
