@@ -648,6 +648,7 @@ export const LINK_COUNT_SKPS = 776; // u64
 export const LOAD_HEADER_BITS = 784; // set in DW0 of each TLP: TD
 export const LOAD_DIGEST_BYTES = 788; // ECRC behind each TLP: 0 or 4
 export const LOAD_HOST_BASE = 792; // u64, of port 0: bus address at which host memory begins
+export const LOAD_WRITE_WAITS = 936; // u32, 1: LOAD_WRITE_INTERVAL is the least distance, and a write waits for the queue to run low
 export const LINK_TAGS = 1024;
 
 // State of the transmitter, u32.

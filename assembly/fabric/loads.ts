@@ -36,6 +36,7 @@ import {
   LOAD_WRITE_NEXT,
   LOAD_WRITE_SOURCE,
   LOAD_WRITE_SPLIT,
+  LOAD_WRITE_WAITS,
   LOAD_WRITE_WINDOW,
   LOAD_WRITES,
   SPLIT_ALIGNED,
@@ -102,9 +103,10 @@ export function issue(port: usize, now: u64): void {
       hasRoom(port, LINK_P, 1024) &&
       hasPayloadRoom(port, LINK_P, room)
     ) {
-      if (interval == 0 && load<u32>(port, WAITING) >= FEW) break;
+      if (waitsForRoom(port) && load<u32>(port, WAITING) >= FEW) break;
       issueWrite(port);
-      if (interval != 0) store<u64>(port, load<u64>(port, LOAD_WRITE_NEXT) + interval, LOAD_WRITE_NEXT);
+      const from = load<u32>(port, LOAD_WRITE_WAITS) != 0 ? now : load<u64>(port, LOAD_WRITE_NEXT);
+      if (interval != 0) store<u64>(port, from + interval, LOAD_WRITE_NEXT);
     }
     // An access that is late because the queue is full goes in when a TLP has left: see `refill`.
     if (interval != 0 && load<u32>(port, LOAD_WRITES) != 0 && load<u64>(port, LOAD_WRITE_NEXT) > now)
@@ -144,7 +146,13 @@ export function refill(port: usize, now: u64): void {
 export function looksBelow(port: usize, now: u64): u32 {
   if (load<u32>(port, LOAD_WRITES) == 0) return 0;
   if (load<u64>(port, LOAD_WRITE_INTERVAL) == 0) return FEW;
-  return load<u64>(port, LOAD_WRITE_NEXT) <= now ? ~0 : 0;
+  if (load<u64>(port, LOAD_WRITE_NEXT) > now) return 0;
+  return waitsForRoom(port) ? FEW : ~0;
+}
+
+/** Writes are not due at times of their own: the next one is there when the queue runs low. */
+function waitsForRoom(port: usize): bool {
+  return load<u64>(port, LOAD_WRITE_INTERVAL) == 0 || load<u32>(port, LOAD_WRITE_WAITS) != 0;
 }
 
 /** One access: its data are copied once, and its TLPs point at them. */

@@ -17,6 +17,11 @@ export interface WriteLoad {
   readonly bytes: number;
   /** From one access to the next, ns. Default 0: as fast as the link takes them. */
   readonly intervalNs?: number;
+  /**
+   * True: `intervalNs` is the shortest distance, and a write waits until the queue runs low. Default false: accesses are
+   * due at their times, and what the link does not carry waits in line, in front of later reads.
+   */
+  readonly waits?: boolean;
   /** Longest TLP in bytes, when that is less than MPS. */
   readonly cut?: number;
   /** Where the first access begins, bytes: accesses follow each other. Default 0, up to 4095. */
@@ -167,7 +172,14 @@ const END_KEYS = keysOf<EndInput>({
   badTlps: true,
   badDllps: true,
 });
-const WRITE_KEYS = keysOf<WriteLoad>({ count: true, bytes: true, intervalNs: true, cut: true, offset: true });
+const WRITE_KEYS = keysOf<WriteLoad>({
+  count: true,
+  bytes: true,
+  intervalNs: true,
+  waits: true,
+  cut: true,
+  offset: true,
+});
 const READ_KEYS = keysOf<ReadLoad>({ count: true, bytes: true, tags: true, intervalNs: true, offset: true });
 const CREDIT_KEYS = keysOf<Credits>({ ph: true, pd: true, nph: true, npd: true, cplh: true, cpld: true });
 
@@ -175,7 +187,7 @@ const CREDIT_KEYS = keysOf<Credits>({ ph: true, pd: true, nph: true, npd: true, 
 export async function simulateLink(input: SimulationInput): Promise<SimulationResult> {
   needObject('input', input);
   checkKeys('input', input, INPUT_KEYS);
-  for (const key of ['skp', 'ecrc', 'windows'] as const) checkFlag(key, input[key]);
+  for (const key of ['init', 'skp', 'ecrc', 'windows'] as const) checkFlag(key, input[key]);
   checkEnd('up', input.up);
   checkEnd('down', input.down);
   const link = parseLink(input.link ?? 'gen3x8');
@@ -372,6 +384,8 @@ class Simulation {
         Math.min(this.mps, accessBytes(`${field}.writes.cut`, writes.cut ?? this.mps)),
       );
       this.ticks(end, L.LOAD_WRITE_INTERVAL, `${field}.writes.intervalNs`, writes.intervalNs ?? 0);
+      checkFlag(`${field}.writes.waits`, writes.waits);
+      this.word(end, L.LOAD_WRITE_WAITS, writes.waits === true ? 1 : 0);
     }
     if (reads !== undefined) {
       this.word(end, L.LOAD_READS, inRange(`${field}.reads.count`, reads.count, 0, 0xffff_ffff));

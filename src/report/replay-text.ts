@@ -118,7 +118,11 @@ export function formatReplay(summary: ReplaySummary, style: Style, width = Numbe
     summary.path === undefined ? '' : style.dim(pathRemark(summary.path)),
     summary.timed === undefined
       ? ''
-      : section(`In simulated time on ${summary.timed.link}`, ['measure', 'value'], timedRows(summary.timed)),
+      : section(
+          `The recorded accesses in simulated time, each function on a ${summary.timed.link} of its own`,
+          ['measure', 'value'],
+          timedRows(summary.timed),
+        ),
     remarks(summary, style).join('\n'),
   ]
     .filter((part) => part !== '')

@@ -97,7 +97,7 @@ export async function simulateTransfers(input: SimulatedInput): Promise<number |
       wide: input.addressBits === 64,
       ...(op === 'read'
         ? {}
-        : { writes: { count, bytes: size, intervalNs: cut * (adapter?.writeIntervalNs ?? 0) } }),
+        : { writes: { count, bytes: size, intervalNs: cut * (adapter?.writeIntervalNs ?? 0), waits: true } }),
       ...(op === 'write'
         ? {}
         : {

@@ -113,7 +113,7 @@ function waits({ op, costs, rows }: WidthsReport): string[] {
   if (op === 'write') {
     return done.some(({ stores }) => stores === 'synchronous')
       ? [
-          'synchronous stores (PCISTG, PCISTB, ENQCMD) are not charged their wait: a store adds no latency here',
+          'synchronous stores (PCISTG, PCISTB, ENQCMD) are not charged their wait: a store adds no latency to the total',
         ]
       : [];
   }
@@ -160,6 +160,13 @@ function timedTable(report: WidthsReport, style: Style, width: number): string |
   return `${style.bold(title)}\n${table(TIMED_HEAD, text, { align: ALIGN.slice(0, TIMED_HEAD.length), style, width })}`;
 }
 
+/** What stands below the table of simulated times. */
+const TIMED_NOTES = [
+  'simulated: an access of its own on an idle link; CPU: what it waits for answers and for room in the store buffer',
+  'down, up: part of the time that the direction is busy; stalls: looks at a TLP that had no credits',
+  'credits come back at the UpdateFC limit: an endpoint with 32 headers holds small stores up (option credits)',
+];
+
 /** The whole report as text; a table wider than `width` columns is folded. */
 export function formatWidths(report: WidthsReport, style: Style, width = Number.POSITIVE_INFINITY): string {
   const digits = places(report.rows.flatMap((row) => [row.wireNs, row.totalNs]));
@@ -169,5 +176,8 @@ export function formatWidths(report: WidthsReport, style: Style, width = Number.
   if (timed !== undefined) parts.push(timed);
   const faults = report.rows.filter((row) => row.fault !== undefined);
   if (faults.length > 0) parts.push(faults.map((row) => `${row.path}: ${row.fault}`).join('\n'));
-  return [style.bold(headline(report)), ...parts, style.dim(notes(report).join('\n'))].join('\n\n');
+  const legend = timed === undefined ? [] : TIMED_NOTES;
+  return [style.bold(headline(report)), ...parts, style.dim([...notes(report), ...legend].join('\n'))].join(
+    '\n\n',
+  );
 }

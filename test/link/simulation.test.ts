@@ -82,6 +82,28 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     },
   );
 
+  it('writes that wait for the queue leave reads their share, and keep their distance', async () => {
+    const both = async (waits: boolean) => {
+      const { up, down } = await run({
+        down: {
+          writes: { count: 3000, bytes: 256, intervalNs: 21.1, waits },
+          reads: { count: 3000, bytes: 256, tags: 34, intervalNs: 16 },
+        },
+        up: { completerNs: 300 },
+      });
+      return [up.tlps, down.reads.maxNs, (8 * 3000 * 256) / Math.max(up.lastArrivalNs, down.lastArrivalNs)];
+    };
+    const [tlps, longest = 0, gbps = 0] = await both(true);
+    expect(tlps).toBe(6000);
+    // L-40: up 300 B of each 256, here with 3 DW headers 296: 54.5; the queue in front of a read is short.
+    expect(gbps).toBeGreaterThan(0.93 * 54.5);
+    expect(longest).toBeLessThan(2000);
+    const [, late = 0] = await both(false);
+    expect(late).toBeGreaterThan(5 * longest);
+    const slow = await run({ up: { writes: { count: 100, bytes: 64, intervalNs: 100, waits: true } } });
+    expect(slow.down.lastArrivalNs).toBeCloseTo(99 * 100 + (88 * 520) / 4096 + 75, 3);
+  });
+
   it('accesses that begin off a border are cut there: L-17', async () => {
     const { down } = await run({ up: { writes: { count: 100, bytes: 4096, offset: 1 } } });
     expect([down.tlps, down.dataBytes]).toEqual([1700, 100 * (4096 + 4)]);

@@ -9,6 +9,7 @@ const writes = fc.record({
   bytes: fc.constantFrom(1, 4, 60, 64, 200, 256, 1000, 4096),
   cut: fc.constantFrom(64, 128, 256),
   intervalNs: fc.constantFrom(0, 0, 10, 300, 3000),
+  waits: fc.boolean(),
   offset: fc.constantFrom(0, 0, 1, 60, 4095),
 });
 const reads = fc.record({
