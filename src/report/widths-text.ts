@@ -112,9 +112,7 @@ function waits({ op, costs, rows }: WidthsReport): string[] {
   const done = rows.filter((row) => row.tlps !== undefined).map((row) => PATHS[row.path]);
   if (op === 'write') {
     return done.some(({ stores }) => stores === 'synchronous')
-      ? [
-          'synchronous stores (PCISTG, PCISTB, ENQCMD) are not charged their wait: a store adds no latency to the total',
-        ]
+      ? ['synchronous stores (PCISTG, PCISTB, ENQCMD) are not charged their wait in the total']
       : [];
   }
   const { linkLatencyNs = 0, mmioServiceNs = 0 } = costs;
@@ -162,9 +160,9 @@ function timedTable(report: WidthsReport, style: Style, width: number): string |
 
 /** What stands below the table of simulated times. */
 const TIMED_NOTES = [
-  'simulated: an access of its own on an idle link; CPU: what it waits for answers and for room in the store buffer',
+  'simulated: alone on an idle link; CPU: what it waits for answers and room in the store buffer',
   'down, up: part of the time that the direction is busy; stalls: looks at a TLP that had no credits',
-  'credits come back at the UpdateFC limit: an endpoint with 32 headers holds small stores up (option credits)',
+  'credits come back at the UpdateFC limit: 32 headers hold small stores up (option credits)',
 ];
 
 /** The whole report as text; a table wider than `width` columns is folded. */

@@ -157,6 +157,109 @@ describe.each(BUILDS)('a link on the %s build', (build) => {
     near(await write(256, {}, { ...CREDITS, pd }), gbps, 0.0002);
   });
 
+  it.each([
+    [64, 21.029],
+    [128, 43.36],
+  ])('L-27: %i data credits, and no Ack in the tick of the UpdateFC', async (pd, gbps) => {
+    near(await write(256, { ackNs: 150 }, { ...CREDITS, pd }), gbps, 0.0002);
+  });
+
+  it('L-38: writes of 256 bytes both ways are 57.07 each', async () => {
+    const end: EndInput = { writes: { count: 40_000, bytes: 256 }, wide: true, credits: CREDITS };
+    const { up, down } = await run({ up: end, down: end });
+    near(up.gbps, 57.07, 0.0003);
+    near(down.gbps, 57.07, 0.0003);
+  });
+
+  it('L-29: what is used never exceeds what the other end has advertised by then', async () => {
+    const pools: [number, number][] = [
+      [4, 40],
+      [1, 16],
+      [127, 33],
+    ];
+    for (const [ph, pd] of pools) {
+      const latencyNs = 75;
+      const { up, down } = await run({
+        packets: 1024,
+        latencyNs,
+        up: { writes: { count: 150, bytes: 200 } },
+        down: { credits: { ...CREDITS, ph, pd }, drainNs: 90 },
+      });
+      const reports = down.packets
+        .filter(({ kind, credits }) => kind === 'UpdateFC' && credits?.pool === 'P')
+        .map(({ ns, credits }) => ({ ns: ns + (8 * 520) / 4096 + latencyNs, ...credits }));
+      let [headers, data, n] = [0, 0, 0];
+      let [headerLimit, dataLimit] = [ph, pd];
+      for (const { ns, header } of up.packets.filter(({ kind }) => kind === 'TLP')) {
+        for (; n < reports.length && (reports[n]?.ns ?? 0) <= ns; n++) {
+          headerLimit = reports[n]?.header ?? 0;
+          dataLimit = reports[n]?.data ?? 0;
+        }
+        headers += 1;
+        data += Math.ceil(((header?.[0] ?? 0) & 0x3ff) / 4);
+        expect((headerLimit - headers) & 0xff).toBeLessThan(128);
+        expect((dataLimit - data) & 0xfff).toBeLessThan(2048);
+      }
+      expect([headers, n > 2]).toEqual([down.tlps, true]);
+    }
+  });
+
+  it('L-30: a blocked read holds neither writes nor completions of the same end', async () => {
+    const { up, down } = await run({
+      up: { reads: { count: 4, bytes: 64, tags: 4 }, writes: { count: 50, bytes: 64 } },
+      down: {
+        credits: { ...CREDITS, nph: 1, npd: 1 },
+        drainNs: 20_000,
+        reads: { count: 50, bytes: 64, tags: 1 },
+      },
+    });
+    // The reads from above wait for their buffer, 20 us each; those from below are answered all the while.
+    expect(up.reads.maxNs).toBeGreaterThan(60_000);
+    expect([down.reads.done, down.reads.maxNs < 1000]).toEqual([50, true]);
+  });
+
+  it('L-35: a lost Ack is covered by the next one', async () => {
+    let lost = 0;
+    for (let seed = 0; seed < 20; seed++) {
+      const { up, down } = await run({
+        link: 'gen4x8',
+        seed,
+        packets: 1024,
+        up: { writes: { count: 800, bytes: 64, intervalNs: 40 } },
+        down: { credits: CREDITS, badDllps: 0.02 },
+      });
+      expect(down.packets.length).toBeLessThan(1024);
+      const acks = down.packets.filter(({ kind }) => kind === 'Ack');
+      // The last Ack has none behind it.
+      const isCovered = acks.every(
+        ({ bad, sequence }, n) => !bad || (sequence !== 799 && acks[n + 1]?.bad === false),
+      );
+      if (!isCovered) continue;
+      lost += acks.filter(({ bad }) => bad).length;
+      // The replay timer is 12 us, and the next Ack comes within one: nothing is sent again.
+      expect([seed, up.replayed, down.duplicates, down.tlps]).toEqual([seed, 0, 0, 800]);
+    }
+    expect(lost).toBeGreaterThan(5);
+  });
+
+  it('L-53: an idle read grows with each latency by as much, and does not depend on credits above one', async () => {
+    const idle = async (latencyNs: number, completerNs: number, nph = 64): Promise<number> => {
+      const { up } = await run({
+        latencyNs,
+        up: { reads: { count: 3, bytes: 4, tags: 1, intervalNs: 5000 } },
+        down: { completerNs, credits: { ...CREDITS, nph, npd: nph } },
+      });
+      expect(up.reads.minNs).toBe(up.reads.maxNs);
+      return up.reads.minNs;
+    };
+    const base = await idle(75, 100);
+    for (const more of [1, 25, 400]) {
+      expect((await idle(75 + more, 100)) - base).toBe(2 * more);
+      expect((await idle(75, 100 + more)) - base).toBe(more);
+    }
+    for (const nph of [1, 2, 8]) expect(await idle(75, 100, nph)).toBe(base);
+  });
+
   it('L-28: eight header credits and 4-byte writes are 51.76 million TLPs a second; 64 saturate', async () => {
     const rate = async (ph: number): Promise<number> => {
       const { down } = await run({
