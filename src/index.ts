@@ -50,12 +50,10 @@ export type {
 export { type CopyEngineOptions, type CopyEngineState, copyEngine } from './devices/copy-engine.js';
 export { type MemoryDeviceOptions, memoryDevice } from './devices/memory.js';
 export { type VirtioLikeOptions, virtioLike } from './devices/virtio-like.js';
+export { type Credits, ENDPOINT_CREDITS, ROOT_CREDITS } from './link/ports.js';
 export {
-  type Credits,
-  ENDPOINT_CREDITS,
   type EndInput,
   type ReadLoad,
-  ROOT_CREDITS,
   type SimulationInput,
   type SimulationResult,
   simulateLink,

@@ -5,8 +5,8 @@
 import { invalid, show, ZtlpError } from '../base/errors.js';
 import { parseLink } from '../base/link.js';
 import type { U64 } from '../core/u64.js';
+import { COCOTBEXT_CREDITS } from '../link/ports.js';
 import {
-  COCOTBEXT_CREDITS,
   type ReferenceDllp,
   ReferencePort,
   type ReferenceTlp,

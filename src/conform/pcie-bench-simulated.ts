@@ -1,6 +1,7 @@
 /** The simulated link beside the published curves of pcie-bench: how far above them it has to be, and is. */
 import { type Link, parseLink, wireNs } from '../base/link.js';
 import { type BenchConfig, benchAckInterval, benchFcInterval } from '../link/pcie-bench.js';
+import { REFRESH_NS } from '../link/ports.js';
 import { dllpShare } from '../link/timers.js';
 import { skpRatio } from '../link/wire.js';
 import { canSimulate, simulateTransfers } from '../report/simulated-transfers.js';
@@ -21,8 +22,6 @@ const MOST_CONFIGS = 64;
 const LEAST_BYTES = 16;
 const LINK_NS = 75;
 const TLPS = 10_000;
-/** Every class of credits is reported again after this time at most. */
-const REFRESH_NS = 30_000;
 const CLASSES = 3;
 const ROUNDING = 1e-3;
 

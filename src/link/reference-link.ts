@@ -5,15 +5,9 @@
  * femtoseconds, every packet time cut to a whole number.
  */
 import { DLLP_WIRE_BYTES, type Link } from '../base/link.js';
+import type { Credits } from './ports.js';
 import { gigatransfers, lineCode } from './rates.js';
-import type { Credits } from './simulation.js';
 import { unroundedAckLimit } from './timers.js';
-
-/** What its ports advertise. */
-export const COCOTBEXT_CREDITS: Readonly<Record<'root' | 'endpoint', Credits>> = {
-  root: { ph: 64, pd: 1024, nph: 64, npd: 64, cplh: 64, cpld: 1024 },
-  endpoint: { ph: 64, pd: 1024, nph: 64, npd: 64, cplh: 0, cpld: 0 },
-};
 
 /** Classes of credits, in the order in which they are initialised and reported. */
 const FLOWS = ['P', 'NP', 'CPL'] as const;

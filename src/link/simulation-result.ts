@@ -1,6 +1,7 @@
 /** What the ends of a simulated link did: read from the core after a run. */
 import * as L from '../../assembly/layout.js';
 import type { Core } from '../core/core.js';
+import { dataGbps, readPort, utilisation } from './ports.js';
 
 /** A packet as it leaves an end. */
 export interface Packet {
@@ -65,30 +66,14 @@ export interface EndResult {
 export function readEnd(core: Core, end: 0 | 1, ns: number): EndResult {
   const view = new DataView(core.u8.buffer);
   const base = core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE;
-  const count = (offset: number): number => Number(view.getBigUint64(base + offset, true));
-  const inNs = (offset: number): number => count(offset) / L.TICKS_PER_NS;
-  const dataBytes = count(L.LINK_COUNT_DATA);
-  const lastArrivalNs = inNs(L.LINK_LAST_ARRIVAL);
+  const inNs = (offset: number): number => Number(view.getBigUint64(base + offset, true)) / L.TICKS_PER_NS;
+  const counts = readPort(core, end);
+  const { busyTicks: _, ...known } = counts;
   const done = view.getUint32(base + L.LOAD_READ_DONE, true);
   return {
-    tlps: count(L.LINK_COUNT_TLPS),
-    dataBytes,
-    gbps: lastArrivalNs === 0 ? 0 : (8 * dataBytes) / lastArrivalNs,
-    lastArrivalNs,
-    acks: count(L.LINK_COUNT_ACKS),
-    naks: count(L.LINK_COUNT_NAKS),
-    updateFcs: count(L.LINK_COUNT_FCS),
-    replayed: count(L.LINK_COUNT_REPLAYED),
-    duplicates: count(L.LINK_COUNT_DUPLICATES),
-    timeouts: count(L.LINK_COUNT_TIMEOUTS),
-    // What goes out when the last Ack arrives ends later.
-    utilisation: ns === 0 ? 0 : Math.min(1, inNs(L.LINK_COUNT_BUSY) / ns),
-    blocked: [0, 8, 16].map((kind) => count(L.LINK_COUNT_BLOCKED + kind)) as [number, number, number],
-    hash: view
-      .getBigUint64(base + L.LINK_HASH, true)
-      .toString(16)
-      .padStart(16, '0'),
-    skps: count(L.LINK_COUNT_SKPS),
+    ...known,
+    gbps: dataGbps(counts),
+    utilisation: utilisation(counts, ns),
     credits: creditsOf(view, base),
     packets: packetsOf(core, view, end),
     reads: {

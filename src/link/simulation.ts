@@ -6,6 +6,17 @@ import { checkKeys, keysOf } from '../base/names.js';
 import { checkOption, type OptionValue } from '../base/options.js';
 import { Core, type CoreSource } from '../core/core.js';
 import { high32, low32 } from '../core/u64.js';
+import {
+  CREDIT_KEYS,
+  type Credits,
+  ENDPOINT_CREDITS,
+  MOST_LATENCY_NS,
+  REFRESH_NS,
+  ROOT_CREDITS,
+  skpOf,
+  ticksOf,
+  writePort,
+} from './ports.js';
 import { type EndResult, readEnd } from './simulation-result.js';
 import { ackLimitTicks, replayTicks } from './timers.js';
 
@@ -37,16 +48,6 @@ export interface ReadLoad {
   readonly tags?: number;
   readonly intervalNs?: number;
   readonly offset?: number;
-}
-
-/** Credits that a receiver gives: header and data credits by class, 0 for infinite. At most 127 and 2047. */
-export interface Credits {
-  readonly ph: number;
-  readonly pd: number;
-  readonly nph: number;
-  readonly npd: number;
-  readonly cplh: number;
-  readonly cpld: number;
 }
 
 /** What stands at one end, and what it does. */
@@ -114,10 +115,6 @@ export interface SimulationResult {
   readonly bar: Uint8Array;
 }
 
-/** What receivers advertise by default (timing.md 4): the root port, and the endpoint. */
-export const ROOT_CREDITS: Credits = { ph: 64, pd: 512, nph: 64, npd: 64, cplh: 0, cpld: 0 };
-export const ENDPOINT_CREDITS: Credits = { ph: 32, pd: 256, nph: 32, npd: 32, cplh: 0, cpld: 0 };
-
 /** Where the BAR and host memory stand, above and below 4 GiB. */
 const BAR_WIDE = 2 ** 40;
 const BAR_NARROW = 0xc000_0000;
@@ -131,11 +128,8 @@ const READ_TARGET = 1 << 17;
 const UP_WINDOW = 1 << 16;
 const UP_ADDRESS = 1 << 18;
 const PAYLOAD = 1 << 23;
-/** A ring holds what is on the wire: with 2048 sequence numbers and their DLLPs never more than 16,384 packets. */
-export const MOST_LATENCY_NS = 100_000;
 /** TLP digest present, bit 15 of DW0. */
 const TD = 1 << 15;
-const REFRESH_NS = 30_000;
 const EVENTS = 1 << 20;
 const NO_END = 0x7fff_ffff;
 /** Calls of the core, of EVENTS each, without a TLP that arrives, after which a run counts as one that does not end. */
@@ -181,7 +175,6 @@ const WRITE_KEYS = keysOf<WriteLoad>({
   offset: true,
 });
 const READ_KEYS = keysOf<ReadLoad>({ count: true, bytes: true, tags: true, intervalNs: true, offset: true });
-const CREDIT_KEYS = keysOf<Credits>({ ph: true, pd: true, nph: true, npd: true, cplh: true, cpld: true });
 
 /** Simulates a link until all loads are done and acknowledged. Throws ZtlpError for input that does not fit. */
 export async function simulateLink(input: SimulationInput): Promise<SimulationResult> {
@@ -294,61 +287,33 @@ class Simulation {
     this.core.setWord(L.PLACE_LINK, end * L.LINK_PORT_STRIDE + offset, value);
   }
 
-  private ticks(end: number, offset: number, field: string, ns: number, most = 1e9): void {
-    if (typeof ns !== 'number' || !(ns >= 0 && ns <= most))
-      throw invalid(field, ns, `0 to ${most} ns`, 'out-of-range');
-    this.long(end, offset, Math.round(ns * L.TICKS_PER_NS));
-  }
-
   private writeEnd(end: 0 | 1, given: EndInput, usual: Credits, field: string): void {
     const { link, mps, input } = this;
-    const { latencyNs = 75, replayBytes = 1 << 16, seed = 1 } = input;
-    const limit = ackLimitTicks(link, mps) / L.TICKS_PER_NS;
-    const largest = (mps + 28) * link.ticksPerByte;
-    const latencyTicks = Math.round(latencyNs * L.TICKS_PER_NS);
-    this.word(end, L.LINK_TICKS_PER_BYTE, link.ticksPerByte);
-    this.word(end, L.LINK_MPS, mps);
-    this.ticks(end, L.LINK_LATENCY, 'latencyNs', latencyNs, MOST_LATENCY_NS);
-    this.ticks(end, L.LINK_ACK_INTERVAL, 'ackNs', input.ackNs ?? limit);
-    this.ticks(end, L.LINK_FC_INTERVAL, 'updateFcNs', input.updateFcNs ?? limit);
-    this.ticks(end, L.LINK_FC_REFRESH, 'refresh', REFRESH_NS);
-    const replay = replayTicks(link, { mps, latencyTicks, tlpTicks: largest });
-    this.ticks(end, L.LINK_REPLAY_LIMIT, 'replay', replay / L.TICKS_PER_NS);
-    this.ticks(end, L.LINK_DRAIN_DELAY, `${field}.drainNs`, given.drainNs ?? 0);
-    this.ticks(end, L.LOAD_COMPLETER_DELAY, `${field}.completerNs`, given.completerNs ?? 0);
-    this.word(end, L.LINK_REPLAY_BYTES, inRange('replayBytes', replayBytes, mps + 28, 1 << 20));
-    this.word(end, L.LINK_BAD_TLPS, share(`${field}.badTlps`, given.badTlps));
-    this.word(end, L.LINK_BAD_DLLPS, share(`${field}.badDllps`, given.badDllps));
-    // An odd factor keeps seeds apart; the generator must not begin with 0.
-    this.word(
-      end,
-      L.LINK_RANDOM,
-      (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + end + 1, 0x9e37_79b1) | 1) >>> 0,
-    );
+    const usualInterval = link.generation <= 2 ? 1538 : 375;
+    const { latencyNs = 75, replayBytes = 1 << 16, seed = 1, skpInterval = usualInterval } = input;
+    const limit = ackLimitTicks(link, mps);
+    const latencyTicks = checkedTicks('latencyNs', latencyNs, MOST_LATENCY_NS);
+    writePort(this.core, end, {
+      link,
+      mps,
+      latencyTicks,
+      ackTicks: input.ackNs === undefined ? limit : checkedTicks('ackNs', input.ackNs),
+      updateFcTicks: input.updateFcNs === undefined ? limit : checkedTicks('updateFcNs', input.updateFcNs),
+      replayTicks: replayTicks(link, { mps, latencyTicks, tlpTicks: (mps + 28) * link.ticksPerByte }),
+      drainTicks: checkedTicks(`${field}.drainNs`, given.drainNs ?? 0),
+      replayBytes: inRange('replayBytes', replayBytes, mps + 28, 1 << 20),
+      ...skpOf(link, input.skp === true, inRange('skpInterval', skpInterval, 16, 1 << 20)),
+      badTlps: share(`${field}.badTlps`, given.badTlps),
+      badDllps: share(`${field}.badDllps`, given.badDllps),
+      seed: inRange('seed', seed, 0, 0xffff_ffff),
+      credits: checkedCredits(`${field}.credits`, given.credits ?? usual),
+    });
+    this.long(end, L.LOAD_COMPLETER_DELAY, checkedTicks(`${field}.completerNs`, given.completerNs ?? 0));
     this.word(end, L.LINK_LOG_ROOM, inRange('packets', input.packets ?? 0, 0, L.LOG_SLOTS));
     this.word(end, L.LINK_INIT, input.init === true ? 1 : 0);
-    this.writeSkp(end);
     this.word(end, L.LOAD_HEADER_BITS, input.ecrc === true ? TD : 0);
     this.word(end, L.LOAD_DIGEST_BYTES, input.ecrc === true ? 4 : 0);
-    const { ph, pd, nph, npd, cplh, cpld } = given.credits ?? usual;
-    for (const [kind, count] of [ph, nph, cplh].entries())
-      this.word(end, L.LINK_CREDITS + 4 * kind, inRange(`${field}.credits`, count, 0, 127));
-    for (const [kind, count] of [pd, npd, cpld].entries())
-      this.word(end, L.LINK_CREDITS + 12 + 4 * kind, inRange(`${field}.credits`, count, 0, 2047));
     this.writeLoads(end, given, field);
-  }
-
-  /** Symbol times of ordered set and interval are those of one lane: a byte on each of them. */
-  private writeSkp(end: 0 | 1): void {
-    const { link, input } = this;
-    const symbols = link.generation <= 2 ? 4 : 16;
-    const usual = link.generation <= 2 ? 1538 : 375;
-    const interval = inRange('skpInterval', input.skpInterval ?? usual, 16, 1 << 20);
-    const symbolTicks = link.ticksPerByte * link.lanes;
-    const ticks = symbolTicks * symbols;
-    this.long(end, L.LINK_SKP_TICKS, ticks);
-    const period = link.generation <= 2 ? interval * symbolTicks : interval * ticks;
-    this.long(end, L.LINK_SKP_INTERVAL, input.skp === true ? period : 0);
   }
 
   private writeLoads(end: 0 | 1, { writes, reads }: EndInput, field: string): void {
@@ -383,7 +348,11 @@ class Simulation {
         L.LOAD_WRITE_CUT,
         Math.min(this.mps, accessBytes(`${field}.writes.cut`, writes.cut ?? this.mps)),
       );
-      this.ticks(end, L.LOAD_WRITE_INTERVAL, `${field}.writes.intervalNs`, writes.intervalNs ?? 0);
+      this.long(
+        end,
+        L.LOAD_WRITE_INTERVAL,
+        checkedTicks(`${field}.writes.intervalNs`, writes.intervalNs ?? 0),
+      );
       checkFlag(`${field}.writes.waits`, writes.waits);
       this.word(end, L.LOAD_WRITE_WAITS, writes.waits === true ? 1 : 0);
     }
@@ -391,7 +360,7 @@ class Simulation {
       this.word(end, L.LOAD_READS, inRange(`${field}.reads.count`, reads.count, 0, 0xffff_ffff));
       this.word(end, L.LOAD_READ_BYTES, accessBytes(`${field}.reads.bytes`, reads.bytes));
       this.word(end, L.LOAD_READ_TAGS, inRange(`${field}.reads.tags`, reads.tags ?? 256, 1, L.LINK_TAGS));
-      this.ticks(end, L.LOAD_READ_INTERVAL, `${field}.reads.intervalNs`, reads.intervalNs ?? 0);
+      this.long(end, L.LOAD_READ_INTERVAL, checkedTicks(`${field}.reads.intervalNs`, reads.intervalNs ?? 0));
     }
   }
 }
@@ -413,6 +382,18 @@ function checkEnd(field: 'up' | 'down', given: EndInput | undefined): void {
 
 function checkFlag(field: string, flag: unknown): void {
   if (flag !== undefined && typeof flag !== 'boolean') throw invalid(field, flag, 'true, false');
+}
+
+function checkedTicks(field: string, ns: number, most = 1e9): number {
+  if (typeof ns !== 'number' || !(ns >= 0 && ns <= most))
+    throw invalid(field, ns, `0 to ${most} ns`, 'out-of-range');
+  return ticksOf(ns);
+}
+
+function checkedCredits(field: string, credits: Credits): Credits {
+  for (const name of CREDIT_KEYS)
+    inRange(field, credits[name as keyof Credits], 0, name.endsWith('d') ? 2047 : 127);
+  return credits;
 }
 
 function accessBytes(field: string, bytes: number): number {

@@ -5,7 +5,17 @@ import { type Link, parseLink } from '../base/link.js';
 import { checkKeys, keysOf } from '../base/names.js';
 import type { Options } from '../base/options.js';
 import { HOSTS } from '../link/host-presets.js';
-import { type Credits, ENDPOINT_CREDITS, MOST_LATENCY_NS, ROOT_CREDITS } from '../link/simulation.js';
+import {
+  COCOTBEXT_CREDITS,
+  CREDIT_KEYS,
+  type Credits,
+  ENDPOINT_CREDITS,
+  MOST_LATENCY_NS,
+  type PortFigures,
+  ROOT_CREDITS,
+  skpOf,
+  ticksOf,
+} from '../link/ports.js';
 import { ackLimitTicks, replayTicks, unroundedAckLimit } from '../link/timers.js';
 import type { ConfigModel } from '../pci/config-model.js';
 import { CAP } from '../pci/registers.js';
@@ -31,21 +41,7 @@ export interface LinkConfig {
 }
 
 /** One link with all its figures; times in ticks. */
-export interface CheckedLink {
-  readonly link: Link;
-  readonly mps: number;
-  readonly latencyTicks: number;
-  readonly ackTicks: number;
-  readonly updateFcTicks: number;
-  readonly replayTicks: number;
-  readonly drainTicks: number;
-  readonly replayBytes: number;
-  /** Time that an SKP ordered set takes, and from one to the next; 0: there are none. */
-  readonly skpTicks: number;
-  readonly skpPeriodTicks: number;
-  readonly badTlps: number;
-  readonly badDllps: number;
-  readonly seed: number;
+export interface CheckedLink extends Omit<PortFigures, 'credits'> {
   readonly rootCredits: Credits;
   readonly endpointCredits: Credits;
   readonly mmioTicks: number;
@@ -68,21 +64,12 @@ const KEYS = keysOf<LinkConfig>({
   badDllps: true,
   seed: true,
 });
-const CREDIT_KEYS = keysOf<Credits>({ ph: true, pd: true, nph: true, npd: true, cplh: true, cpld: true });
-/** What cocotbext-pcie advertises (link.md 11). */
-const COCOTBEXT_ENDPOINT: Credits = { ph: 64, pd: 1024, nph: 64, npd: 64, cplh: 0, cpld: 0 };
-const COCOTBEXT_ROOT: Credits = { ph: 64, pd: 1024, nph: 64, npd: 64, cplh: 64, cpld: 1024 };
 const REPLAY_BYTES = 1 << 16;
 const LINK_CAPABILITIES = 12;
 const LINK_STATUS = 18;
 const USUAL = 'gen3x8';
 /** Data credits of the longest non-posted request with data. */
 const DEFERRABLE_CREDITS = L.DEFERRABLE_BYTES / 16;
-
-/** Ticks of `ns`. */
-export function ticksOf(ns: number): number {
-  return Math.round(ns * L.TICKS_PER_NS);
-}
 
 /** Speed and width in configuration space; undefined without a PCI Express capability, or without a link in it. */
 function advertised(config: ConfigModel): string | undefined {
@@ -166,18 +153,18 @@ export function checkLink(
     replayTicks: replayTicks(link, { mps, latencyTicks, tlpTicks: largest, ...timer }),
     drainTicks: time(`${field}.drainNs`, own.drainNs ?? 0),
     replayBytes: inRange(`${field}.replayBytes`, own.replayBytes ?? REPLAY_BYTES, mps + 28, 1 << 20),
-    ...skpOf(link, options),
+    ...skpOf(link, options.skp === 'on', link.generation <= 2 ? options.skpSymbols : options.skpBlocks),
     badTlps: share(`${field}.badTlps`, own.badTlps),
     badDllps: share(`${field}.badDllps`, own.badDllps),
     seed: inRange(`${field}.seed`, own.seed ?? slot, 0, 0xffff_ffff),
     rootCredits: checkCredits(
       `${field}.rootCredits`,
-      own.rootCredits ?? (isDefault ? ROOT_CREDITS : COCOTBEXT_ROOT),
+      own.rootCredits ?? (isDefault ? ROOT_CREDITS : COCOTBEXT_CREDITS.root),
       mps,
     ),
     endpointCredits: checkCredits(
       `${field}.endpointCredits`,
-      own.endpointCredits ?? (isDefault ? ENDPOINT_CREDITS : COCOTBEXT_ENDPOINT),
+      own.endpointCredits ?? (isDefault ? ENDPOINT_CREDITS : COCOTBEXT_CREDITS.endpoint),
       mps,
     ),
     mmioTicks: ticksOf(options.mmioServiceNs),
@@ -188,18 +175,6 @@ export function checkLink(
     rcb: options.rcb,
     completionPolicy: options.completionPolicy === 'rcb' ? L.COMPLETION_RCB : L.COMPLETION_FEWEST,
   };
-}
-
-/** COM and three SKP symbols with 8b/10b, a block of 16 symbols with 128b/130b; a symbol is a byte on every lane. */
-function skpOf(
-  { generation, ticksPerByte, lanes }: Link,
-  { skp, skpSymbols, skpBlocks }: Options,
-): Pick<CheckedLink, 'skpTicks' | 'skpPeriodTicks'> {
-  const symbol = ticksPerByte * lanes;
-  const isOld = generation <= 2;
-  const skpTicks = (isOld ? 4 : 16) * symbol;
-  const period = isOld ? skpSymbols * symbol : skpBlocks * skpTicks;
-  return { skpTicks, skpPeriodTicks: skp === 'on' ? period : 0 };
 }
 
 /** The unrounded limit for MPS 128, of symbols with their line code (link.md 11). */

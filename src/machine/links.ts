@@ -2,7 +2,7 @@
 import * as L from '../../assembly/layout.js';
 import type { Core } from '../core/core.js';
 import { high32, low32 } from '../core/u64.js';
-import type { Credits } from '../link/simulation.js';
+import { type Credits, dataGbps, readPort, utilisation, writePort } from '../link/ports.js';
 import type { CheckedLink } from './link-config.js';
 
 /** One direction of a link: what its sender did, and what arrived at the other end. */
@@ -49,24 +49,15 @@ export interface MachineLink {
   readonly up: LinkDirection;
 }
 
-const REFRESH_NS = 30_000;
 const ROOT = 0;
 const FUNCTION = 1;
 
-function hex(value: bigint): string {
-  return value.toString(16).padStart(16, '0');
-}
-
 /** The ports of all links in the core. */
 export class Links {
-  private readonly view: DataView;
-
   constructor(
     private readonly core: Core,
     private readonly links: readonly CheckedLink[],
-  ) {
-    this.view = new DataView(core.u8.buffer);
-  }
+  ) {}
 
   /** Describes all ports, as before `timedStart`. */
   write(): void {
@@ -98,35 +89,15 @@ export class Links {
     return ticks - latencyTicks - wireBytes * link.ticksPerByte;
   }
 
-  private base(slot: number, end: number): number {
-    return this.core.at(L.PLACE_LINK) + (2 * slot + end) * L.LINK_PORT_STRIDE;
-  }
-
   private writeEnd(slot: number, end: 0 | 1, link: CheckedLink, credits: Credits): void {
-    const base = this.base(slot, end);
-    const word = (offset: number, value: number): void => this.view.setUint32(base + offset, value, true);
+    const index = 2 * slot + end;
+    const word = (offset: number, value: number): void =>
+      this.core.setWord(L.PLACE_LINK, index * L.LINK_PORT_STRIDE + offset, value);
     const ticks = (offset: number, value: number): void => {
       word(offset, low32(value));
       word(offset + 4, high32(value));
     };
-    word(L.LINK_TICKS_PER_BYTE, link.link.ticksPerByte);
-    word(L.LINK_MPS, link.mps);
-    ticks(L.LINK_LATENCY, link.latencyTicks);
-    ticks(L.LINK_ACK_INTERVAL, link.ackTicks);
-    ticks(L.LINK_FC_INTERVAL, link.updateFcTicks);
-    ticks(L.LINK_FC_REFRESH, REFRESH_NS * L.TICKS_PER_NS);
-    ticks(L.LINK_REPLAY_LIMIT, link.replayTicks);
-    ticks(L.LINK_DRAIN_DELAY, link.drainTicks);
-    word(L.LINK_REPLAY_BYTES, link.replayBytes);
-    ticks(L.LINK_SKP_TICKS, link.skpTicks);
-    ticks(L.LINK_SKP_INTERVAL, link.skpPeriodTicks);
-    word(L.LINK_BAD_TLPS, link.badTlps);
-    word(L.LINK_BAD_DLLPS, link.badDllps);
-    // An odd factor keeps seeds apart; the generator must not begin with 0.
-    word(L.LINK_RANDOM, (Math.imul(link.seed * 2 + end + 1, 0x9e37_79b1) | 1) >>> 0);
-    const { ph, pd, nph, npd, cplh, cpld } = credits;
-    for (const [kind, count] of [ph, nph, cplh, pd, npd, cpld].entries())
-      word(L.LINK_CREDITS + 4 * kind, count);
+    writePort(this.core, index, { ...link, credits });
     ticks(L.LANE_SERVICE, end === ROOT ? link.hostReadTicks : link.mmioTicks);
     ticks(L.LANE_CONFIG_SERVICE, link.configTicks);
     ticks(L.LANE_INTERVAL, link.intervalTicks);
@@ -137,34 +108,28 @@ export class Links {
 
   /** What the port at `end` sent. */
   private direction(slot: number, end: 0 | 1, ns: number): LinkDirection {
-    const sender = this.base(slot, end);
-    const receiver = this.base(slot, 1 - end);
-    const count = (at: number): number => Number(this.view.getBigUint64(at, true));
-    const dataBytes = count(receiver + L.LINK_COUNT_DATA);
-    const lastArrivalNs = count(receiver + L.LINK_LAST_ARRIVAL) / L.TICKS_PER_NS;
-    const busy = count(sender + L.LINK_COUNT_BUSY);
+    const sent = readPort(this.core, 2 * slot + end);
+    const received = readPort(this.core, 2 * slot + 1 - end);
     const { link, skpTicks } = this.links[slot] as CheckedLink;
-    const skps = count(sender + L.LINK_COUNT_SKPS);
+    const [posted, nonPosted, completion] = sent.blocked;
+    const { tlps, dataBytes, lastArrivalNs, duplicates, hash } = received;
+    const { acks, naks, updateFcs, skps, replayed, timeouts, busyTicks } = sent;
     return {
-      tlps: count(receiver + L.LINK_COUNT_TLPS),
+      tlps,
       dataBytes,
-      wireBytes: (busy - skps * skpTicks) / link.ticksPerByte,
-      utilisation: ns === 0 ? 0 : Math.min(1, busy / L.TICKS_PER_NS / ns),
-      gbps: lastArrivalNs === 0 ? 0 : (8 * dataBytes) / lastArrivalNs,
+      wireBytes: (busyTicks - skps * skpTicks) / link.ticksPerByte,
+      utilisation: utilisation(sent, ns),
+      gbps: dataGbps(received),
       lastArrivalNs,
-      acks: count(sender + L.LINK_COUNT_ACKS),
-      naks: count(sender + L.LINK_COUNT_NAKS),
-      updateFcs: count(sender + L.LINK_COUNT_FCS),
+      acks,
+      naks,
+      updateFcs,
       skps,
-      replayed: count(sender + L.LINK_COUNT_REPLAYED),
-      timeouts: count(sender + L.LINK_COUNT_TIMEOUTS),
-      duplicates: count(receiver + L.LINK_COUNT_DUPLICATES),
-      stalls: {
-        posted: count(sender + L.LINK_COUNT_BLOCKED),
-        nonPosted: count(sender + L.LINK_COUNT_BLOCKED + 8),
-        completion: count(sender + L.LINK_COUNT_BLOCKED + 16),
-      },
-      hash: hex(this.view.getBigUint64(receiver + L.LINK_HASH, true)),
+      replayed,
+      timeouts,
+      duplicates,
+      stalls: { posted, nonPosted, completion },
+      hash,
     };
   }
 }

@@ -4,8 +4,8 @@ import { ZtlpError } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { high32, low32 } from '../core/u64.js';
+import { ticksOf } from '../link/ports.js';
 import type { Clock } from './clock.js';
-import { ticksOf } from './link-config.js';
 import type { Links } from './links.js';
 
 /** What the machine does when simulated time stops for it. */

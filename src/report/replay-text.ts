@@ -119,7 +119,7 @@ export function formatReplay(summary: ReplaySummary, style: Style, width = Numbe
     summary.timed === undefined
       ? ''
       : section(
-          `The recorded accesses in simulated time, each function on a ${summary.timed.link} of its own`,
+          `The recorded accesses in simulated time, all on one ${summary.timed.link} link`,
           ['measure', 'value'],
           timedRows(summary.timed),
         ),

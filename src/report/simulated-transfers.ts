@@ -3,8 +3,8 @@
 import { TICKS_PER_NS } from '../../assembly/layout.js';
 import { parseLink } from '../base/link.js';
 import type { OptionValue } from '../base/options.js';
-import { COCOTBEXT_CREDITS } from '../link/reference-link.js';
-import { type Credits, ROOT_CREDITS, simulateLink } from '../link/simulation.js';
+import { COCOTBEXT_CREDITS, type Credits, ROOT_CREDITS } from '../link/ports.js';
+import { simulateLink } from '../link/simulation.js';
 
 export interface SimulatedInput {
   /** What the endpoint does: writes to the host, reads of it, or as many of both at once. */

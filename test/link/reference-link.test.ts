@@ -1,8 +1,8 @@
 /** The link of the reference simulation: the rules of link.md 11 where no recording looks. */
 import { describe, expect, it } from 'vitest';
 import { parseLink } from '../../src/base/link.js';
+import { COCOTBEXT_CREDITS } from '../../src/link/ports.js';
 import {
-  COCOTBEXT_CREDITS,
   ReferencePort,
   type ReferenceTlp,
   Schedule,

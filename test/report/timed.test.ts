@@ -76,7 +76,7 @@ describe('a replay in simulated time', () => {
     expect(timed).toMatchObject({ link: 'gen3x8', timed: accesses, untimed: 0, replayed: 0 });
     // Each load waits for the latency both ways and the service.
     expect(timed?.loadNs).toBeGreaterThanOrEqual(summary.reads * 180);
-    expect(formatReplay(summary, PLAIN)).toContain('in simulated time, each function on a gen3x8 of its own');
+    expect(formatReplay(summary, PLAIN)).toContain('in simulated time, all on one gen3x8 link');
     const slow = await replayFile(NVME, { timed: true, link: 'gen1x1', options: { linkLatencyNs: 500 } });
     expect(slow.timed?.ns).toBeGreaterThan(timed?.ns as number);
     expect({ ...slow, timed: undefined }).toEqual({ ...summary, timed: undefined });
