@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { crc32 } from 'node:zlib';
 import * as L from '../assembly/layout.js';
+import * as P from '../assembly/link-layout.js';
 import { parseLink } from '../src/base/link.js';
 import { Core } from '../src/core/core.js';
 import { high32, low32 } from '../src/core/u64.js';
@@ -29,59 +30,59 @@ const EVENTS = 1 << 20;
 
 // Byte offsets in the block of a port; negative: 64 bits.
 const FIELDS = {
-  ticksPerByte: L.LINK_TICKS_PER_BYTE,
-  mps: L.LINK_MPS,
-  latency: -L.LINK_LATENCY,
-  ackInterval: -L.LINK_ACK_INTERVAL,
-  fcInterval: -L.LINK_FC_INTERVAL,
-  fcRefresh: -L.LINK_FC_REFRESH,
-  replayLimit: -L.LINK_REPLAY_LIMIT,
-  replayBytes: L.LINK_REPLAY_BYTES,
-  drainDelay: -L.LINK_DRAIN_DELAY,
-  badTlps: L.LINK_BAD_TLPS,
-  badDllps: L.LINK_BAD_DLLPS,
-  random: L.LINK_RANDOM,
-  ph: L.LINK_CREDITS,
-  nph: L.LINK_CREDITS + 4,
-  cplh: L.LINK_CREDITS + 8,
-  pd: L.LINK_CREDITS + 12,
-  npd: L.LINK_CREDITS + 16,
-  cpld: L.LINK_CREDITS + 20,
-  completerDelay: -L.LOAD_COMPLETER_DELAY,
-  rcb: L.LOAD_RCB,
-  writes: L.LOAD_WRITES,
-  writeBytes: L.LOAD_WRITE_BYTES,
-  writeAddress: -L.LOAD_WRITE_ADDRESS,
-  writeWindow: L.LOAD_WRITE_WINDOW,
-  writeCut: L.LOAD_WRITE_CUT,
-  writeInterval: -L.LOAD_WRITE_INTERVAL,
-  reads: L.LOAD_READS,
-  readBytes: L.LOAD_READ_BYTES,
-  readAddress: -L.LOAD_READ_ADDRESS,
-  readWindow: L.LOAD_READ_WINDOW,
-  readTags: L.LOAD_READ_TAGS,
-  readInterval: -L.LOAD_READ_INTERVAL,
+  ticksPerByte: P.LINK_TICKS_PER_BYTE,
+  mps: P.LINK_MPS,
+  latency: -P.LINK_LATENCY,
+  ackInterval: -P.LINK_ACK_INTERVAL,
+  fcInterval: -P.LINK_FC_INTERVAL,
+  fcRefresh: -P.LINK_FC_REFRESH,
+  replayLimit: -P.LINK_REPLAY_LIMIT,
+  replayBytes: P.LINK_REPLAY_BYTES,
+  drainDelay: -P.LINK_DRAIN_DELAY,
+  badTlps: P.LINK_BAD_TLPS,
+  badDllps: P.LINK_BAD_DLLPS,
+  random: P.LINK_RANDOM,
+  ph: P.LINK_CREDITS,
+  nph: P.LINK_CREDITS + 4,
+  cplh: P.LINK_CREDITS + 8,
+  pd: P.LINK_CREDITS + 12,
+  npd: P.LINK_CREDITS + 16,
+  cpld: P.LINK_CREDITS + 20,
+  completerDelay: -P.LOAD_COMPLETER_DELAY,
+  rcb: P.LOAD_RCB,
+  writes: P.LOAD_WRITES,
+  writeBytes: P.LOAD_WRITE_BYTES,
+  writeAddress: -P.LOAD_WRITE_ADDRESS,
+  writeWindow: P.LOAD_WRITE_WINDOW,
+  writeCut: P.LOAD_WRITE_CUT,
+  writeInterval: -P.LOAD_WRITE_INTERVAL,
+  reads: P.LOAD_READS,
+  readBytes: P.LOAD_READ_BYTES,
+  readAddress: -P.LOAD_READ_ADDRESS,
+  readWindow: P.LOAD_READ_WINDOW,
+  readTags: P.LOAD_READ_TAGS,
+  readInterval: -P.LOAD_READ_INTERVAL,
 } as const;
 
 // In the order in which the C model prints them; negative: 32 bits.
 const COUNTS = [
-  L.LINK_COUNT_TLPS,
-  L.LINK_COUNT_DATA,
-  L.LINK_COUNT_ACKS,
-  L.LINK_COUNT_NAKS,
-  L.LINK_COUNT_FCS,
-  L.LINK_COUNT_REPLAYED,
-  L.LINK_COUNT_DUPLICATES,
-  L.LINK_COUNT_TIMEOUTS,
-  L.LINK_COUNT_BUSY,
-  L.LINK_LAST_ARRIVAL,
-  L.LINK_COUNT_BLOCKED,
-  L.LINK_COUNT_BLOCKED + 8,
-  L.LINK_COUNT_BLOCKED + 16,
-  -L.LOAD_READ_DONE,
-  L.LOAD_LATENCY_SUM,
-  L.LOAD_LATENCY_MIN,
-  L.LOAD_LATENCY_MAX,
+  P.LINK_COUNT_TLPS,
+  P.LINK_COUNT_DATA,
+  P.LINK_COUNT_ACKS,
+  P.LINK_COUNT_NAKS,
+  P.LINK_COUNT_FCS,
+  P.LINK_COUNT_REPLAYED,
+  P.LINK_COUNT_DUPLICATES,
+  P.LINK_COUNT_TIMEOUTS,
+  P.LINK_COUNT_BUSY,
+  P.LINK_LAST_ARRIVAL,
+  P.LINK_COUNT_BLOCKED,
+  P.LINK_COUNT_BLOCKED + 8,
+  P.LINK_COUNT_BLOCKED + 16,
+  -P.LOAD_READ_DONE,
+  P.LOAD_LATENCY_SUM,
+  P.LOAD_LATENCY_MIN,
+  P.LOAD_LATENCY_MAX,
 ] as const;
 
 /** gen3 x8, 75 ns one way, MPS 256, credits and replay buffer that do not limit it; `both` changes both ends. */
@@ -172,14 +173,14 @@ export class CoreLink {
   outcome(): Outcome {
     const memories = this.memories();
     const ports = memories.map((memory, end) => {
-      const at = this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE;
+      const at = this.core.at(L.PLACE_LINK) + end * P.LINK_PORT_STRIDE;
       const counts = COUNTS.map((offset) =>
         String(
           offset < 0 ? this.view.getUint32(at - offset, true) : this.view.getBigUint64(at + offset, true),
         ),
       );
       const hash = this.view
-        .getBigUint64(at + L.LINK_HASH, true)
+        .getBigUint64(at + P.LINK_HASH, true)
         .toString(16)
         .padStart(16, '0');
       return { hash, memory: crc32(memory), counts };
@@ -190,7 +191,7 @@ export class CoreLink {
   /** TLPs that reached either end. */
   delivered(): number {
     const tlps = (end: number): number =>
-      this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE + L.LINK_COUNT_TLPS;
+      this.core.at(L.PLACE_LINK) + end * P.LINK_PORT_STRIDE + P.LINK_COUNT_TLPS;
     return Number(this.view.getBigUint64(tlps(0), true) + this.view.getBigUint64(tlps(1), true));
   }
 
@@ -203,17 +204,17 @@ export class CoreLink {
   private write(end: number, values: EndSetting): void {
     const { core } = this;
     const put = (offset: number, value: number): void =>
-      core.setWord(L.PLACE_LINK, end * L.LINK_PORT_STRIDE + offset, value);
+      core.setWord(L.PLACE_LINK, end * P.LINK_PORT_STRIDE + offset, value);
     for (const [name, offset] of Object.entries(FIELDS)) {
       const value = values[name as keyof EndSetting];
       put(Math.abs(offset), low32(value));
       if (offset < 0) put(4 - offset, high32(value));
     }
     const host = core.at(L.PLACE_HOST_MEMORY);
-    put(L.LOAD_COMPLETION_POLICY, L.COMPLETION_FEWEST);
-    put(L.LOAD_WRITE_SPLIT, L.SPLIT_ALIGNED);
-    put(L.LOAD_WRITE_SOURCE, host);
-    put(L.LOAD_READ_TARGET, host + READ_TARGET);
+    put(P.LOAD_COMPLETION_POLICY, L.COMPLETION_FEWEST);
+    put(P.LOAD_WRITE_SPLIT, L.SPLIT_ALIGNED);
+    put(P.LOAD_WRITE_SOURCE, host);
+    put(P.LOAD_READ_TARGET, host + READ_TARGET);
   }
 }
 

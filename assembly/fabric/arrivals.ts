@@ -1,20 +1,7 @@
 // Floor 5: what the TLPs that arrive at an end of a loaded link do there: data into memory, reads to the completer.
 
 import { Copy, hostBytes, hostMemory } from '../kernel/arena';
-import {
-  KIND_CPLD,
-  KIND_MWR32,
-  KIND_MWR64,
-  LINK_ACK_INTERVAL,
-  LINK_COUNT_DATA,
-  LINK_COUNT_TLPS,
-  LINK_DRAIN_DELAY,
-  LINK_FC_INTERVAL,
-  LINK_HASH,
-  LINK_LAST_ARRIVAL,
-  LINK_P,
-  LOAD_HOST_BASE,
-} from '../layout';
+import { KIND_CPLD, KIND_MWR32, KIND_MWR64 } from '../layout';
 import {
   ACK_PENDING,
   AT_ARRIVAL,
@@ -45,6 +32,17 @@ import {
 } from '../link/port';
 import { Receiver, receive } from '../link/receive';
 import { dataCredits } from '../link/send';
+import {
+  LINK_ACK_INTERVAL,
+  LINK_COUNT_DATA,
+  LINK_COUNT_TLPS,
+  LINK_DRAIN_DELAY,
+  LINK_FC_INTERVAL,
+  LINK_HASH,
+  LINK_LAST_ARRIVAL,
+  LINK_P,
+  LOAD_HOST_BASE,
+} from '../link-layout';
 import { fmtTypeOf, hasData } from '../tlp/kinds';
 import { addressOf, defer, memoryAt } from './completer';
 import { writeEnabled } from './deliver';

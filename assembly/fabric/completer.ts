@@ -1,18 +1,7 @@
 // Floor 5: the completer behind an end of a loaded link: reads wait until their data are there, then completions leave.
 
 import { Copy, hostBytes, hostMemory } from '../kernel/arena';
-import {
-  KIND_CPLD,
-  LINK_CPL,
-  LINK_MPS,
-  LOAD_COMPLETER_DELAY,
-  LOAD_COMPLETION_POLICY,
-  LOAD_DIGEST_BYTES,
-  LOAD_HEADER_BITS,
-  LOAD_HOST_BASE,
-  LOAD_RCB,
-  TLP_OVERHEAD_BYTES,
-} from '../layout';
+import { KIND_CPLD, TLP_OVERHEAD_BYTES } from '../layout';
 import {
   AT_READY,
   hasRoom,
@@ -26,6 +15,16 @@ import {
   TLP_PAYLOAD,
   wake,
 } from '../link/port';
+import {
+  LINK_CPL,
+  LINK_MPS,
+  LOAD_COMPLETER_DELAY,
+  LOAD_COMPLETION_POLICY,
+  LOAD_DIGEST_BYTES,
+  LOAD_HEADER_BITS,
+  LOAD_HOST_BASE,
+  LOAD_RCB,
+} from '../link-layout';
 import { enabledBytes, firstOffset } from '../tlp/bytes';
 import { fmtTypeOf, isFourDw } from '../tlp/kinds';
 import { completionPiece } from '../tlp/split';
@@ -37,7 +36,7 @@ import { hasPayloadRoom, reserve, roomOf } from './inflight';
 const READY_HEAD: usize = 736;
 const READY_TAIL: usize = 740;
 const READY_AT: usize = 744;
-export const IS_STALLED: usize = 752; // the next completion waits for room
+export const IS_STALLED: usize = 748; // the next completion waits for room
 
 /** Reads whose completions come later: time (u64), request (u32). */
 const READY_SLOTS: u32 = 2048;

@@ -9,11 +9,6 @@ import {
   DESCRIPTOR_SLOT,
   KIND_CFGRD0,
   KIND_CFGWR0,
-  LANE_COMPLETION_POLICY,
-  LANE_CONFIG_SERVICE,
-  LANE_RCB,
-  LANE_SERVICE,
-  LINK_MPS,
   ORIGIN_CPU,
   PARAM_COMPLETION_POLICY,
   PARAM_MPS,
@@ -21,6 +16,13 @@ import {
   PARAM_RCB,
 } from '../layout';
 import { linkAt, PORT_STRIDE } from '../link/port';
+import {
+  LANE_COMPLETION_POLICY,
+  LANE_CONFIG_SERVICE,
+  LANE_RCB,
+  LANE_SERVICE,
+  LINK_MPS,
+} from '../link-layout';
 import { countForEarlier, restoreTotals, setTotalsAside } from './traffic';
 
 /** Links take time: TLPs do not arrive before the call that sent them returns. */

@@ -1,6 +1,5 @@
 // Floor 5: the data in flight from an end of a loaded link: two rings, one of posted requests, one of completions.
 
-import { LINK_P } from '../layout';
 import {
   ACKED_SEQUENCE,
   NEXT_SEQUENCE,
@@ -11,6 +10,7 @@ import {
   TLP_PAYLOAD,
   tlpAt,
 } from '../link/port';
+import { LINK_P } from '../link-layout';
 
 // Words of a port that are this file's.
 const PAYLOAD_RING: usize = 700; // data of posted requests, behind them as much for completions

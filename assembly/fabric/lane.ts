@@ -23,11 +23,6 @@ import {
   KIND_MSGD,
   KIND_MWR32,
   KIND_MWR64,
-  LANE_TAGS,
-  LINK_CPL,
-  LINK_MOST,
-  LINK_NP,
-  LINK_P,
 } from '../layout';
 import {
   AT_ISSUE,
@@ -47,6 +42,7 @@ import {
   TLP_WIRE,
   wake,
 } from '../link/port';
+import { LANE_TAGS, LINK_CPL, LINK_MOST, LINK_NP, LINK_P } from '../link-layout';
 
 // The words of an end.
 const ISSUE_HEAD: usize = 0;

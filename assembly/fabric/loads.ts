@@ -1,11 +1,21 @@
 // Floor 5: the requesters behind an end of a loaded link: writes without an answer, reads by tags.
 
 import { Copy, copyBytes } from '../kernel/arena';
+import { KIND_MRD32, KIND_MRD64, KIND_MWR32, KIND_MWR64, SPLIT_ALIGNED } from '../layout';
 import {
-  KIND_MRD32,
-  KIND_MRD64,
-  KIND_MWR32,
-  KIND_MWR64,
+  AT_ISSUE,
+  hasRoom,
+  NEVER,
+  PORTS,
+  queueTlp,
+  TLP_BYTES,
+  TLP_H0,
+  TLP_H2,
+  TLP_PAYLOAD,
+  WAITING,
+  wake,
+} from '../link/port';
+import {
   LATENCY_COLUMNS_LG2,
   LATENCY_ROWS,
   LATENCY_SLOTS,
@@ -39,21 +49,7 @@ import {
   LOAD_WRITE_WAITS,
   LOAD_WRITE_WINDOW,
   LOAD_WRITES,
-  SPLIT_ALIGNED,
-} from '../layout';
-import {
-  AT_ISSUE,
-  hasRoom,
-  NEVER,
-  PORTS,
-  queueTlp,
-  TLP_BYTES,
-  TLP_H0,
-  TLP_H2,
-  TLP_PAYLOAD,
-  WAITING,
-  wake,
-} from '../link/port';
+} from '../link-layout';
 import { byteEnables, lengthDw } from '../tlp/bytes';
 import { fmtTypeOf } from '../tlp/kinds';
 import { requestPiece } from '../tlp/split';
@@ -64,7 +60,7 @@ import { hasPayloadRoom, reserve, roomOf } from './inflight';
 const FEW: u32 = 16;
 
 // Words of a port that are this file's.
-const TAGS_AT: usize = 748;
+const TAGS_AT: usize = 752;
 const LATENCIES_AT: usize = 756;
 
 /** By tag: when it was sent (u64), where the next byte goes (u32), bytes to come (u32). */

@@ -35,13 +35,6 @@ import {
   FLAG_UPSTREAM,
   KIND_CFGRD0,
   KIND_CFGWR0,
-  LANE_INTERVAL,
-  LINK_COUNT_DATA,
-  LINK_COUNT_TLPS,
-  LINK_LAST_ARRIVAL,
-  LINK_MOST,
-  LINK_NP,
-  LINK_P,
   RECORD_DMA,
   RECORD_STATUS,
   SLOT_NONE,
@@ -49,18 +42,14 @@ import {
   UNTIL_ROOM,
   UNTIL_TIME,
 } from '../layout';
+import { ARRIVAL, DRAIN, KIND_BITS, KINDS, nextKey, READY, SEND, TIMER } from '../link/events';
 import {
   ACKED_SEQUENCE,
-  AT_ARRIVAL,
-  AT_DRAIN,
-  AT_ISSUE,
-  AT_READY,
-  AT_SEND,
-  AT_TIMER,
   assertNext,
   joinEnds,
   LINK_BYTES,
   linkAt,
+  mixed,
   NEVER,
   NEXT_SEQUENCE,
   PORT_STRIDE,
@@ -71,6 +60,15 @@ import {
 } from '../link/port';
 import { consume, drain, expire, receive, received } from '../link/receive';
 import { send } from '../link/send';
+import {
+  LANE_INTERVAL,
+  LINK_COUNT_DATA,
+  LINK_COUNT_TLPS,
+  LINK_LAST_ARRIVAL,
+  LINK_MOST,
+  LINK_NP,
+  LINK_P,
+} from '../link-layout';
 import { addressOf, requestLength } from '../tlp/build';
 import {
   enterFunction,
@@ -110,18 +108,6 @@ import {
 } from './lane';
 import { nextTag } from './request';
 import { restoreTotals, setTotalsAside } from './traffic';
-
-// Events by kind, in the order in which those of one tick happen; packed behind the time.
-const KIND_BITS: u64 = 3;
-// Odd numbers that spread their factor over all bits.
-const SPREAD: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
-const STIR: u64 = ((<u64>0xbf58476d) << 32) | 0x1ce4e5b9;
-const ARRIVAL: u64 = 0;
-const READY: u64 = 1;
-const DRAIN: u64 = 2;
-const TIMER: u64 = 3;
-const ISSUE: u64 = 4;
-const SEND: u64 = 5;
 
 /** By port: its next event. */
 const KEYS: usize = memory.data(2 * LINK_MOST * 8, 16);
@@ -255,15 +241,6 @@ export function endSerial(): bool {
 
 // ---------------------------------------------------------------------------------------------------- events
 
-function portKey(port: usize): u64 {
-  let key = (load<u64>(port, AT_ARRIVAL) << KIND_BITS) | ARRIVAL;
-  key = min(key, (load<u64>(port, AT_READY) << KIND_BITS) | READY);
-  key = min(key, (load<u64>(port, AT_DRAIN) << KIND_BITS) | DRAIN);
-  key = min(key, (load<u64>(port, AT_TIMER) << KIND_BITS) | TIMER);
-  key = min(key, (load<u64>(port, AT_ISSUE) << KIND_BITS) | ISSUE);
-  return min(key, (load<u64>(port, AT_SEND) << KIND_BITS) | SEND);
-}
-
 function isBusy(port: usize): bool {
   return (
     load<u32>(port, WAITING) != 0 ||
@@ -276,8 +253,8 @@ function isBusy(port: usize): bool {
 function update(link: u32): void {
   const first = linkAt(link);
   const keys = KEYS + ((<usize>link) << 4);
-  store<u64>(keys, portKey(first));
-  store<u64>(keys, portKey(first + PORT_STRIDE), 8);
+  store<u64>(keys, nextKey(first));
+  store<u64>(keys, nextKey(first + PORT_STRIDE), 8);
   const state = STATES + ((<usize>link) << 3);
   const count = unsentRequests(first);
   unsent += count - load<u32>(state, LINK_UNSENT);
@@ -345,10 +322,9 @@ function step(end: u64): bool {
   }
   now = time;
   events += 1;
-  const mixed = (eventHash ^ (key + <u64>(at + 1) * SPREAD)) * STIR;
-  eventHash = mixed ^ (mixed >> 29);
+  eventHash = mixed(eventHash, key, at + 1);
   const port = PORTS + <usize>at * PORT_STRIDE;
-  const kind = key & ((1 << KIND_BITS) - 1);
+  const kind = key & KINDS;
   if (kind == ARRIVAL) arrive(port, at);
   else if (kind == SEND) {
     send(port, time);

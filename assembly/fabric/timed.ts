@@ -1,31 +1,28 @@
 // Floor 5: a link in time: two ports, and the order of all events.
 //
-// Each port has one next event of each kind, since whatever has a constant delay stays in order. Events of one tick happen
-// by kind: all changes of state first, then the transmitter chooses.
-//
 //   one by one   the smallest event of both ports is next
 //   windows      what one end does at t reaches the other at t + 8 byte times + latency or later; until then each may run
 //                alone, and does the same as it would one by one
 //
 // Windows hold while accesses are still to be issued: an access takes a round trip until it is done, so a run never ends
 // within one.
-import {
-  LINK_DLLP_BYTES,
-  LINK_LATENCY,
-  LINK_TICKS_PER_BYTE,
-  LOAD_READ_OUT,
-  LOAD_READS,
-  LOAD_WRITES,
-} from '../layout';
+
 import { hasOnlyPosted, lastBegin, sendPosted } from '../link/burst';
 import {
+  ARRIVAL,
+  DRAIN,
+  KIND_BITS,
+  KINDS,
+  nextKey,
+  READY,
+  restTime,
+  SEND,
+  sendKey,
+  stateKey,
+  TIMER,
+} from '../link/events';
+import {
   ACKED_SEQUENCE,
-  AT_ARRIVAL,
-  AT_DRAIN,
-  AT_ISSUE,
-  AT_READY,
-  AT_SEND,
-  AT_TIMER,
   joinEnds,
   LINK_BYTES,
   NEXT_SEQUENCE,
@@ -36,19 +33,18 @@ import {
 } from '../link/port';
 import { drain, expire } from '../link/receive';
 import { send } from '../link/send';
+import {
+  LINK_DLLP_BYTES,
+  LINK_LATENCY,
+  LINK_TICKS_PER_BYTE,
+  LOAD_READ_OUT,
+  LOAD_READS,
+  LOAD_WRITES,
+} from '../link-layout';
 import { arrive, isPostedNext, lastTaken, takePosted } from './arrivals';
 import { complete, IS_STALLED, resetCompleter } from './completer';
 import { placePayload } from './inflight';
 import { issue, looksBelow, refill, resetLoad } from './loads';
-
-// Events by kind, in the order in which those of one tick happen; packed behind the time.
-const KIND_BITS: u64 = 3;
-const ARRIVAL: u64 = 0;
-const READY: u64 = 1;
-const DRAIN: u64 = 2;
-const TIMER: u64 = 3;
-const ISSUE: u64 = 4;
-const SEND: u64 = 5;
 
 /** Ticks of latency from which on windows are worth their while: 10 ns. */
 const WINDOWS_FROM: u64 = 10 * 4096;
@@ -62,7 +58,10 @@ export let linkEvents: u64 = 0;
 /** The order of computation; tests compare both. */
 let usesWindows: bool = false;
 
-/** Begins a run: ports as after flow control initialisation. Rings stand at `at`, behind them `bytes`, a power of two, of data in flight. */
+/**
+ * Begins a run: ports as after flow control initialisation. Rings stand at `at`, behind them `bytes`, a power of two, of data
+ * in flight.
+ */
 export function startLink(at: usize, bytes: u32, windows: bool): void {
   joinEnds(PORTS, at);
   linkTime = 0;
@@ -91,7 +90,7 @@ export function runLink(limit: u32, end: u64): bool {
     if (time > end) return true;
     linkTime = time;
     linkEvents += 1;
-    perform(first <= second ? PORTS : PORTS + PORT_STRIDE, time, key & ((1 << KIND_BITS) - 1));
+    Event.perform(first <= second ? PORTS : PORTS + PORT_STRIDE, time, key & KINDS);
     if (isDone()) return true;
   }
   return false;
@@ -119,28 +118,6 @@ function leastTicks(port: usize): u64 {
   return LINK_DLLP_BYTES * load<u32>(port, LINK_TICKS_PER_BYTE) + load<u64>(port, LINK_LATENCY);
 }
 
-/** The next event of a port: its time, and its kind below. */
-function nextKey(port: usize): u64 {
-  const late = load<u64>(port, AT_SEND) << KIND_BITS;
-  return min(stateKey(port), late | SEND);
-}
-
-/** The same without the transmitter. */
-function stateKey(port: usize): u64 {
-  const arrival = load<u64>(port, AT_ARRIVAL) << KIND_BITS;
-  let key = min(arrival | ARRIVAL, (load<u64>(port, AT_READY) << KIND_BITS) | READY);
-  key = min(key, (load<u64>(port, AT_DRAIN) << KIND_BITS) | DRAIN);
-  const timer = (load<u64>(port, AT_TIMER) << KIND_BITS) | TIMER;
-  return min(key, min(timer, (load<u64>(port, AT_ISSUE) << KIND_BITS) | ISSUE));
-}
-
-/** Time of the next event that is not an arrival. */
-function restTime(port: usize): u64 {
-  let time = min(load<u64>(port, AT_READY), load<u64>(port, AT_DRAIN));
-  time = min(time, min(load<u64>(port, AT_TIMER), load<u64>(port, AT_ISSUE)));
-  return min(time, load<u64>(port, AT_SEND));
-}
-
 function nextTime(port: usize): u64 {
   return nextKey(port) >> KIND_BITS;
 }
@@ -152,11 +129,10 @@ function runPort(port: usize, horizon: u64): void {
   const bound = horizon << KIND_BITS;
   while (true) {
     const state = stateKey(port);
-    const sendKey = (load<u64>(port, AT_SEND) << KIND_BITS) | SEND;
-    const key = min(state, sendKey);
+    const key = min(state, sendKey(port));
     if (key >= bound) break;
     time = key >> KIND_BITS;
-    const kind = key & ((1 << KIND_BITS) - 1);
+    const kind = key & KINDS;
     if (kind == SEND && hasOnlyPosted(port)) {
       const count = sendPosted(port, time, min(state >> KIND_BITS, horizon), looksBelow(port, time));
       if (count != 0) {
@@ -174,26 +150,25 @@ function runPort(port: usize, horizon: u64): void {
       }
     }
     events += 1;
-    if (kind == ARRIVAL) arrive(port, time);
-    else if (kind == SEND) {
-      send(port, time);
-      if ((load<u32>(port, LOAD_WRITES) | load<u32>(port, IS_STALLED)) != 0) refill(port, time);
-    } else if (kind == READY) complete(port, time);
-    else perform(port, time, kind);
+    Event.perform(port, time, kind);
   }
   if (time > linkTime) linkTime = time;
   linkEvents += events;
 }
 
-function perform(port: usize, now: u64, kind: u64): void {
-  if (kind == ARRIVAL) arrive(port, now);
-  else if (kind == SEND) {
-    send(port, now);
-    refill(port, now);
-  } else if (kind == TIMER) expire(port, now);
-  else if (kind == READY) complete(port, now);
-  else if (kind == DRAIN) drain(port, now);
-  else issue(port, now);
+/** Inlined, as a call costs as much as the work. */
+class Event {
+  @inline
+  static perform(port: usize, now: u64, kind: u64): void {
+    if (kind == ARRIVAL) arrive(port, now);
+    else if (kind == SEND) {
+      send(port, now);
+      if ((load<u32>(port, LOAD_WRITES) | load<u32>(port, IS_STALLED)) != 0) refill(port, now);
+    } else if (kind == READY) complete(port, now);
+    else if (kind == TIMER) expire(port, now);
+    else if (kind == DRAIN) drain(port, now);
+    else issue(port, now);
+  }
 }
 
 /** An access is still to be issued at one of the ends. */

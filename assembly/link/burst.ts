@@ -7,7 +7,7 @@ import {
   LINK_P,
   LINK_REPLAY_BYTES,
   LINK_TICKS_PER_BYTE,
-} from '../layout';
+} from '../link-layout';
 import { logs } from './log';
 import {
   ACKED_BYTES,
@@ -38,7 +38,6 @@ import {
   WIRE_TAIL,
   wireAt,
 } from './port';
-
 import { DATA_CREDITS, dataCredits, HEADER_CREDITS, isDue, startReplayTimer } from './send';
 
 /** Posted requests, and only such, wait at `port`, and neither DLLPs, replays nor errors come between them. */
@@ -53,8 +52,8 @@ export let lastBegin: u64 = 0;
 
 /**
  * Sends posted requests from `now` on as long as they may go, begin before tick `until`, and the requester does not look
- * at the queue: it does when fewer than `few` wait. Same effect as `send` for each, with what changes from one to the next in locals. Call when `hasOnlyPosted`.
- * Returns how many went.
+ * at the queue: it does when fewer than `few` wait. Same effect as `send` for each. Call when `hasOnlyPosted`. Returns how
+ * many went.
  */
 export function sendPosted(port: usize, now: u64, until: u64, few: u32): u32 {
   const queued = load<u32>(port, QUEUED);

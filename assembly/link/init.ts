@@ -1,18 +1,8 @@
 // Floor 3: flow control initialisation: InitFC1 of all classes until those of the other end are known, then InitFC2 until the
 // other end is known to be that far, too (base specification 3.4.1). Only then TLPs may go.
 
-import { LINK_CLASSES, LINK_CREDITS, LINK_LATENCY } from '../layout';
-import {
-  AT_SEND,
-  BUSY_UNTIL,
-  DATA_LIMIT,
-  HEADER_LIMIT,
-  INIT_IS_HEARD,
-  INIT_PHASE,
-  INIT_SEEN,
-  INIT_SENT,
-  IS_FINITE,
-} from './port';
+import { LINK_CLASSES, LINK_CREDITS, LINK_LATENCY } from '../link-layout';
+import { AT_SEND, BUSY_UNTIL, INIT_IS_HEARD, INIT_PHASE, INIT_SEEN, INIT_SENT, setLimits } from './port';
 
 const ALL: u32 = (1 << LINK_CLASSES) - 1;
 
@@ -30,11 +20,7 @@ export function takeInit(port: usize, now: u64, value: u32, isSecond: bool): voi
   if (phase == 0) return;
   const kind = value >>> 24;
   const entry = port + ((<usize>kind) << 2);
-  const header = (value >>> 12) & 0xff;
-  const data = value & 0xfff;
-  store<u32>(entry, header, HEADER_LIMIT);
-  store<u32>(entry, data, DATA_LIMIT);
-  store<u32>(entry, (header != 0 ? 1 : 0) | (data != 0 ? 2 : 0), IS_FINITE);
+  setLimits(entry, (value >>> 12) & 0xff, value & 0xfff);
   const seen = load<u32>(port, INIT_SEEN) | ((<u32>1) << kind);
   store<u32>(port, seen, INIT_SEEN);
   if (phase == 1 && seen == ALL) {

@@ -29,13 +29,15 @@ import {
   LINK_SEND_NAK,
   LINK_SKP_INTERVAL,
   LINK_TICKS_PER_BYTE,
-} from '../layout';
+} from '../link-layout';
 
 export const PORT_STRIDE: usize = LINK_PORT_STRIDE;
 /** Two ends per link: first the upstream one (root complex), then the downstream one (endpoint). */
 export const PORTS: usize = memory.data(2 * LINK_MOST * LINK_PORT_STRIDE, 16);
 
 export const NEVER: u64 = ~0;
+
+// Words of a port, in their order; the map stands in link-layout.ts.
 
 // Next event by kind. The kinds stand in the order in which events of one tick happen.
 export const AT_ARRIVAL: usize = 0;
@@ -45,7 +47,7 @@ export const AT_TIMER: usize = 24;
 export const AT_ISSUE: usize = 32;
 export const AT_SEND: usize = 40;
 
-// Timers; AT_TIMER is their minimum.
+// Timers; AT_TIMER is the minimum of them and of TIMER_SKP.
 export const TIMER_ACK: usize = 48;
 export const TIMER_FC: usize = 56; // one per class
 export const TIMER_REPLAY: usize = 80;
@@ -84,27 +86,25 @@ export const DRAIN_TAIL: usize = 356;
 export const WIRE_HEAD: usize = 360; // items that this end has put on the wire
 export const WIRE_TAIL: usize = 364;
 
-export const ORDER: usize = 692; // u32, number of the next TLP that is queued
-// Flow control initialisation: 1 sends InitFC1, 2 InitFC2, 0 is over; classes that were heard of; packets sent; FI2.
-export const INIT_PHASE: usize = 872;
-export const INIT_SEEN: usize = 876;
-export const INIT_SENT: usize = 880;
-export const INIT_IS_HEARD: usize = 884;
-/** By class: TLPs delivered to this end, in builds with assertions. */
-const DELIVERED: usize = 808;
-/** When the next SKP ordered set is due (u64). */
-export const TIMER_SKP: usize = 800;
-
-/** TLPs that wait in all classes, and a bit for each class in which some do. */
-export const WAITING: usize = 672;
-export const WAITING_CLASSES: usize = 688;
-
 // Set by `joinEnds`; a reset leaves them.
 const RINGS: usize = 504; // where the rings of this end begin
 const OTHER_END: usize = 508;
 const WIRE_RING: usize = 676;
-const WIRE_MASK: usize = 680;
 const REPLAY_LIST: usize = 684;
+
+export const WAITING: usize = 672; // u32, TLPs of all classes
+const WIRE_MASK: usize = 680;
+export const WAITING_CLASSES: usize = 688; // bit by class
+export const ORDER: usize = 692; // u32, number of the next TLP that is queued
+
+export const TIMER_SKP: usize = 800; // u64, when the next SKP ordered set is due
+const DELIVERED: usize = 808; // by class: TLPs delivered to this end, in builds with assertions
+
+// Flow control initialisation.
+export const INIT_PHASE: usize = 832; // 1 sends InitFC1, 2 InitFC2, 0: it is over
+export const INIT_SEEN: usize = 836; // bit by class that was heard of
+export const INIT_SENT: usize = 840; // packets
+export const INIT_IS_HEARD: usize = 844; // FI2
 
 // A queued TLP.
 export const TLP_H0: usize = 0;
@@ -148,11 +148,8 @@ export function resetPort(port: usize): void {
   const other = otherEnd(port);
   for (let kind: usize = 0; kind < <usize>LINK_CLASSES; kind++) {
     const entry = port + (kind << 2);
-    const header = load<u32>(other + (kind << 2), LINK_CREDITS);
-    const data = load<u32>(other + (kind << 2), LINK_CREDITS + 12);
-    store<u32>(entry, header, HEADER_LIMIT);
-    store<u32>(entry, data, DATA_LIMIT);
-    store<u32>(entry, (header != 0 ? 1 : 0) | (data != 0 ? 2 : 0), IS_FINITE);
+    const theirs = other + (kind << 2);
+    setLimits(entry, load<u32>(theirs, LINK_CREDITS), load<u32>(theirs, LINK_CREDITS + 12));
     const ownHeader = load<u32>(entry, LINK_CREDITS);
     const ownData = load<u32>(entry, LINK_CREDITS + 12);
     store<u32>(entry, ownHeader, HEADER_GIVEN);
@@ -162,6 +159,13 @@ export function resetPort(port: usize): void {
     store<u64>(port + (kind << 3), hasLimit ? load<u64>(port, LINK_FC_REFRESH) : NEVER, TIMER_FC);
   }
   updateTimers(port);
+}
+
+/** The credits of a class that the other end advertises; 0 is infinite. `entry` is the port, 4 bytes on per class. */
+export function setLimits(entry: usize, header: u32, data: u32): void {
+  store<u32>(entry, header, HEADER_LIMIT);
+  store<u32>(entry, data, DATA_LIMIT);
+  store<u32>(entry, (header != 0 ? 1 : 0) | (data != 0 ? 2 : 0), IS_FINITE);
 }
 
 /**
@@ -301,7 +305,7 @@ export function draw(port: usize): u32 {
 const SPREAD: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
 const STIR: u64 = ((<u64>0xbf58476d) << 32) | 0x1ce4e5b9;
 
-/** `hash` with an arrival mixed in. */
+/** `hash` with what happened at `time` mixed in. */
 export function mixed(hash: u64, time: u64, what: u64): u64 {
   const product = (hash ^ (time + what * SPREAD)) * STIR;
   return product ^ (product >> 29);

@@ -9,7 +9,7 @@ import {
   LINK_FC_INTERVAL,
   LINK_REPLAY_LIMIT,
   LINK_SKP_INTERVAL,
-} from '../layout';
+} from '../link-layout';
 import { hearActive, takeInit } from './init';
 import {
   ACK_PENDING,

@@ -26,7 +26,7 @@ import {
   LINK_SKP_TICKS,
   LINK_TICKS_PER_BYTE,
   LOG_SKP,
-} from '../layout';
+} from '../link-layout';
 import { endInit, nextInit, repeatInit } from './init';
 import { log, logs } from './log';
 import {

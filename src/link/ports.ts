@@ -1,5 +1,6 @@
 /** A port of a link in the core: what it is, written before a run, and what it did, read afterwards. */
 import * as L from '../../assembly/layout.js';
+import * as P from '../../assembly/link-layout.js';
 import type { Link } from '../base/link.js';
 import { keysOf } from '../base/names.js';
 import type { Core } from '../core/core.js';
@@ -98,53 +99,53 @@ export function skpOf(
 
 /** Describes port `index`: the root end of link n is 2n, the endpoint's 2n + 1. */
 export function writePort(core: Core, index: number, figures: PortFigures): void {
-  const at = index * L.LINK_PORT_STRIDE;
+  const at = index * P.LINK_PORT_STRIDE;
   const word = (offset: number, value: number): void => core.setWord(L.PLACE_LINK, at + offset, value);
   const ticks = (offset: number, value: number): void => {
     word(offset, low32(value));
     word(offset + 4, high32(value));
   };
-  word(L.LINK_TICKS_PER_BYTE, figures.link.ticksPerByte);
-  word(L.LINK_MPS, figures.mps);
-  ticks(L.LINK_LATENCY, figures.latencyTicks);
-  ticks(L.LINK_ACK_INTERVAL, figures.ackTicks);
-  ticks(L.LINK_FC_INTERVAL, figures.updateFcTicks);
-  ticks(L.LINK_FC_REFRESH, ticksOf(REFRESH_NS));
-  ticks(L.LINK_REPLAY_LIMIT, figures.replayTicks);
-  ticks(L.LINK_DRAIN_DELAY, figures.drainTicks);
-  word(L.LINK_REPLAY_BYTES, figures.replayBytes);
-  ticks(L.LINK_SKP_TICKS, figures.skpTicks);
-  ticks(L.LINK_SKP_INTERVAL, figures.skpPeriodTicks);
-  word(L.LINK_BAD_TLPS, figures.badTlps);
-  word(L.LINK_BAD_DLLPS, figures.badDllps);
+  word(P.LINK_TICKS_PER_BYTE, figures.link.ticksPerByte);
+  word(P.LINK_MPS, figures.mps);
+  ticks(P.LINK_LATENCY, figures.latencyTicks);
+  ticks(P.LINK_ACK_INTERVAL, figures.ackTicks);
+  ticks(P.LINK_FC_INTERVAL, figures.updateFcTicks);
+  ticks(P.LINK_FC_REFRESH, ticksOf(REFRESH_NS));
+  ticks(P.LINK_REPLAY_LIMIT, figures.replayTicks);
+  ticks(P.LINK_DRAIN_DELAY, figures.drainTicks);
+  word(P.LINK_REPLAY_BYTES, figures.replayBytes);
+  ticks(P.LINK_SKP_TICKS, figures.skpTicks);
+  ticks(P.LINK_SKP_INTERVAL, figures.skpPeriodTicks);
+  word(P.LINK_BAD_TLPS, figures.badTlps);
+  word(P.LINK_BAD_DLLPS, figures.badDllps);
   // An odd factor keeps seeds and ends apart; the generator must not begin with 0.
-  word(L.LINK_RANDOM, (Math.imul(figures.seed * 2 + (index & 1) + 1, 0x9e37_79b1) | 1) >>> 0);
+  word(P.LINK_RANDOM, (Math.imul(figures.seed * 2 + (index & 1) + 1, 0x9e37_79b1) | 1) >>> 0);
   const { ph, pd, nph, npd, cplh, cpld } = figures.credits;
   for (const [kind, count] of [ph, nph, cplh, pd, npd, cpld].entries())
-    word(L.LINK_CREDITS + 4 * kind, count);
+    word(P.LINK_CREDITS + 4 * kind, count);
 }
 
 export function readPort(core: Core, index: number): PortCounts {
   const view = new DataView(core.u8.buffer);
-  const at = core.at(L.PLACE_LINK) + index * L.LINK_PORT_STRIDE;
+  const at = core.at(L.PLACE_LINK) + index * P.LINK_PORT_STRIDE;
   const count = (offset: number): number => Number(view.getBigUint64(at + offset, true));
   return {
-    tlps: count(L.LINK_COUNT_TLPS),
-    dataBytes: count(L.LINK_COUNT_DATA),
-    duplicates: count(L.LINK_COUNT_DUPLICATES),
-    lastArrivalNs: count(L.LINK_LAST_ARRIVAL) / L.TICKS_PER_NS,
+    tlps: count(P.LINK_COUNT_TLPS),
+    dataBytes: count(P.LINK_COUNT_DATA),
+    duplicates: count(P.LINK_COUNT_DUPLICATES),
+    lastArrivalNs: count(P.LINK_LAST_ARRIVAL) / L.TICKS_PER_NS,
     hash: view
-      .getBigUint64(at + L.LINK_HASH, true)
+      .getBigUint64(at + P.LINK_HASH, true)
       .toString(16)
       .padStart(16, '0'),
-    acks: count(L.LINK_COUNT_ACKS),
-    naks: count(L.LINK_COUNT_NAKS),
-    updateFcs: count(L.LINK_COUNT_FCS),
-    skps: count(L.LINK_COUNT_SKPS),
-    replayed: count(L.LINK_COUNT_REPLAYED),
-    timeouts: count(L.LINK_COUNT_TIMEOUTS),
-    busyTicks: count(L.LINK_COUNT_BUSY),
-    blocked: [count(L.LINK_COUNT_BLOCKED), count(L.LINK_COUNT_BLOCKED + 8), count(L.LINK_COUNT_BLOCKED + 16)],
+    acks: count(P.LINK_COUNT_ACKS),
+    naks: count(P.LINK_COUNT_NAKS),
+    updateFcs: count(P.LINK_COUNT_FCS),
+    skps: count(P.LINK_COUNT_SKPS),
+    replayed: count(P.LINK_COUNT_REPLAYED),
+    timeouts: count(P.LINK_COUNT_TIMEOUTS),
+    busyTicks: count(P.LINK_COUNT_BUSY),
+    blocked: [count(P.LINK_COUNT_BLOCKED), count(P.LINK_COUNT_BLOCKED + 8), count(P.LINK_COUNT_BLOCKED + 16)],
   };
 }
 

@@ -1,5 +1,6 @@
 /** What the ends of a simulated link did: read from the core after a run. */
 import * as L from '../../assembly/layout.js';
+import * as P from '../../assembly/link-layout.js';
 import type { Core } from '../core/core.js';
 import { dataGbps, readPort, utilisation } from './ports.js';
 
@@ -65,11 +66,11 @@ export interface EndResult {
 /** What `end` did in `ns` of simulated time, as the core's blocks say. */
 export function readEnd(core: Core, end: 0 | 1, ns: number): EndResult {
   const view = new DataView(core.u8.buffer);
-  const base = core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE;
+  const base = core.at(L.PLACE_LINK) + end * P.LINK_PORT_STRIDE;
   const inNs = (offset: number): number => Number(view.getBigUint64(base + offset, true)) / L.TICKS_PER_NS;
   const counts = readPort(core, end);
   const { busyTicks: _, ...known } = counts;
-  const done = view.getUint32(base + L.LOAD_READ_DONE, true);
+  const done = view.getUint32(base + P.LOAD_READ_DONE, true);
   return {
     ...known,
     gbps: dataGbps(counts),
@@ -78,29 +79,29 @@ export function readEnd(core: Core, end: 0 | 1, ns: number): EndResult {
     packets: packetsOf(core, view, end),
     reads: {
       done,
-      meanNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_SUM) / done,
-      minNs: done === 0 ? 0 : inNs(L.LOAD_LATENCY_MIN),
-      maxNs: inNs(L.LOAD_LATENCY_MAX),
+      meanNs: done === 0 ? 0 : inNs(P.LOAD_LATENCY_SUM) / done,
+      minNs: done === 0 ? 0 : inNs(P.LOAD_LATENCY_MIN),
+      maxNs: inNs(P.LOAD_LATENCY_MAX),
       ...percentiles(core, view, end, done),
     },
   };
 }
 
 function packetsOf(core: Core, view: DataView, end: 0 | 1): Packet[] {
-  const port = core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE;
-  const first = core.at(L.PLACE_LINK_LOG) + end * L.LOG_SLOTS * L.LOG_STRIDE;
-  const count = view.getUint32(port + L.LINK_LOGGED, true);
-  return Array.from({ length: count }, (_, n) => readPacket(view, first + n * L.LOG_STRIDE));
+  const port = core.at(L.PLACE_LINK) + end * P.LINK_PORT_STRIDE;
+  const first = core.at(L.PLACE_LINK_LOG) + end * P.LOG_SLOTS * P.LOG_STRIDE;
+  const count = view.getUint32(port + P.LINK_LOGGED, true);
+  return Array.from({ length: count }, (_, n) => readPacket(view, first + n * P.LOG_STRIDE));
 }
 
 function creditsOf(view: DataView, base: number): EndResult['credits'] {
   const word = (offset: number): number => view.getUint32(base + offset, true);
-  const classes = [L.LINK_P, L.LINK_NP, L.LINK_CPL].map((kind) => 4 * kind);
+  const classes = [P.LINK_P, P.LINK_NP, P.LINK_CPL].map((kind) => 4 * kind);
   return {
-    used: classes.flatMap((at) => [word(L.LINK_HEADER_USED + at), word(L.LINK_DATA_USED + at)]),
+    used: classes.flatMap((at) => [word(P.LINK_HEADER_USED + at), word(P.LINK_DATA_USED + at)]),
     returned: classes.flatMap((at) => {
-      const [header, data] = [word(L.LINK_CREDITS + at), word(L.LINK_CREDITS + 12 + at)];
-      return [word(L.LINK_HEADER_GIVEN + at) - header, word(L.LINK_DATA_GIVEN + at) - data];
+      const [header, data] = [word(P.LINK_CREDITS + at), word(P.LINK_CREDITS + 12 + at)];
+      return [word(P.LINK_HEADER_GIVEN + at) - header, word(P.LINK_DATA_GIVEN + at) - data];
     }),
   };
 }
@@ -112,8 +113,8 @@ function percentiles(
   end: 0 | 1,
   done: number,
 ): Record<'p50Ns' | 'p90Ns' | 'p99Ns' | 'p999Ns', number> {
-  const base = core.at(L.PLACE_LATENCIES) + 4 * end * L.LATENCY_SLOTS;
-  const most = core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE + L.LOAD_LATENCY_MAX;
+  const base = core.at(L.PLACE_LATENCIES) + 4 * end * P.LATENCY_SLOTS;
+  const most = core.at(L.PLACE_LINK) + end * P.LINK_PORT_STRIDE + P.LOAD_LATENCY_MAX;
   const longest = Number(view.getBigUint64(most, true));
   const within = (part: number): number => {
     let left = Math.ceil(part * done);
@@ -132,7 +133,7 @@ function readPacket(view: DataView, at: number): Packet {
   const kind = (['TLP', 'Ack', 'Nak', 'UpdateFC', 'SKP', 'InitFC1', 'InitFC2'] as const)[
     what & 7
   ] as Packet['kind'];
-  const bad = (what & L.LOG_BAD) !== 0;
+  const bad = (what & P.LOG_BAD) !== 0;
   if (kind === 'SKP') return { ns, kind, bad };
   if (kind === 'UpdateFC' || kind === 'InitFC1' || kind === 'InitFC2') {
     const pool = (['P', 'NP', 'Cpl'] as const)[value >>> 24] as 'P' | 'NP' | 'Cpl';
@@ -147,6 +148,6 @@ function readPacket(view: DataView, at: number): Packet {
 
 /** Longest time that a slot of the LATENCIES block counts, ticks. */
 function latencyOf(slot: number): number {
-  const row = Math.max(0, (slot >> L.LATENCY_COLUMNS_LG2) - 1);
-  return (slot - (row << L.LATENCY_COLUMNS_LG2) + 1) * 2 ** row - 1;
+  const row = Math.max(0, (slot >> P.LATENCY_COLUMNS_LG2) - 1);
+  return (slot - (row << P.LATENCY_COLUMNS_LG2) + 1) * 2 ** row - 1;
 }

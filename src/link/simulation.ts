@@ -1,5 +1,6 @@
 /** A link simulated event by event: two ports with credits, sequence numbers, Ack, UpdateFC and replay, and a load on each. */
 import * as L from '../../assembly/layout.js';
+import * as P from '../../assembly/link-layout.js';
 import { inRange, invalid, needObject } from '../base/errors.js';
 import { type Link, parseLink } from '../base/link.js';
 import { checkKeys, keysOf } from '../base/names.js';
@@ -243,7 +244,7 @@ class Simulation {
     const view = new DataView(this.core.u8.buffer);
     const count = (end: number): number =>
       Number(
-        view.getBigUint64(this.core.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE + L.LINK_COUNT_TLPS, true),
+        view.getBigUint64(this.core.at(L.PLACE_LINK) + end * P.LINK_PORT_STRIDE + P.LINK_COUNT_TLPS, true),
       );
     return count(0) + count(1);
   }
@@ -284,7 +285,7 @@ class Simulation {
   }
 
   private word(end: number, offset: number, value: number): void {
-    this.core.setWord(L.PLACE_LINK, end * L.LINK_PORT_STRIDE + offset, value);
+    this.core.setWord(L.PLACE_LINK, end * P.LINK_PORT_STRIDE + offset, value);
   }
 
   private writeEnd(end: 0 | 1, given: EndInput, usual: Credits, field: string): void {
@@ -308,22 +309,22 @@ class Simulation {
       seed: inRange('seed', seed, 0, 0xffff_ffff),
       credits: checkedCredits(`${field}.credits`, given.credits ?? usual),
     });
-    this.long(end, L.LOAD_COMPLETER_DELAY, checkedTicks(`${field}.completerNs`, given.completerNs ?? 0));
-    this.word(end, L.LINK_LOG_ROOM, inRange('packets', input.packets ?? 0, 0, L.LOG_SLOTS));
-    this.word(end, L.LINK_INIT, input.init === true ? 1 : 0);
-    this.word(end, L.LOAD_HEADER_BITS, input.ecrc === true ? TD : 0);
-    this.word(end, L.LOAD_DIGEST_BYTES, input.ecrc === true ? 4 : 0);
+    this.long(end, P.LOAD_COMPLETER_DELAY, checkedTicks(`${field}.completerNs`, given.completerNs ?? 0));
+    this.word(end, P.LINK_LOG_ROOM, inRange('packets', input.packets ?? 0, 0, P.LOG_SLOTS));
+    this.word(end, P.LINK_INIT, input.init === true ? 1 : 0);
+    this.word(end, P.LOAD_HEADER_BITS, input.ecrc === true ? TD : 0);
+    this.word(end, P.LOAD_DIGEST_BYTES, input.ecrc === true ? 4 : 0);
     this.writeLoads(end, given, field);
   }
 
   private writeLoads(end: 0 | 1, { writes, reads }: EndInput, field: string): void {
     const host = this.core.at(L.PLACE_HOST_MEMORY);
     const policy = checkOption('completionPolicy', this.input.completionPolicy ?? 'fewest');
-    this.word(end, L.LOAD_RCB, checkOption('rcb', this.input.rcb ?? 64));
-    this.word(end, L.LOAD_COMPLETION_POLICY, policy === 'rcb' ? L.COMPLETION_RCB : L.COMPLETION_FEWEST);
-    this.word(end, L.LOAD_WRITE_SPLIT, L.SPLIT_ALIGNED);
-    this.word(end, L.LOAD_WRITE_SOURCE, host + SOURCE);
-    this.word(end, L.LOAD_READ_TARGET, host + READ_TARGET);
+    this.word(end, P.LOAD_RCB, checkOption('rcb', this.input.rcb ?? 64));
+    this.word(end, P.LOAD_COMPLETION_POLICY, policy === 'rcb' ? L.COMPLETION_RCB : L.COMPLETION_FEWEST);
+    this.word(end, P.LOAD_WRITE_SPLIT, L.SPLIT_ALIGNED);
+    this.word(end, P.LOAD_WRITE_SOURCE, host + SOURCE);
+    this.word(end, P.LOAD_READ_TARGET, host + READ_TARGET);
     const [address, bytes] =
       end === 0 ? [this.barBase(), this.barBytes] : [this.hostBase() + UP_ADDRESS, UP_WINDOW];
     for (const [kind, load] of [
@@ -333,34 +334,34 @@ class Simulation {
       const offset = inRange(`${field}.${kind}.offset`, load?.offset ?? 0, 0, 4095);
       const [at, window] =
         kind === 'writes'
-          ? [L.LOAD_WRITE_ADDRESS, L.LOAD_WRITE_WINDOW]
-          : [L.LOAD_READ_ADDRESS, L.LOAD_READ_WINDOW];
+          ? [P.LOAD_WRITE_ADDRESS, P.LOAD_WRITE_WINDOW]
+          : [P.LOAD_READ_ADDRESS, P.LOAD_READ_WINDOW];
       this.long(end, at, address + offset);
       // What an offset moves past the end of the memory would reach nothing.
       this.word(end, window, offset === 0 ? bytes : bytes / 2);
     }
-    this.long(end, L.LOAD_HOST_BASE, this.hostBase());
+    this.long(end, P.LOAD_HOST_BASE, this.hostBase());
     if (writes !== undefined) {
-      this.word(end, L.LOAD_WRITES, inRange(`${field}.writes.count`, writes.count, 0, 0xffff_ffff));
-      this.word(end, L.LOAD_WRITE_BYTES, accessBytes(`${field}.writes.bytes`, writes.bytes));
+      this.word(end, P.LOAD_WRITES, inRange(`${field}.writes.count`, writes.count, 0, 0xffff_ffff));
+      this.word(end, P.LOAD_WRITE_BYTES, accessBytes(`${field}.writes.bytes`, writes.bytes));
       this.word(
         end,
-        L.LOAD_WRITE_CUT,
+        P.LOAD_WRITE_CUT,
         Math.min(this.mps, accessBytes(`${field}.writes.cut`, writes.cut ?? this.mps)),
       );
       this.long(
         end,
-        L.LOAD_WRITE_INTERVAL,
+        P.LOAD_WRITE_INTERVAL,
         checkedTicks(`${field}.writes.intervalNs`, writes.intervalNs ?? 0),
       );
       checkFlag(`${field}.writes.waits`, writes.waits);
-      this.word(end, L.LOAD_WRITE_WAITS, writes.waits === true ? 1 : 0);
+      this.word(end, P.LOAD_WRITE_WAITS, writes.waits === true ? 1 : 0);
     }
     if (reads !== undefined) {
-      this.word(end, L.LOAD_READS, inRange(`${field}.reads.count`, reads.count, 0, 0xffff_ffff));
-      this.word(end, L.LOAD_READ_BYTES, accessBytes(`${field}.reads.bytes`, reads.bytes));
-      this.word(end, L.LOAD_READ_TAGS, inRange(`${field}.reads.tags`, reads.tags ?? 256, 1, L.LINK_TAGS));
-      this.long(end, L.LOAD_READ_INTERVAL, checkedTicks(`${field}.reads.intervalNs`, reads.intervalNs ?? 0));
+      this.word(end, P.LOAD_READS, inRange(`${field}.reads.count`, reads.count, 0, 0xffff_ffff));
+      this.word(end, P.LOAD_READ_BYTES, accessBytes(`${field}.reads.bytes`, reads.bytes));
+      this.word(end, P.LOAD_READ_TAGS, inRange(`${field}.reads.tags`, reads.tags ?? 256, 1, P.LINK_TAGS));
+      this.long(end, P.LOAD_READ_INTERVAL, checkedTicks(`${field}.reads.intervalNs`, reads.intervalNs ?? 0));
     }
   }
 }

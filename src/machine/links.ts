@@ -1,5 +1,6 @@
 /** What the links of a timed machine are and what they did. */
 import * as L from '../../assembly/layout.js';
+import * as P from '../../assembly/link-layout.js';
 import type { Core } from '../core/core.js';
 import { high32, low32 } from '../core/u64.js';
 import { type Credits, dataGbps, readPort, utilisation, writePort } from '../link/ports.js';
@@ -92,18 +93,18 @@ export class Links {
   private writeEnd(slot: number, end: 0 | 1, link: CheckedLink, credits: Credits): void {
     const index = 2 * slot + end;
     const word = (offset: number, value: number): void =>
-      this.core.setWord(L.PLACE_LINK, index * L.LINK_PORT_STRIDE + offset, value);
+      this.core.setWord(L.PLACE_LINK, index * P.LINK_PORT_STRIDE + offset, value);
     const ticks = (offset: number, value: number): void => {
       word(offset, low32(value));
       word(offset + 4, high32(value));
     };
     writePort(this.core, index, { ...link, credits });
-    ticks(L.LANE_SERVICE, end === ROOT ? link.hostReadTicks : link.mmioTicks);
-    ticks(L.LANE_CONFIG_SERVICE, link.configTicks);
-    ticks(L.LANE_INTERVAL, link.intervalTicks);
-    word(L.LANE_TAGS, link.tags);
-    word(L.LANE_RCB, link.rcb);
-    word(L.LANE_COMPLETION_POLICY, link.completionPolicy);
+    ticks(P.LANE_SERVICE, end === ROOT ? link.hostReadTicks : link.mmioTicks);
+    ticks(P.LANE_CONFIG_SERVICE, link.configTicks);
+    ticks(P.LANE_INTERVAL, link.intervalTicks);
+    word(P.LANE_TAGS, link.tags);
+    word(P.LANE_RCB, link.rcb);
+    word(P.LANE_COMPLETION_POLICY, link.completionPolicy);
   }
 
   /** What the port at `end` sent. */

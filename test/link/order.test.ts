@@ -1,6 +1,7 @@
 /** The order in which what is due leaves an end, and the list of packets that shows it (timing.md 4, link.md 13). */
 import { describe, expect, it } from 'vitest';
 import * as L from '../../assembly/layout.js';
+import * as P from '../../assembly/link-layout.js';
 import { Core } from '../../src/core/core.js';
 import { type Packet, type SimulationInput, simulateLink } from '../../src/index.js';
 import { BUILDS, useBuild } from '../support/builds.js';
@@ -14,62 +15,62 @@ describe.each(BUILDS)('what leaves an end on the %s build', (build) => {
     const { x, u8 } = kept;
     const word = (end: number, at: number, value?: number): number => {
       const view = new DataView(u8.buffer);
-      const place = kept.at(L.PLACE_LINK) + end * L.LINK_PORT_STRIDE + at;
+      const place = kept.at(L.PLACE_LINK) + end * P.LINK_PORT_STRIDE + at;
       if (value !== undefined) view.setUint32(place, value, true);
       return view.getUint32(place, true);
     };
     for (const end of [0, 1]) {
-      word(end, L.LINK_TICKS_PER_BYTE, 520);
-      word(end, L.LINK_MPS, 256);
-      word(end, L.LINK_LATENCY, 300_000);
-      for (const at of [L.LINK_ACK_INTERVAL, L.LINK_FC_INTERVAL]) word(end, at, 800_000);
-      for (const at of [L.LINK_FC_REFRESH, L.LINK_REPLAY_LIMIT]) word(end, at, 100_000_000);
-      word(end, L.LINK_REPLAY_BYTES, 1 << 16);
-      word(end, L.LINK_RANDOM, 1);
-      word(end, L.LINK_LOG_ROOM, 100);
-      word(end, L.LOAD_RCB, 64);
+      word(end, P.LINK_TICKS_PER_BYTE, 520);
+      word(end, P.LINK_MPS, 256);
+      word(end, P.LINK_LATENCY, 300_000);
+      for (const at of [P.LINK_ACK_INTERVAL, P.LINK_FC_INTERVAL]) word(end, at, 800_000);
+      for (const at of [P.LINK_FC_REFRESH, P.LINK_REPLAY_LIMIT]) word(end, at, 100_000_000);
+      word(end, P.LINK_REPLAY_BYTES, 1 << 16);
+      word(end, P.LINK_RANDOM, 1);
+      word(end, P.LINK_LOG_ROOM, 100);
+      word(end, P.LOAD_RCB, 64);
       for (const kind of [0, 4, 8]) {
-        word(end, L.LINK_CREDITS + kind, 100);
-        word(end, L.LINK_CREDITS + 12 + kind, 2000);
+        word(end, P.LINK_CREDITS + kind, 100);
+        word(end, P.LINK_CREDITS + 12 + kind, 2000);
       }
-      word(end, L.LOAD_WRITES, 40);
-      word(end, L.LOAD_WRITE_BYTES, 256);
-      word(end, L.LOAD_WRITE_CUT, 256);
-      word(end, L.LOAD_WRITE_WINDOW, 1 << 16);
-      word(end, L.LOAD_WRITE_SOURCE, kept.at(L.PLACE_HOST_MEMORY));
+      word(end, P.LOAD_WRITES, 40);
+      word(end, P.LOAD_WRITE_BYTES, 256);
+      word(end, P.LOAD_WRITE_CUT, 256);
+      word(end, P.LOAD_WRITE_WINDOW, 1 << 16);
+      word(end, P.LOAD_WRITE_SOURCE, kept.at(L.PLACE_HOST_MEMORY));
     }
     x.linkStart(0);
-    while (word(1, L.LINK_LOGGED) < 5) x.linkRun(1, 0, 0x7fff_ffff);
-    const before = word(1, L.LINK_LOGGED);
-    word(1, L.LINK_SEND_NAK, 1);
-    word(1, L.LINK_SEND_FC, 0b111);
-    word(1, L.LINK_REPLAY_NEXT, word(1, L.LINK_ACKED_SEQUENCE) + 3);
-    while (word(1, L.LINK_LOGGED) < before + 7) x.linkRun(1, 0, 0x7fff_ffff);
+    while (word(1, P.LINK_LOGGED) < 5) x.linkRun(1, 0, 0x7fff_ffff);
+    const before = word(1, P.LINK_LOGGED);
+    word(1, P.LINK_SEND_NAK, 1);
+    word(1, P.LINK_SEND_FC, 0b111);
+    word(1, P.LINK_REPLAY_NEXT, word(1, P.LINK_ACKED_SEQUENCE) + 3);
+    while (word(1, P.LINK_LOGGED) < before + 7) x.linkRun(1, 0, 0x7fff_ffff);
     const view = new DataView(u8.buffer);
     const entry = (n: number): number[] => {
-      const at = kept.at(L.PLACE_LINK_LOG) + (L.LOG_SLOTS + n) * L.LOG_STRIDE;
+      const at = kept.at(L.PLACE_LINK_LOG) + (P.LOG_SLOTS + n) * P.LOG_STRIDE;
       return [view.getUint32(at + 8, true), view.getUint32(at + 12, true)];
     };
     const left = Array.from({ length: 7 }, (_, n) => entry(before + n));
     expect(left.map(([what]) => what)).toEqual([
-      L.LOG_NAK,
-      L.LOG_FC,
-      L.LOG_FC,
-      L.LOG_FC,
-      L.LOG_TLP,
-      L.LOG_TLP,
-      L.LOG_TLP,
+      P.LOG_NAK,
+      P.LOG_FC,
+      P.LOG_FC,
+      P.LOG_FC,
+      P.LOG_TLP,
+      P.LOG_TLP,
+      P.LOG_TLP,
     ]);
     // Pools in their order; sequence numbers 3 and 4 again, then the new one.
     expect(left.slice(1, 4).map(([, value]) => (value ?? 0) >>> 24)).toEqual([0, 1, 2]);
     expect(left.slice(4).map(([, value]) => value)).toEqual([3, 4, 5]);
     // An Ack stands where the Nak did, an SKP ordered set before all.
-    const again = word(1, L.LINK_LOGGED);
-    word(1, L.LINK_SEND_ACK, 1);
-    word(1, L.LINK_SEND_FC, 0b1);
-    word(1, L.LINK_SEND_FC + 4, 1);
-    while (word(1, L.LINK_LOGGED) < again + 4) x.linkRun(1, 0, 0x7fff_ffff);
-    expect([0, 1, 2, 3].map((n) => entry(again + n)[0])).toEqual([L.LOG_SKP, L.LOG_ACK, L.LOG_FC, L.LOG_TLP]);
+    const again = word(1, P.LINK_LOGGED);
+    word(1, P.LINK_SEND_ACK, 1);
+    word(1, P.LINK_SEND_FC, 0b1);
+    word(1, P.LINK_SEND_FC + 4, 1);
+    while (word(1, P.LINK_LOGGED) < again + 4) x.linkRun(1, 0, 0x7fff_ffff);
+    expect([0, 1, 2, 3].map((n) => entry(again + n)[0])).toEqual([P.LOG_SKP, P.LOG_ACK, P.LOG_FC, P.LOG_TLP]);
   });
 
   it('packets: a write, its Ack and its UpdateFC at their times, a request with its header', async () => {
