@@ -22,8 +22,11 @@ import { HOST_BYTES, ISC, LinuxGuest } from './linux-guest.js';
 import { isAccess, type LinuxLog, repeated, type Step } from './linux-log.js';
 import { configLine, messageLine, tapArrivals } from './linux-traffic.js';
 
-/** Simulated time from one instruction to the next; messages are on their way for the first half of it. */
-const TICK = 2;
+/**
+ * Simulated ns from the begin of one instruction to that of the next; messages leave in the middle. Instructions take no time
+ * in functional machines; in timed ones less than half of it, and messages arrive before the next begins.
+ */
+const TICKS = { functional: 2, timed: 20_000 } as const;
 /** Interval of the function measurement block (zpci.md 4.5). */
 const MEASUREMENT_NS = 4e9;
 const CONFIG = 15;
@@ -52,19 +55,22 @@ export async function replay(
   core: WebAssembly.Module,
   log: LinuxLog,
   zpciMode: 'emulated' | 'native',
+  fidelity: keyof typeof TICKS = 'functional',
 ): Promise<Replay> {
+  const tick = TICKS[fidelity];
   const messages = log.steps.flatMap(({ messages }, n) =>
-    messages.map(({ valueLo }) => ({ ns: TICK * n + 1, vector: valueLo })),
+    messages.map(({ valueLo }) => ({ ns: tick * n + tick / 2, vector: valueLo })),
   );
-  const pages = { from: SDMA, count: pagesOf(log), ns: TICK * log.steps.length + 1 };
+  const pages = { from: SDMA, count: pagesOf(log), ns: tick * log.steps.length + tick / 2 };
   const recorded = recordedDevice(log, messages, pages);
   const machine = await createMachine({
     core,
     platform: 's390x',
+    fidelity,
     hostMemoryBytes: HOST_BYTES,
     slots: [{ device: recorded.device, handleIndex: 0, options: { zpciMode } }],
   });
-  return new Replayer(machine, log, recorded).run();
+  return new Replayer(machine, log, recorded, tick).run();
 }
 
 /** I/O pages that the log refreshes: it takes them in ascending order, without a hole. */
@@ -95,6 +101,7 @@ class Replayer {
     private readonly machine: Machine,
     private readonly log: LinuxLog,
     private readonly recorded: RecordedDevice,
+    private readonly tick: number,
   ) {
     this.fn = machine.functions[0] as PciFunction;
     this.guest = new LinuxGuest(machine, this.fn);
@@ -114,11 +121,11 @@ class Replayer {
       table: (line) => this.arrivals.push(line),
     });
     machine.trace.start();
-    for (const step of log.steps) {
+    log.steps.forEach((step, n) => {
       this.step(again.get(step) ?? step, step.line);
-      machine.run(TICK);
+      machine.run(this.tick * (n + 1) - machine.time.ns);
       this.interrupts(step);
-    }
+    });
     machine.run(MEASUREMENT_NS);
     this.tlps.push(...machine.trace.take());
     vi.restoreAllMocks();
@@ -204,6 +211,8 @@ class Replayer {
     }
     this.running = undefined;
     this.ended(line, { ...instruction, data }, answer, instruction);
+    // In a timed machine the instruction is over before a posted write has arrived.
+    machine.settle();
     const wanted = isDoorbell(instruction) ? [this.doorbell(instruction)] : effects.map(formatDeviceRecord);
     this.compare(line, arrivals.join(' | '), wanted.join(' | '));
   }

@@ -76,8 +76,13 @@ describe('the log', () => {
 describe.each(BUILDS)('the Linux log on the %s build', (build) => {
   const core = useBuild(build);
 
-  it.each(['emulated', 'native'] as const)('is what a function in %s mode does', async (mode) => {
-    const done = await replay(core(), LOG, mode);
+  it.each([
+    ['emulated', 'functional'],
+    ['native', 'functional'],
+    ['emulated', 'timed'],
+    ['native', 'timed'],
+  ] as const)('is what a function in %s mode does on a %s machine', async (mode, fidelity) => {
+    const done = await replay(core(), LOG, mode, fidelity);
     expect(done.differences).toEqual([]);
     expect(done.fn.handle).toBe(mode === 'emulated' ? 0x8002_0000 : 0x8000_0000);
     expect(done.fn.state).toBe('enabled');
