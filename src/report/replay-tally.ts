@@ -74,7 +74,7 @@ export class Tally implements Sink {
     countTlps(this.phase, op, pattern);
     if (region !== undefined) countBytes(this.regionOf(region), op, width);
     this.other?.add(access, pattern, place.known ? place : undefined);
-    this.timed?.access(access);
+    if (this.timed !== undefined) this.phase.cpuNs = (this.phase.cpuNs ?? 0) + this.timed.access(access);
   }
 
   /** Begins a phase, or goes on with the last one when there are too many. */

@@ -80,7 +80,10 @@ export function formatReplay(summary: ReplaySummary, style: Style, width = Numbe
     ),
     section(
       'Accesses by phase (MARK lines)',
-      ['phase', 'line', 'reads', 'writes', 'TLPs', 'wire bytes down', 'wire bytes up'],
+      [
+        ...['phase', 'line', 'reads', 'writes', 'TLPs', 'wire bytes down', 'wire bytes up'],
+        ...(summary.timed === undefined ? [] : ['processor ns']),
+      ],
       summary.byPhase.map((row) => [
         cell(row.mark),
         `${row.line}`, // not grouped: people type it into an editor
@@ -89,6 +92,7 @@ export function formatReplay(summary: ReplaySummary, style: Style, width = Numbe
         row.tlps,
         row.wireBytesDown,
         row.wireBytesUp,
+        ...(summary.timed === undefined ? [] : [Math.round(row.cpuNs ?? 0)]),
       ]),
       { align: ['left', 'right'], keys: 2 },
     ),

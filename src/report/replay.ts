@@ -62,6 +62,8 @@ export interface ReplaySummary extends SourceResult {
     readonly tlps: number;
     readonly wireBytesDown: number;
     readonly wireBytesUp: number;
+    /** With `timed`: ns that its accesses took of the processor: issue of stores, whole round trips of loads. */
+    readonly cpuNs?: number;
   }[];
   /** Memory, ports, configuration space, registers of the machine. Not for mmiotrace, where all is memory. */
   readonly byKind?: readonly {

@@ -53,10 +53,11 @@ export class TimedReplay {
     return new TimedReplay(machine, path, name);
   }
 
-  access({ op, space, width, addressLo, addressHi, valueLo, valueHi }: Access): void {
+  /** Answers the ns that it took of the processor; 0 where it is not timed. */
+  access({ op, space, width, addressLo, addressHi, valueLo, valueHi }: Access): number {
     const { machine, path } = this;
     const [fn] = machine.functions;
-    if (fn === undefined) return;
+    if (fn === undefined) return 0;
     const before = machine.time.ns;
     if (space === 'memory') {
       const bar = addressHi === 0 ? NARROW : WIDE;
@@ -66,16 +67,18 @@ export class TimedReplay {
         op === 'write' ? machine.cpu.write({ ...at, data }) : machine.cpu.read({ ...at, length: width });
       if (fault !== undefined) {
         this.untimed++;
-        return;
+        return 0;
       }
     } else if (space === 'config') this.config(fn.id, op, addressLo, width);
     else {
       this.untimed++;
-      return;
+      return 0;
     }
+    const took = machine.time.ns - before;
     this.timed++;
     this.bytes += width;
-    if (op === 'read') this.loadNs += machine.time.ns - before;
+    if (op === 'read') this.loadNs += took;
+    return took;
   }
 
   /** As the patterns have it: one request for each DW. What is written must not change the machine: its Vendor ID. */
