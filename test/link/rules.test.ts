@@ -58,6 +58,18 @@ describe.each(BUILDS)('rules of a link on the %s build', (build) => {
     },
   );
 
+  it.each([0, 20])(
+    'L-29: a pool of infinite credits has no UpdateFC, emptied after %i ns',
+    async (drainNs) => {
+      const { down } = await run({
+        up: { writes: { count: 50, bytes: 64, intervalNs: 1000 } },
+        down: { credits: { ...NONE, nph: 4, npd: 4 }, drainNs },
+      });
+      // 50 us: one refresh, of the pool that has a limit.
+      expect([down.tlps, down.updateFcs]).toEqual([50, 1]);
+    },
+  );
+
   it('LNK-04: the replay timer runs only while a TLP waits for its Ack, and leaves no event behind', async () => {
     const writes = async (count: number): Promise<number> => {
       const { up, events } = await run({ up: { writes: { count, bytes: 64, intervalNs: 10_000 } } });
@@ -153,8 +165,10 @@ describe.each(BUILDS)('rules of a link on the %s build', (build) => {
   it.each([
     [512, 0, 'fewest', 2],
     [512, 4, 'fewest', 3],
+    [512, 3, 'fewest', 3],
     [512, 0, 'rcb', 8],
     [512, 4, 'rcb', 9],
+    [512, 3, 'rcb', 9],
     [64, 60, 'fewest', 1],
     [64, 60, 'rcb', 2],
   ] as const)(
@@ -165,15 +179,16 @@ describe.each(BUILDS)('rules of a link on the %s build', (build) => {
         packets: 40,
         up: { reads: { count: 1, bytes, offset } },
       });
-      expect([up.tlps, up.dataBytes]).toEqual([count, bytes]);
-      // L-23: each says how many bytes are to come with it, and where they stand.
+      expect([up.tlps, up.dataBytes]).toEqual([count, 4 * Math.ceil(((offset & 3) + bytes) / 4)]);
+      // L-23: each says how many bytes are to come with it, and where the first of them stands.
       let left = bytes;
       let address = offset;
       for (const { header } of down.packets.filter(({ kind }) => kind === 'TLP')) {
         const [word0 = 0, word1 = 0, word2 = 0] = header ?? [];
         expect([word1 & 0xfff, word2 & 0x7f]).toEqual([left, address & 0x7f]);
-        left -= (word0 & 0x3ff) * 4;
-        address += (word0 & 0x3ff) * 4;
+        const piece = Math.min(left, (word0 & 0x3ff) * 4 - (address & 3));
+        left -= piece;
+        address += piece;
       }
       expect(left).toBe(0);
     },
@@ -212,6 +227,28 @@ describe.each(BUILDS)('rules of a link on the %s build', (build) => {
       expectWritten(bar, count, bytes, 0);
     },
   );
+
+  it('L-23: reads whose completions find no room in the queue wait for it, and each is answered once', async () => {
+    // 64 completions each, of which 4096 may wait.
+    const [count, bytes, completerNs] = [500, 4096, 20_000];
+    const { up } = await run({
+      completionPolicy: 'rcb',
+      up: { reads: { count, bytes, tags: 400, intervalNs: 100 } },
+      down: { completerNs, credits: NONE },
+    });
+    expect([up.reads.done, up.tlps, up.dataBytes]).toEqual([count, 64 * count, count * bytes]);
+    // The first finds the link idle; from there on the wire is busy with completions.
+    expect(up.reads.minNs).toBeGreaterThanOrEqual(wireNs(24 + 64 * 84) + 150 + completerNs);
+    const idle = wireNs(24) + 150 + completerNs;
+    expect(up.lastArrivalNs - idle).toBeGreaterThanOrEqual(count * 64 * wireNs(84));
+    expect(up.lastArrivalNs - idle).toBeLessThan(1.02 * count * 64 * wireNs(84));
+  });
+
+  it('writes wrap in the BAR', async () => {
+    const [count, bytes, barBytes] = [67, 1000, 1 << 16];
+    const { bar } = await run({ barBytes, up: { writes: { count, bytes } }, down: { credits: NONE } });
+    expectWritten(bar, 1, bytes, ((count - 1) * bytes) % barBytes);
+  });
 
   it('the shortest, the longest and the mean read are those of all, not of the last', async () => {
     const { up } = await run({
