@@ -95,6 +95,32 @@ describe.each(BUILDS)('windows of time on the %s build', (build) => {
     },
   );
 
+  it.each([
+    ['gen1x1', 10, { ackNs: 0, updateFcNs: 0 }],
+    ['gen1x1', 10, {}],
+    ['gen3x8', 10, { ackNs: 0, updateFcNs: 0 }],
+  ])(
+    '%s at %i ns: a DLLP, the shortest packet, reaches the other end in no window before its own',
+    async (link, latencyNs, timers) => {
+      const side: EndInput = {
+        writes: { count: 60, bytes: 64 },
+        reads: { count: 60, bytes: 64, tags: 2 },
+        credits: { ph: 1, pd: 16, nph: 1, npd: 1, cplh: 1, cpld: 16 },
+      };
+      const given = {
+        link,
+        latencyNs,
+        ...timers,
+        up: side,
+        down: { ...side, completerNs: 50 },
+        core: core(),
+      };
+      const { events, up, down } = await simulateLink(given);
+      const same = await simulateLink({ ...given, windows: false });
+      expect([events, up.hash, down.hash]).toEqual([same.events, same.up.hash, same.down.hash]);
+    },
+  );
+
   it('writes that come faster than the link takes them cost events per TLP, not per tick', async () => {
     const { down, events } = await simulateLink({
       link: 'gen1x1',
