@@ -410,9 +410,9 @@ export function timedKeep(on: u32): void {
   keepTlps(on != 0);
 }
 
-/** The access is over. 1: its posted TLPs have arrived. */
-export function timedEndAccess(): u32 {
-  return endSerial() ? 1 : 0;
+/** The access is over. Answers its number if all of its posted TLPs have arrived, else -1. */
+export function timedEndAccess(): i32 {
+  return endSerial();
 }
 
 /** Access of the TLP that arrived last; bit 31: it is the last posted one. */
