@@ -10,6 +10,7 @@ import { pushOperation, setNextTag } from './fabric/request';
 import {
   arrivedSerial,
   beginDma,
+  catchUp,
   cpuTime,
   endDma,
   endSerial,
@@ -394,8 +395,12 @@ export function timedSetCpu(interval: f64, buffer: u32): void {
   setCpu(<u64>interval, buffer);
 }
 
-/** Ticks of an instruction, an exit, a system call and a host operation, and whether loads are pipelined. */
+/**
+ * The CPU begins something, at the earliest now: a callback may have it do so while it waits. Ticks of an instruction, an
+ * exit, a system call and a host operation, and whether loads are pipelined.
+ */
 export function timedAccess(instruction: f64, exit: f64, systemCall: f64, host: f64, pipelined: u32): void {
+  catchUp();
   setCosts(<u64>instruction, <u64>exit, <u64>systemCall, <u64>host);
   setPipelined(pipelined != 0);
 }
@@ -410,9 +415,9 @@ export function timedKeep(on: u32): void {
   keepTlps(on != 0);
 }
 
-/** The access is over. 1: its posted TLPs have arrived. */
-export function timedEndAccess(): u32 {
-  return endSerial() ? 1 : 0;
+/** The access is over. Answers its number if all of its posted TLPs have arrived, else -1. */
+export function timedEndAccess(): i32 {
+  return endSerial();
 }
 
 /** Access of the TLP that arrived last; bit 31: it is the last posted one. */

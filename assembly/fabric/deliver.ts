@@ -87,7 +87,7 @@ const ROOT_COMPLEX_ID: u32 = 0;
 // Outstanding reads by tag: where the next byte goes (u32) and how many are still to come (u32).
 const READS: usize = memory.data(256 * 8, 16);
 
-/** CPL_* of the last request, read or not, that was answered with an error since `resetReads`. */
+/** CPL_* of the first request, read or not, that was answered with an error since `resetReads`. */
 export let readStatus: u32 = CPL_SC;
 
 export function resetReads(): void {
@@ -469,7 +469,7 @@ export function takeCompletion(at: usize): void {
   const to = load<u32>(entry);
   const left = load<u32>(entry, 4);
   const status = (load<u32>(at, DESCRIPTOR_H1) >> 13) & 7;
-  if (status != CPL_SC) readStatus = status;
+  if (readStatus == CPL_SC) readStatus = status;
   if (left == 0) return; // of a write
   if (status != CPL_SC) {
     memory.fill(to, 0xff, left);

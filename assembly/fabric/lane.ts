@@ -68,8 +68,10 @@ const HOLD_LG2: u32 = 6;
 const SIDE_BYTES: u32 = 16;
 export const SIDE_SERIAL: usize = 12;
 export const SERIAL_LAST: u32 = 0x8000_0000;
+/** Of what a function writes: with its slot. Its requests follow each other, the last of each is marked. */
+export const SERIAL_DMA: u32 = 0x4000_0000;
 
-/** TLPs of a class that stand in the queue of a port; the others stay on hold. Enough that it never runs dry. */
+/** Answers that stand in the queue of a port; the others stay on hold. Enough that it never runs dry. */
 const FEW: u32 = 64;
 
 let holdMask: u32 = 0;
@@ -185,7 +187,8 @@ export function issue(port: usize, now: u64): void {
     if (next > now) break;
     next = NEVER; // a completion, or what is sent, goes on
     const kind = load<u32>(hold, HOLD_CLASS);
-    if (!hasRoom(port, kind, QUEUE_ROOM - FEW)) break;
+    // All that there can be: a request that waits for credits must not hold one of another class (2.6.1).
+    if (!hasRoom(port, kind, 1)) break;
     if (kind == LINK_NP) {
       const out = load<u32>(lane, OUTSTANDING);
       if (out >= load<u32>(port, LANE_TAGS)) break;

@@ -100,6 +100,7 @@ import {
   laneBytes,
   resetLanes,
   retry,
+  SERIAL_DMA,
   SERIAL_LAST,
   SIDE_SERIAL,
   sideOf,
@@ -158,7 +159,7 @@ let owner: u32 = CPU;
 /** Non-posted requests of one operation: 4 KiB at an MRRS of 128, unaligned. */
 const OPERATION_TAGS: u32 = 34;
 
-// Pieces of DMA: requests without an answer, worst status.
+// Pieces of DMA: requests without an answer; status of the first of them that failed, its place, tag of the very first.
 const PIECES: usize = memory.data(DMA_PIECES * 8, 16);
 /** By link: the piece of posted writes that is not sent, counted from 1. */
 const WRITES: usize = memory.data(LINK_MOST * 4, 4);
@@ -230,13 +231,14 @@ export function catchUp(): void {
   cpuTime = max(cpuTime, now);
 }
 
-/** The access is over. True: the last of its posted TLPs has arrived, or there was none. */
-export function endSerial(): bool {
-  serial = (serial + 1) & (SERIAL_LAST - 1);
-  if (lastPosted == 0) return true;
+/** The access is over. Answers its number if the last of its posted TLPs has arrived, or there was none; else -1. */
+export function endSerial(): i32 {
+  const ended = serial;
+  serial = (serial + 1) & (SERIAL_DMA - 1);
+  if (lastPosted == 0) return ended;
   store<u32>(lastPosted, load<u32>(lastPosted, SIDE_SERIAL) | SERIAL_LAST, SIDE_SERIAL);
   lastPosted = 0;
-  return false;
+  return -1;
 }
 
 // ---------------------------------------------------------------------------------------------------- events
@@ -391,7 +393,7 @@ function takeAnswer(at: usize, isRoot: bool, link: u32): void {
   else deliverOne(at);
   leaveContext();
   const status = who == CPU ? <u32>CPL_SC : exchangeStatus(before);
-  if (who >= FIRST_PIECE && status != CPL_SC) store<u32>(pieceAt(who - FIRST_PIECE), status, 4);
+  if (who >= FIRST_PIECE && status != CPL_SC) failPiece(who - FIRST_PIECE, tag, status);
   if (readLeft(tag) != 0 || who == NOBODY) return;
   store<u32>(entry, NOBODY);
   const port: usize = load<u32>(entry, 4);
@@ -403,11 +405,20 @@ function takeAnswer(at: usize, isRoot: bool, link: u32): void {
   const piece = pieceAt(who - FIRST_PIECE);
   const left = load<u32>(piece) - 1;
   store<u32>(piece, left);
-  if (left == 0) endPiece(who - FIRST_PIECE, link, load<u32>(piece, 4));
+  if (left == 0) endPiece(who - FIRST_PIECE, link, load<u8>(piece, 4));
 }
 
 function pieceAt(piece: u32): usize {
   return PIECES + ((<usize>piece) << 3);
+}
+
+/** Answers come in any order: what counts is which request was first. */
+function failPiece(number: u32, tag: u32, status: u32): void {
+  const piece = pieceAt(number);
+  const place = (tag - load<u8>(piece, 6)) & 0xff;
+  if (load<u8>(piece, 4) != CPL_SC && place > load<u8>(piece, 5)) return;
+  store<u8>(piece, status, 4);
+  store<u8>(piece, place, 5);
 }
 
 function endPiece(piece: u32, slot: u32, status: u32): void {
@@ -469,7 +480,7 @@ function depart(at: usize, byCpu: bool): bool {
   }
   const port = functionEnd(slot);
   const time = issueTime(port, now);
-  const side = holdRequest(port, at, time, time + load<u64>(port, LANE_INTERVAL), serial);
+  const side = holdRequest(port, at, time, time + load<u64>(port, LANE_INTERVAL), SERIAL_DMA | slot);
   takeTag(at, kind, port);
   if (classOf(kind) == LINK_P) lastPosted = side;
   update(slot);
@@ -544,7 +555,7 @@ export function hasTags(): bool {
 export function beginDma(piece: u32): void {
   setTotalsAside();
   owner = FIRST_PIECE + piece;
-  store<u64>(pieceAt(piece), 0);
+  store<u64>(pieceAt(piece), (<u64>nextTag) << 48);
 }
 
 /** The requests of the piece stand in the ring. With `isLast` they end one access of the function in `slot`. */

@@ -1,10 +1,10 @@
 // Floor 7: what software takes in a timed machine: each operation of an access begins when its instructions, exits and calls
 // are paid for (timing.md 7).
 
-import { cpuTime, runTimed, spend } from '../fabric/schedule';
+import { catchUp, cpuTime, runTimed, spend } from '../fabric/schedule';
 import { UNTIL_ROOM, UNTIL_TIME } from '../layout';
 import { NEVER } from '../link/port';
-import { exits, hostOperations, instructions, systemCalls } from './counts';
+import { exits, hostOperations, hostOperationsNext, instructions, systemCalls } from './counts';
 
 let instructionTicks: u64 = 0;
 let exitTicks: u64 = 0;
@@ -30,13 +30,23 @@ export function resetCost(): void {
  * (`isCall`) happens at the time of the CPU. False: the host has something to do first.
  */
 export function isTimeFor(isCall: bool): bool {
+  pay(hostOperationsNext());
+  if (isCall) return runTimed(UNTIL_TIME, cpuTime);
+  return runTimed(UNTIL_ROOM, NEVER);
+}
+
+/** What was paid for last was refused, and is no operation. */
+export function takeBack(): void {
+  pay(hostOperations);
+  catchUp();
+}
+
+function pay(operations: u64): void {
   const cost =
     instructions * instructionTicks +
     exits * exitTicks +
     systemCalls * systemCallTicks +
-    (hostOperations + 1) * hostTicks;
+    operations * hostTicks;
   spend(cost - paid);
   paid = cost;
-  if (isCall) return runTimed(UNTIL_TIME, cpuTime);
-  return runTimed(UNTIL_ROOM, NEVER);
 }

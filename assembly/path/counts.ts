@@ -79,6 +79,11 @@ export function countSystemCall(): void {
   if (counting() & COUNT_SYSTEM_CALLS) systemCalls += 1;
 }
 
+/** Host operations once the next one is done: an emulator's calls are none. */
+export function hostOperationsNext(): u64 {
+  return counting() & COUNT_HOST_OPERATIONS ? hostOperations + 1 : hostOperations;
+}
+
 /** An operation of the host, whatever comes of it. */
 export function countHost(): void {
   if (counting() & COUNT_HOST_OPERATIONS) hostOperations += 1;

@@ -103,7 +103,7 @@ import {
   insideBar,
   interruption,
 } from '../zpci/rules';
-import { isTimeFor, resetCost } from './cost';
+import { isTimeFor, resetCost, takeBack } from './cost';
 import {
   countAgain,
   countBytes,
@@ -226,7 +226,10 @@ export function runAccess(): u32 {
     else if (mode == MODE_LIST) skipDelivery();
     else if (!deliverRest(mode)) return RUN_HOST;
   }
-  if (mode == MODE_TIMED && !finishLoads()) return RUN_HOST;
+  if (mode == MODE_TIMED) {
+    if (fault != FAULT_NONE) takeBack();
+    if (!finishLoads()) return RUN_HOST;
+  }
   return recordCount == 0 ? RUN_DONE : RUN_HOST;
 }
 

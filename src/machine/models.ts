@@ -46,7 +46,6 @@ export interface ModelParts {
 
 /** Posted writes of one access to a function that wants to be told once. */
 interface Block {
-  readonly fn: PciFunction;
   readonly bar: number;
   readonly offset: number;
   readonly parts: Uint8Array[];
@@ -83,7 +82,8 @@ export class Models {
   private readonly dma: DmaJobs;
   private readonly timedDma: TimedDma | undefined;
   private functions: readonly PciFunction[] = [];
-  private block: Block | undefined;
+  /** By function: what has arrived of a block. The TLPs of two functions arrive in between one another. */
+  private readonly blocks = new Map<PciFunction, Block>();
   private busy = false;
   private serving = false;
 
@@ -164,7 +164,7 @@ export class Models {
 
   private resetInstance(fn: PciFunction, kind: ResetKind): void {
     this.dma.drop(fn);
-    if (this.block?.fn === fn) this.block = undefined;
+    this.blocks.delete(fn);
     if (fn.instance === undefined) fn.clearMemory();
     // A model may not call the machine while it is being reset: nothing of it is as it should be.
     const before = this.serving;
@@ -229,7 +229,7 @@ export class Models {
     }
     this.parts.drainTrace();
     // A block is one access: that of a peer's DMA ends here too.
-    this.endBlock();
+    this.endBlocks();
   }
 
   /** Goes on with a PCI instruction that answered ANSWER_HOST; returns its answer. */
@@ -282,11 +282,11 @@ export class Models {
   /** The access has ended: block writes are told, and everything that the models set going is done. */
   settle(): void {
     const { timing } = this;
-    if (timing !== undefined && this.parts.core.x.timedEndAccess() === 1) this.endBlock();
+    if (timing !== undefined) this.endAccess();
     if (this.busy) return;
     this.busy = true;
     try {
-      if (timing === undefined) this.endBlock();
+      if (timing === undefined) this.endBlocks();
       this.dma.drain();
       timing?.advance();
     } finally {
@@ -298,7 +298,7 @@ export class Models {
 
   reset(): void {
     this.dma.clear();
-    this.block = undefined;
+    this.blocks.clear();
     this.interrupts.length = 0;
     this.log.length = 0;
     for (const fn of this.functions) this.resetInstance(fn, 'cold');
@@ -360,7 +360,7 @@ export class Models {
       return L.CPL_SC;
     }
     if (kind === L.RECORD_INSTRUCTION) {
-      this.endBlock();
+      this.endBlock(fn);
       const instruction = word(L.RECORD_INSTRUCTION_KIND);
       const answer = fn.instance?.acceptInstruction({
         op: INSTRUCTIONS[instruction] ?? 'pcistb',
@@ -375,7 +375,7 @@ export class Models {
       return isTaken ? L.CC_DONE : packAnswer(answer);
     }
     if (kind === L.RECORD_CONFIG_READ || kind === L.RECORD_CONFIG_WRITE) {
-      this.endBlock();
+      this.endBlock(fn);
       if (offset >= fn.config.size) return L.CPL_UR; // a conventional function has no extended space
       if (kind === L.RECORD_CONFIG_READ) core.u32[data >>> 2] = fn.config.read(offset, 4);
       else fn.config.writeDw(offset, core.u32[data >>> 2] as number, word(L.RECORD_ENABLES));
@@ -387,7 +387,7 @@ export class Models {
       : enabledSpan(bytes, word(L.RECORD_ENABLES));
     if (start >= end) return L.CPL_SC;
     if (kind === L.RECORD_READ || kind === L.RECORD_CALL_READ) {
-      this.endBlock();
+      this.endBlock(fn);
       const answer = fn.instance?.read(bar, offset + start, end - start, { emulated });
       core.u8.fill(0, data, data + bytes);
       if (!(answer instanceof Uint8Array)) return STATUS[answer ?? 'unsupported-request'];
@@ -400,7 +400,7 @@ export class Models {
       this.gather(fn, bar, offset + start, written);
       return L.CPL_SC;
     }
-    this.endBlock();
+    this.endBlock(fn);
     const answer =
       fn.instance?.write(bar, offset + start, written, mask, { emulated, deferrable }) ??
       'unsupported-request';
@@ -409,25 +409,38 @@ export class Models {
 
   /** Adds a posted write to the block that it continues; another one ends it. */
   private gather(fn: PciFunction, bar: number, offset: number, bytes: Uint8Array): void {
-    const { block } = this;
+    const block = this.blocks.get(fn);
     // In functional fidelity a block ends with its access, so that there is one number only.
     const tag = this.timing === undefined ? 0 : this.parts.core.x.timedSerial();
     const serial = tag & ~LAST_POSTED;
-    const goesOn = block?.fn === fn && block.bar === bar && block.end === offset && block.serial === serial;
+    const goesOn = block?.bar === bar && block.end === offset && block.serial === serial;
     if (block !== undefined && goesOn) {
       block.parts.push(bytes);
       block.end += bytes.length;
     } else {
-      this.endBlock();
-      this.block = { fn, bar, offset, parts: [bytes], end: offset + bytes.length, serial };
+      this.endBlock(fn);
+      this.blocks.set(fn, { bar, offset, parts: [bytes], end: offset + bytes.length, serial });
     }
-    if ((tag & LAST_POSTED) !== 0) this.endBlock();
+    if ((tag & LAST_POSTED) !== 0) this.endBlock(fn);
   }
 
-  private endBlock(): void {
-    const { block } = this;
+  /** Timed: the access is over. A block of it of which nothing is on its way any more ends here. */
+  private endAccess(): void {
+    const number = this.parts.core.x.timedEndAccess();
+    if (this.blocks.size === 0) return;
+    this.parts.clock.moveTo(this.parts.core.x.timedNow());
+    for (const [fn, { serial }] of [...this.blocks]) if (serial === number) this.endBlock(fn);
+  }
+
+  private endBlocks(): void {
+    if (this.blocks.size === 0) return;
+    for (const fn of [...this.blocks.keys()]) this.endBlock(fn);
+  }
+
+  private endBlock(fn: PciFunction): void {
+    const block = this.blocks.get(fn);
     if (block === undefined) return;
-    this.block = undefined;
+    this.blocks.delete(fn);
     const bytes = new Uint8Array(block.end - block.offset);
     let at = 0;
     for (const part of block.parts) {
@@ -437,7 +450,7 @@ export class Models {
     const before = this.serving;
     this.serving = true;
     try {
-      block.fn.instance?.write(block.bar, block.offset, bytes);
+      fn.instance?.write(block.bar, block.offset, bytes);
     } finally {
       this.serving = before;
     }

@@ -86,17 +86,21 @@ export class Timing {
 
   /** The CPU executes one instruction that takes `ns`; everything up to its end has happened. */
   instruction(ns: number): void {
-    const { x } = this.parts.core;
-    x.timedAccess(0, 0, 0, 0, 0);
-    x.timedSpend(ticksOf(ns));
+    this.take(ns);
     this.advance();
     this.until(L.UNTIL_ROOM, NO_END);
   }
 
   /** The CPU stores to a write-combining buffer, which takes `ns`; it waits while no line could leave. */
   store(ns: number): void {
-    this.parts.core.x.timedSpend(ticksOf(ns));
+    this.take(ns);
     this.until(L.UNTIL_ROOM, NO_END);
+  }
+
+  private take(ns: number): void {
+    const { x } = this.parts.core;
+    x.timedAccess(0, 0, 0, 0, 0);
+    x.timedSpend(ticksOf(ns));
   }
 
   /** Whatever happens up to the time of the CPU. */
