@@ -329,9 +329,9 @@ export function linkStart(windows: u32): void {
   startLink(linkRings, linkPayloadBytes, windows != 0);
 }
 
-/** Runs up to `limit` events and up to tick (endLo, endHi). 1: the loads are done, or the end is reached. */
+/** Runs up to `limit` events and up to tick (endLo, endHi). Answers LINK_*. */
 export function linkRun(limit: u32, endLo: u32, endHi: u32): u32 {
-  return runLink(limit, pair(endLo, endHi)) ? 1 : 0;
+  return runLink(limit, pair(endLo, endHi));
 }
 
 /** Tick of the last event. */

@@ -26,6 +26,10 @@ export const LINK_NP = 1;
 export const LINK_CPL = 2;
 export const LINK_CLASSES = 3;
 export const LINK_DLLP_BYTES = 8; // on the wire, framing included
+/** Answers of `linkRun`. */
+export const LINK_RUNS = 0; // more events to come
+export const LINK_DONE = 1; // all accesses are done and acknowledged
+export const LINK_AT_END = 2; // the next event is after the end, or after 2^53 ticks
 export const LINK_TAGS = 1024; // of a requester: up to 10 bits
 
 // What the link is.
@@ -134,11 +138,11 @@ export const LATENCY_COLUMNS_LG2 = 7;
 export const LATENCY_ROWS = 40;
 export const LATENCY_SLOTS = 5248; // (LATENCY_ROWS + 1) << LATENCY_COLUMNS_LG2
 
-// ------------------------------------------------------------------------------- LANE: what a timed machine adds to a port
-// Words of the same 1024 bytes. The host writes the first ones, before `timedStart`.
-export const LANE_SERVICE = 896; // u64 ticks until the completer at this end answers
-export const LANE_CONFIG_SERVICE = 904; // u64, the same of a configuration request
-export const LANE_INTERVAL = 912; // u64, shortest distance of two requests of the function at this end
-export const LANE_TAGS = 920; // non-posted requests from this end that may be outstanding
-export const LANE_RCB = 924; // how the completer at this end cuts its completions
-export const LANE_COMPLETION_POLICY = 928;
+// ------------------------------------------------------------------------------- END: what a timed machine adds to a port
+// Words of the same 1024 bytes. The host writes them, before `timedStart`.
+export const END_SERVICE = 896; // u64 ticks until the completer at this end answers
+export const END_CONFIG_SERVICE = 904; // u64, the same of a configuration request
+export const END_INTERVAL = 912; // u64, shortest distance of two requests of the function at this end
+export const END_TAGS = 920; // non-posted requests from this end that may be outstanding
+export const END_RCB = 924; // how the completer at this end cuts its completions
+export const END_COMPLETION_POLICY = 928;

@@ -166,7 +166,7 @@ export class CoreLink {
     for (const [end, values] of setting.entries()) this.write(end, values);
     core.x.linkStart(1);
     const start = process.cpuUsage();
-    while (core.x.linkRun(EVENTS, 0, NO_END) === 0);
+    while (core.x.linkRun(EVENTS, 0, NO_END) === P.LINK_RUNS);
     return process.cpuUsage(start).user * 1000;
   }
 

@@ -31,7 +31,7 @@ import {
   wireAt,
 } from '../link/port';
 import { Receiver, receive } from '../link/receive';
-import { dataCredits } from '../link/send';
+import { dataCredits, ITEM_FLAGS } from '../link/send';
 import {
   LINK_ACK_INTERVAL,
   LINK_COUNT_DATA,
@@ -49,16 +49,13 @@ import { writeEnabled } from './deliver';
 import { windowFirst, windowLast, windowMemory } from './functions';
 import { takeCompletion } from './loads';
 
-/** Low bits of a wire item that is not a TLP in one piece. */
-const NOT_A_TLP: u32 = 31;
-
 /** The next item arrives. Only a TLP in one piece and in order reaches the layer above. */
 export function arrive(port: usize, now: u64): void {
   const from = otherEnd(port);
   const tail = load<u32>(from, WIRE_TAIL);
   const item = load<u64>(wireAt(from, tail), 8);
   const expected = load<u32>(port, EXPECTED);
-  if ((<u32>item & NOT_A_TLP) != 0 || <u32>(item >> 32) != (expected & 0xfff)) {
+  if ((<u32>item & ITEM_FLAGS) != 0 || <u32>(item >> 32) != (expected & 0xfff)) {
     receive(port, now);
     return;
   }
@@ -92,7 +89,7 @@ function write(port: usize, tlp: usize, fmtType: u32): void {
 export function isPostedNext(port: usize): bool {
   const from = otherEnd(port);
   const item = load<u32>(wireAt(from, load<u32>(from, WIRE_TAIL)), 8);
-  return (item & NOT_A_TLP) == 0 && load<u32>(item, TLP_CLASS) == LINK_P;
+  return (item & ITEM_FLAGS) == 0 && load<u32>(item, TLP_CLASS) == LINK_P;
 }
 
 /** When the last one of `takePosted` arrived. */
@@ -103,7 +100,8 @@ export let lastTaken: u64 = 0;
  * `arrive` for each, with what changes from one to the next in locals. Returns how many; 0 when the first one needs `arrive`.
  */
 export function takePosted(port: usize, until: u64): u32 {
-  const isReported = load<u32>(port, OWN_FINITE) != 0;
+  const finite = load<u32>(port, OWN_FINITE);
+  const isReported = finite != 0;
   const isFcPending = (load<u32>(port, FC_PENDING) & 1) != 0;
   const isAckPending = load<u32>(port, ACK_PENDING) != 0;
   const ackInterval = load<u64>(port, LINK_ACK_INTERVAL);
@@ -134,7 +132,7 @@ export function takePosted(port: usize, until: u64): u32 {
     if (next > limit) break;
     const item = load<u64>(at, 8);
     const tlp = <usize>(<u32>item);
-    if ((<u32>item & NOT_A_TLP) != 0 || <u32>(item >> 32) != ((expected + count) & 0xfff)) break;
+    if ((<u32>item & ITEM_FLAGS) != 0 || <u32>(item >> 32) != ((expected + count) & 0xfff)) break;
     const fmtType = load<u8>(tlp, TLP_H0 + 3);
     const high = load<u64>(tlp, TLP_H2);
     let address: u64 = 0;
@@ -174,8 +172,8 @@ export function takePosted(port: usize, until: u64): u32 {
     setTimer(port, TIMER_ACK, first + ackInterval);
   }
   if (!isReported) return count;
-  store<u32>(port, load<u32>(port, HEADER_GIVEN) + count, HEADER_GIVEN);
-  store<u32>(port, load<u32>(port, DATA_GIVEN) + credits, DATA_GIVEN);
+  if (finite & 1) store<u32>(port, load<u32>(port, HEADER_GIVEN) + count, HEADER_GIVEN);
+  if (finite & 2) store<u32>(port, load<u32>(port, DATA_GIVEN) + credits, DATA_GIVEN);
   if (!isFcPending) {
     store<u32>(port, load<u32>(port, FC_PENDING) | 1, FC_PENDING);
     setTimer(port, TIMER_FC, min(load<u64>(port, TIMER_FC), first + fcInterval));

@@ -38,7 +38,7 @@ const READY_TAIL: usize = 740;
 const READY_AT: usize = 744;
 export const IS_STALLED: usize = 748; // the next completion waits for room
 
-/** Reads whose completions come later: time (u64), request (u32). */
+/** Reads whose completions come later: time (u64), request (u32). The other end has at most LINK_TAGS (1024) under way. */
 const READY_SLOTS: u32 = 2048;
 const READY_RING: usize = memory.data(2 * 2048 * 16, 16);
 

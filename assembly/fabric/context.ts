@@ -16,13 +16,7 @@ import {
   PARAM_RCB,
 } from '../layout';
 import { linkAt, PORT_STRIDE } from '../link/port';
-import {
-  LANE_COMPLETION_POLICY,
-  LANE_CONFIG_SERVICE,
-  LANE_RCB,
-  LANE_SERVICE,
-  LINK_MPS,
-} from '../link-layout';
+import { END_COMPLETION_POLICY, END_CONFIG_SERVICE, END_RCB, END_SERVICE, LINK_MPS } from '../link-layout';
 import { countForEarlier, restoreTotals, setTotalsAside } from './traffic';
 
 /** Links take time: TLPs do not arrive before the call that sent them returns. */
@@ -62,7 +56,7 @@ export function enterFunction(at: usize): void {
   isEarlier = byCpu && load<u32>(at, DESCRIPTOR_CAUSE) != lastOperation;
   store<u32>(PARAMS, ORIGIN_CPU, PARAM_ORIGIN);
   const isConfig = kind == KIND_CFGRD0 || kind == KIND_CFGWR0;
-  serviceTicks = isConfig ? load<u64>(port, LANE_CONFIG_SERVICE) : load<u64>(port, LANE_SERVICE);
+  serviceTicks = isConfig ? load<u64>(port, END_CONFIG_SERVICE) : load<u64>(port, END_SERVICE);
 }
 
 /** The root complex handles a TLP from the function in `slot`. */
@@ -70,7 +64,7 @@ export function enterRoot(slot: u32): void {
   const port = linkAt(slot);
   enter(port, false);
   store<u32>(PARAMS, slot + 1, PARAM_ORIGIN);
-  serviceTicks = load<u64>(port, LANE_SERVICE);
+  serviceTicks = load<u64>(port, END_SERVICE);
 }
 
 function enter(port: usize, byCpu: bool): void {
@@ -79,8 +73,8 @@ function enter(port: usize, byCpu: bool): void {
   policy = load<u32>(PARAMS, PARAM_COMPLETION_POLICY);
   origin = load<u32>(PARAMS, PARAM_ORIGIN);
   store<u32>(PARAMS, load<u32>(port, LINK_MPS), PARAM_MPS);
-  store<u32>(PARAMS, load<u32>(port, LANE_RCB), PARAM_RCB);
-  store<u32>(PARAMS, load<u32>(port, LANE_COMPLETION_POLICY), PARAM_COMPLETION_POLICY);
+  store<u32>(PARAMS, load<u32>(port, END_RCB), PARAM_RCB);
+  store<u32>(PARAMS, load<u32>(port, END_COMPLETION_POLICY), PARAM_COMPLETION_POLICY);
   isForeign = !byCpu;
   isEarlier = false;
   setTotalsAside();

@@ -208,8 +208,12 @@ function issueRead(port: usize, now: u64): void {
   store<u32>(port, load<u32>(port, LOAD_READS) - 1, LOAD_READS);
   store<u32>(port, load<u32>(port, LOAD_READ_OUT) + 1, LOAD_READ_OUT);
   const bytes = load<u32>(port, LOAD_READ_BYTES);
-  const offset = load<u32>(port, LOAD_READ_AT);
-  store<u32>(port, (offset + bytes) & (load<u32>(port, LOAD_READ_WINDOW) - 1), LOAD_READ_AT);
+  const mask = load<u32>(port, LOAD_READ_WINDOW) - 1;
+  let offset = load<u32>(port, LOAD_READ_AT);
+  // A request does not cross a 4 KiB boundary (2.2.7): it begins there instead.
+  const inPage = (<u32>load<u64>(port, LOAD_READ_ADDRESS) + offset) & 4095;
+  if (inPage + bytes > 4096) offset = (offset + 4096 - inPage) & mask;
+  store<u32>(port, (offset + bytes) & mask, LOAD_READ_AT);
   const tag = load<u32>(port, LOAD_TAG);
   store<u32>(port, (tag + 1) & (LINK_TAGS - 1), LOAD_TAG);
   const entry = tagOf(port, tag);
@@ -233,7 +237,7 @@ function tagBits(tag: u32): u32 {
   return (((tag >> 9) & 1) << 23) | (((tag >> 8) & 1) << 19);
 }
 
-/** Counts a latency in its slot: up to 128 ticks exactly, then in steps below 1/128 of it. */
+/** Counts a latency in its slot: up to 255 ticks exactly, then in steps below 1/128 of it. */
 function countLatency(port: usize, latency: u64): void {
   const ticks = min(latency, ((<u64>1) << (LATENCY_ROWS + LATENCY_COLUMNS_LG2)) - 1);
   const bits = 64 - <u32>clz(ticks);

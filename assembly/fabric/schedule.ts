@@ -61,7 +61,7 @@ import {
 import { consume, drain, expire, receive, received } from '../link/receive';
 import { send } from '../link/send';
 import {
-  LANE_INTERVAL,
+  END_INTERVAL,
   LINK_COUNT_DATA,
   LINK_COUNT_TLPS,
   LINK_LAST_ARRIVAL,
@@ -93,12 +93,12 @@ import {
   classOf,
   freeTag,
   holdAnswer,
+  holdBytes,
   holdRequest,
   isOnHold,
   issue,
   issueTime,
-  laneBytes,
-  resetLanes,
+  resetHolds,
   retry,
   SERIAL_DMA,
   SERIAL_LAST,
@@ -106,7 +106,7 @@ import {
   sideOf,
   unpack,
   unsentRequests,
-} from './lane';
+} from './holds';
 import { nextTag } from './request';
 import { restoreTotals, setTotalsAside } from './traffic';
 
@@ -167,7 +167,7 @@ let buffers: usize = 0;
 
 /** Bytes that the timed machine takes. */
 export function timedBytes(count: u32, holds: u32, data: u32): u32 {
-  return count * (<u32>LINK_BYTES + laneBytes(holds, data)) + DMA_PIECES * DMA_PIECE_BYTES;
+  return count * (<u32>LINK_BYTES + holdBytes(holds, data)) + DMA_PIECES * DMA_PIECE_BYTES;
 }
 
 /** Begins at time 0 with `count` idle links, whose ports the host has described. Their rings stand at `at`. */
@@ -191,14 +191,14 @@ export function startTimed(at: usize, count: u32, holds: u32, data: u32): void {
   memory.fill(PIECES, 0, DMA_PIECES * 8);
   memory.fill(WRITES, 0, LINK_MOST * 4);
   memory.fill(STATES, 0, LINK_MOST * 8);
-  buffers = at + <usize>(count * (<u32>LINK_BYTES + laneBytes(holds, data)));
+  buffers = at + <usize>(count * (<u32>LINK_BYTES + holdBytes(holds, data)));
   for (let link: u32 = 0; link < count; link++) {
     const first = linkAt(link);
-    const base = at + <usize>(link * (<u32>LINK_BYTES + laneBytes(holds, data)));
+    const base = at + <usize>(link * (<u32>LINK_BYTES + holdBytes(holds, data)));
     joinEnds(first, base);
     resetPort(first);
     resetPort(first + PORT_STRIDE);
-    resetLanes(first, base + LINK_BYTES, holds, data);
+    resetHolds(first, base + LINK_BYTES, holds, data);
     update(link);
   }
 }
@@ -480,7 +480,7 @@ function depart(at: usize, byCpu: bool): bool {
   }
   const port = functionEnd(slot);
   const time = issueTime(port, now);
-  const side = holdRequest(port, at, time, time + load<u64>(port, LANE_INTERVAL), SERIAL_DMA | slot);
+  const side = holdRequest(port, at, time, time + load<u64>(port, END_INTERVAL), SERIAL_DMA | slot);
   takeTag(at, kind, port);
   if (classOf(kind) == LINK_P) lastPosted = side;
   update(slot);

@@ -34,8 +34,11 @@ import {
 import { drain, expire } from '../link/receive';
 import { send } from '../link/send';
 import {
+  LINK_AT_END,
   LINK_DLLP_BYTES,
+  LINK_DONE,
   LINK_LATENCY,
+  LINK_RUNS,
   LINK_TICKS_PER_BYTE,
   LOAD_READ_OUT,
   LOAD_READS,
@@ -49,8 +52,8 @@ import { issue, looksBelow, refill, resetLoad } from './loads';
 /** Ticks of latency from which on windows are worth their while: 10 ns. */
 const WINDOWS_FROM: u64 = 10 * 4096;
 
-/** Later than any event: 8 years. A port without events has none before it. */
-const LATEST: u64 = 1 << 60;
+/** A run ends there, after 2199 s: as far as the host's numbers are exact. A port without events has none before it. */
+const LATEST: u64 = 1 << 53;
 
 /** Simulated time of the last event, ticks, and how many there were. */
 export let linkTime: u64 = 0;
@@ -59,7 +62,7 @@ export let linkEvents: u64 = 0;
 let usesWindows: bool = false;
 
 /**
- * Begins a run: ports as after flow control initialisation. Rings stand at `at`, behind them `bytes`, a power of two, of data
+ * Begins a run of the ports as the host has described them. Rings stand at `at`, behind them `bytes`, a power of two, of data
  * in flight.
  */
 export function startLink(at: usize, bytes: u32, windows: bool): void {
@@ -77,23 +80,23 @@ export function startLink(at: usize, bytes: u32, windows: bool): void {
   }
 }
 
-/** Runs until the loads are done and acknowledged, `end` is passed, or about `limit` more events. True: it is done. */
-export function runLink(limit: u32, end: u64): bool {
+/** Runs until the loads are done and acknowledged, the next event is after `end`, or about `limit` more events. Answers LINK_*. */
+export function runLink(limit: u32, end: u64): u32 {
   const last = linkEvents + limit;
   end = min(end, LATEST);
-  if (usesWindows && !runWindows(last, end)) return linkEvents < last;
+  if (usesWindows && !runWindows(last, end)) return linkEvents < last ? LINK_AT_END : LINK_RUNS;
   while (linkEvents < last) {
     const first = nextKey(PORTS);
     const second = nextKey(PORTS + PORT_STRIDE);
     const key = min(first, second);
     const time = key >> KIND_BITS;
-    if (time > end) return true;
+    if (time > end) return LINK_AT_END;
     linkTime = time;
     linkEvents += 1;
     Event.perform(first <= second ? PORTS : PORTS + PORT_STRIDE, time, key & KINDS);
-    if (isDone()) return true;
+    if (isDone()) return LINK_DONE;
   }
-  return false;
+  return LINK_RUNS;
 }
 
 /** Window after window. False: `last` events have happened, or nothing is left before `end`; true: one by one from here. */

@@ -80,7 +80,7 @@ export const ACK_PENDING: usize = 308;
 export const FC_PENDING: usize = 312; // bit by class
 export const HEADER_GIVEN: usize = LINK_HEADER_GIVEN; // by class: what UpdateFC reports
 export const DATA_GIVEN: usize = LINK_DATA_GIVEN;
-export const OWN_FINITE: usize = 340; // by class: pools of this end
+export const OWN_FINITE: usize = 340; // by class, of this end: bits as of IS_FINITE
 export const DRAIN_HEAD: usize = 352;
 export const DRAIN_TAIL: usize = 356;
 export const WIRE_HEAD: usize = 360; // items that this end has put on the wire
@@ -123,12 +123,13 @@ const QUEUE_SLOTS: u32 = 1 << QUEUE_LG2;
 /** TLPs that may wait in a class. With 2048 unacknowledged ones no descriptor is overwritten before its time. */
 export const QUEUE_ROOM: u32 = 4096;
 const SEQUENCES: u32 = 4096;
-/** Sequence numbers that may be outstanding: half of the 12-bit space (PCIe base specification 3.5.2.1). */
+/** Sequence numbers that may be outstanding: half of the 12-bit space (base specification 3.6.2.1, TLP-19). */
 export const WINDOW: u32 = 2048;
 const WIRE_LG2: u32 = 14;
-const DRAIN_SLOTS: u32 = 4096;
+/** Buffers that are to be emptied. At most 2047 TLPs of a class hold finite credits: each a header credit, or a data credit. */
+export const DRAIN_SLOTS: u32 = 8192;
 
-/** A port after flow control initialisation: nothing sent, nothing received, the credits of the other end known. */
+/** A port that has sent and received nothing: before flow control initialisation with LINK_INIT, else after it. */
 export function resetPort(port: usize): void {
   for (let at: usize = 0; at < TIMER_FC; at += 8) store<u64>(port + at, NEVER);
   memory.fill(port + BUSY_UNTIL, 0, <usize>LINK_CREDITS - BUSY_UNTIL);
@@ -155,7 +156,7 @@ export function resetPort(port: usize): void {
     store<u32>(entry, ownHeader, HEADER_GIVEN);
     store<u32>(entry, ownData, DATA_GIVEN);
     const hasLimit = (ownHeader | ownData) != 0;
-    store<u32>(entry, hasLimit ? 1 : 0, OWN_FINITE);
+    store<u32>(entry, (ownHeader != 0 ? 1 : 0) | (ownData != 0 ? 2 : 0), OWN_FINITE);
     store<u64>(port + (kind << 3), hasLimit ? load<u64>(port, LINK_FC_REFRESH) : NEVER, TIMER_FC);
   }
   updateTimers(port);

@@ -20,6 +20,7 @@ import {
   DATA_GIVEN,
   DATA_LIMIT,
   DRAIN_HEAD,
+  DRAIN_SLOTS,
   DRAIN_TAIL,
   drainAt,
   EXPECTED,
@@ -60,6 +61,7 @@ import {
   ITEM_ACK,
   ITEM_BAD,
   ITEM_FC,
+  ITEM_FLAGS,
   ITEM_INIT_FC1,
   ITEM_INIT_FC2,
   ITEM_KIND,
@@ -92,9 +94,12 @@ export class Receiver {
   @inline
   static consume(port: usize, now: u64, tlp: usize): void {
     const kind = load<u32>(tlp, TLP_CLASS);
-    const data = dataCredits(load<u16>(tlp, TLP_BYTES));
+    const finite = load<u32>(port + ((<usize>kind) << 2), OWN_FINITE);
+    if (finite == 0) return;
+    const data = finite & 2 ? dataCredits(load<u16>(tlp, TLP_BYTES)) : 0;
+    if ((finite & 1) == 0 && data == 0) return;
     if (load<u64>(port, LINK_DRAIN_DELAY) != 0) drainLater(port, now, kind, data);
-    else if (load<u32>(port + ((<usize>kind) << 2), OWN_FINITE) != 0) release(port, now, kind, data);
+    else release(port, now, kind, data);
   }
 }
 
@@ -139,7 +144,7 @@ function receiveTlp(port: usize, now: u64, item: u32, value: u32): void {
     return;
   }
   Receiver.accept(port, now, expected);
-  received = item & ~31;
+  received = item & ~ITEM_FLAGS;
 }
 
 /** The first TLP without an Ack: one is due at once, or when the interval is over. */
@@ -166,6 +171,8 @@ function drainLater(port: usize, now: u64, kind: u32, data: u32): void {
   store<u64>(at, time);
   store<u64>(at, <u64>kind | ((<u64>data) << 32), 8);
   store<u32>(port, head + 1, DRAIN_HEAD);
+  if (!ASC_NO_ASSERT)
+    assert(head - load<u32>(port, DRAIN_TAIL) < DRAIN_SLOTS, 'more buffers to empty than slots');
   if (head == load<u32>(port, DRAIN_TAIL)) store<u64>(port, time, AT_DRAIN);
 }
 
@@ -179,10 +186,10 @@ export function drain(port: usize, now: u64): void {
   release(port, now, load<u32>(at, 8), load<u32>(at, 12));
 }
 
+/** Credits of a TLP are free again: those of finite pools. The field of an infinite one stays 0 (2.6.1). */
 function release(port: usize, now: u64, kind: u32, data: u32): void {
   const entry = port + ((<usize>kind) << 2);
-  if (load<u32>(entry, OWN_FINITE) == 0) return;
-  store<u32>(entry, load<u32>(entry, HEADER_GIVEN) + 1, HEADER_GIVEN);
+  store<u32>(entry, load<u32>(entry, HEADER_GIVEN) + (load<u32>(entry, OWN_FINITE) & 1), HEADER_GIVEN);
   store<u32>(entry, load<u32>(entry, DATA_GIVEN) + data, DATA_GIVEN);
   const bit: u32 = 1 << kind;
   const pending = load<u32>(port, FC_PENDING);

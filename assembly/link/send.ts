@@ -25,7 +25,14 @@ import {
   LINK_REPLAY_LIMIT,
   LINK_SKP_TICKS,
   LINK_TICKS_PER_BYTE,
+  LOG_ACK,
+  LOG_BAD,
+  LOG_FC,
+  LOG_INIT_FC1,
+  LOG_INIT_FC2,
+  LOG_NAK,
   LOG_SKP,
+  LOG_TLP,
 } from '../link-layout';
 import { endInit, nextInit, repeatInit } from './init';
 import { log, logs } from './log';
@@ -64,6 +71,7 @@ import {
   TIMER_REPLAY,
   TLP_BYTES,
   TLP_ORDER,
+  TLP_STRIDE_LG2,
   TLP_WIRE,
   tlpAt,
   WAITING,
@@ -74,15 +82,21 @@ import {
   wireAt,
 } from './port';
 
-// What a wire item is, in the low bits of a descriptor's address (descriptors stand at multiples of 32).
-export const ITEM_TLP: u32 = 0;
-export const ITEM_ACK: u32 = 1;
-export const ITEM_NAK: u32 = 2;
-export const ITEM_FC: u32 = 3; // class in bits 31:24 of the value, header credits in 23:12, data credits in 11:0
-export const ITEM_INIT_FC1: u32 = 5; // value as of ITEM_FC
-export const ITEM_INIT_FC2: u32 = 6;
+// A wire item: arrival (u64), what (u32), value (u32). What it is stands in the low bits of the address of a descriptor, which
+// are 0 there; a DLLP has no descriptor. The log of packets has the same codes.
+//
+//   TLP    descriptor | bad << 3     value: sequence number
+//   DLLP   kind       | bad << 3     value: sequence number, or class in bits 31:24, header credits 23:12, data credits 11:0
+export const ITEM_TLP: u32 = LOG_TLP;
+export const ITEM_ACK: u32 = LOG_ACK;
+export const ITEM_NAK: u32 = LOG_NAK;
+export const ITEM_FC: u32 = LOG_FC;
+export const ITEM_INIT_FC1: u32 = LOG_INIT_FC1;
+export const ITEM_INIT_FC2: u32 = LOG_INIT_FC2;
 export const ITEM_KIND: u32 = 7;
-export const ITEM_BAD: u32 = 8; // does not arrive in one piece
+export const ITEM_BAD: u32 = LOG_BAD; // does not arrive in one piece
+/** All that is no address: 0 in a TLP that arrives in one piece. */
+export const ITEM_FLAGS: u32 = (1 << TLP_STRIDE_LG2) - 1;
 
 export const HEADER_CREDITS: u32 = 0xff; // 8 and 12 bits (2.6.1)
 export const DATA_CREDITS: u32 = 0xfff;
@@ -145,7 +159,7 @@ class Transmitter {
     const flag = bad != 0 && draw(port) <= bad ? ITEM_BAD : 0;
     store<u64>(at, <u64>(item | flag) | ((<u64>value) << 32), 8);
     store<u32>(port, head + 1, WIRE_HEAD);
-    if (logs(port)) log(port, now, (item & ITEM_KIND) | flag, value, item & ~31);
+    if (logs(port)) log(port, now, (item & ITEM_KIND) | flag, value, item & ~ITEM_FLAGS);
     if (head == load<u32>(port, WIRE_TAIL)) store<u64>(otherEnd(port), arrival, AT_ARRIVAL);
     return until;
   }

@@ -65,14 +65,16 @@ static void issue_write(struct port *p) {
 
 INLINE void issue_read(struct port *p, uint64_t now) {
   struct load *r = &p->reads;
-  uint32_t bytes = (uint32_t)r->bytes, tag = p->tag;
+  uint32_t bytes = (uint32_t)r->bytes, tag = p->tag, mask = (uint32_t)(r->window - 1);
+  uint32_t in_page = ((uint32_t)r->address + r->at) & 4095;
+  if (in_page + bytes > 4096) r->at = (r->at + 4096 - in_page) & mask; // no request crosses 4 KiB
   uint64_t address = r->address + r->at;
   uint32_t low = (uint32_t)address, high = (uint32_t)(address >> 32);
   p->tags[tag] = (struct read){now, READ_TARGET + (r->at & 0xffff), bytes};
   p->tag = (tag + 1) & (TAGS - 1);
   p->reads_out++;
   r->count--;
-  r->at = (r->at + bytes) & (uint32_t)(r->window - 1);
+  r->at = (r->at + bytes) & mask;
   struct tlp *t = queue_tlp(p, NP);
   uint32_t word = (high != 0 ? 0x20u : 0u) << 24 | (tag & 0x200) << 14 | (tag & 0x100) << 11;
   t->words[0] = pair(word | (length_dw(low, bytes) & 0x3ff), (tag & 0xff) << 8 | byte_enables(low, bytes));

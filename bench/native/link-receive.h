@@ -1,7 +1,6 @@
 /** The receiver: credits, completions, Ack and Nak, bursts of arrivals, timers. Part of link.c. */
 static void release(struct port *p, uint64_t now, uint32_t class, uint32_t data) {
-  if (!p->own_finite[class]) return;
-  p->header_given[class] += 1;
+  p->header_given[class] += p->own_finite[class] & 1;
   p->data_given[class] += data;
   if (p->fc_pending & 1u << class) return;
   p->fc_pending |= 1u << class;
@@ -16,7 +15,9 @@ static void release(struct port *p, uint64_t now, uint32_t class, uint32_t data)
 
 /** The buffer of a TLP is free again, at once or after the delay of this end. */
 INLINE void consume(struct port *p, uint64_t now, const struct tlp *t) {
-  uint32_t data = data_credits(t->bytes);
+  const uint32_t finite = p->own_finite[class_of(t)];
+  const uint32_t data = finite & 2 ? data_credits(t->bytes) : 0;
+  if ((finite & 1) == 0 && data == 0) return;
   if (LIKELY(p->drain_delay == 0)) {
     release(p, now, class_of(t), data);
     return;
@@ -204,8 +205,8 @@ static int receive_burst(struct port *p, uint64_t limit) {
   p->data += data;
   p->tlps += n;
   p->last = item[-1].time;
-  p->header_given[P] += n; // nobody reads them when they are infinite
-  p->data_given[P] += credits;
+  if (p->own_finite[P] & 1) p->header_given[P] += n;
+  if (p->own_finite[P] & 2) p->data_given[P] += credits;
   return 1;
 }
 

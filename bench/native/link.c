@@ -75,7 +75,7 @@ void link_begin(struct port *p) {
     p->data_limit[class] = p->finite_data[class] = data;
     p->header_given[class] = (uint32_t)p->credits[0][class];
     p->data_given[class] = (uint32_t)p->credits[1][class];
-    p->own_finite[class] = (p->header_given[class] | p->data_given[class]) != 0;
+    p->own_finite[class] = (p->header_given[class] != 0) | (p->data_given[class] != 0) << 1;
     p->fc_timer[class] = p->own_finite[class] ? p->fc_refresh : NEVER;
   }
   update_timers(p);

@@ -23,7 +23,7 @@ enum {
   WINDOW = 2048,     // half of the 12-bit sequence numbers
   SEQUENCES = 4096,
   WIRE_SLOTS = 4096,
-  DRAIN_SLOTS = 4096,
+  DRAIN_SLOTS = 8192,
   READY_SLOTS = 2048,
   TAGS = 1024,
   FEW = 16, // TLPs that wait when a requester without an interval adds another access

@@ -76,8 +76,8 @@ export interface PortCounts {
   readonly replayed: number;
   readonly timeouts: number;
   readonly busyTicks: number;
-  /** Posted, non-posted, completions: looks at a head that could not go. */
-  readonly blocked: readonly [number, number, number];
+  /** Posted, non-posted, completions: looks of the transmitter at a head that could not go; one TLP may count many times. */
+  readonly stalls: readonly [number, number, number];
 }
 
 /** Ticks of `ns`, to the nearest. */
@@ -145,7 +145,7 @@ export function readPort(core: Core, index: number): PortCounts {
     replayed: count(P.LINK_COUNT_REPLAYED),
     timeouts: count(P.LINK_COUNT_TIMEOUTS),
     busyTicks: count(P.LINK_COUNT_BUSY),
-    blocked: [count(P.LINK_COUNT_BLOCKED), count(P.LINK_COUNT_BLOCKED + 8), count(P.LINK_COUNT_BLOCKED + 16)],
+    stalls: [count(P.LINK_COUNT_BLOCKED), count(P.LINK_COUNT_BLOCKED + 8), count(P.LINK_COUNT_BLOCKED + 16)],
   };
 }
 

@@ -35,8 +35,8 @@ export interface EndResult {
   readonly timeouts: number;
   /** Part of the time that this end was sending. */
   readonly utilisation: number;
-  /** Times that the head of a class was looked at and could not go: posted, non-posted, completions. */
-  readonly blocked: readonly [number, number, number];
+  /** Looks at the head of a class that could not go, by posted, non-posted, completions; one TLP may count many times. */
+  readonly stalls: readonly [number, number, number];
   /** Of all arrivals in their order: the same for the same input on every host. */
   readonly hash: string;
   readonly reads: {

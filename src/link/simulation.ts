@@ -7,19 +7,18 @@ import { checkKeys, keysOf } from '../base/names.js';
 import { checkOption, type OptionValue } from '../base/options.js';
 import { Core, type CoreSource } from '../core/core.js';
 import { high32, low32 } from '../core/u64.js';
+import { checkCredits, checkShare, checkTicks } from './check-input.js';
 import {
-  CREDIT_KEYS,
   type Credits,
   ENDPOINT_CREDITS,
   MOST_LATENCY_NS,
   REFRESH_NS,
   ROOT_CREDITS,
   skpOf,
-  ticksOf,
   writePort,
 } from './ports.js';
 import { type EndResult, readEnd } from './simulation-result.js';
-import { ackLimitTicks, replayTicks } from './timers.js';
+import { ackLimitTicks, largestTlpBytes, replayTicks } from './timers.js';
 
 /** Writes that the requester at one end issues. */
 export interface WriteLoad {
@@ -27,7 +26,7 @@ export interface WriteLoad {
   readonly count: number;
   /** Bytes of an access, 1 to 4096; MPS cuts it into TLPs. */
   readonly bytes: number;
-  /** From one access to the next, ns. Default 0: as fast as the link takes them. */
+  /** From one access to the next, ns, 0 to 1e9. Default 0: as fast as the link takes them. */
   readonly intervalNs?: number;
   /**
    * True: `intervalNs` is the shortest distance, and a write waits until the queue runs low. Default false: accesses are
@@ -42,12 +41,18 @@ export interface WriteLoad {
 
 /** Reads, of which `tags` are under way at most. */
 export interface ReadLoad {
+  /** 0 to 2^32 - 1. */
   readonly count: number;
-  /** Bytes of a read, 1 to 4096: one request each. */
+  /**
+   * Bytes of a read, 1 to 4096: one request each, whatever MRRS. Reads follow each other in memory; one that would cross a
+   * 4 KiB boundary begins there instead.
+   */
   readonly bytes: number;
   /** 1 to 1024. Default 256. */
   readonly tags?: number;
+  /** From one read to the next at least, ns, 0 to 1e9. Default 0: as soon as a tag is free. */
   readonly intervalNs?: number;
+  /** Where the first read begins, bytes, 0 to 4095. Default 0. */
   readonly offset?: number;
 }
 
@@ -56,9 +61,9 @@ export interface EndInput {
   readonly writes?: WriteLoad;
   readonly reads?: ReadLoad;
   readonly credits?: Credits;
-  /** From a read's arrival to its completion, ns. Default 0. */
+  /** From a read's arrival to its completion, ns, 0 to 1e9. Default 0. */
   readonly completerNs?: number;
-  /** From a TLP's arrival to its buffer being free, ns. Default 0. */
+  /** From a TLP's arrival to its buffer being free, ns, 0 to 1e9. Default 0. */
   readonly drainNs?: number;
   /** 4 DW headers: what its requests reach stands above 4 GiB. Default: true for `up`, false for `down`. */
   readonly wide?: boolean;
@@ -70,7 +75,7 @@ export interface EndInput {
 export interface SimulationInput {
   /** `gen1x1` to `gen5x16`. Default `gen3x8`. */
   readonly link?: string;
-  /** Default 256. */
+  /** 128, 256, 512, 1024, 2048 or 4096. Default 256. */
   readonly mps?: number;
   /** Root complex end: its requests go down into a BAR of the endpoint above 4 GiB. */
   readonly up?: EndInput;
@@ -86,20 +91,21 @@ export interface SimulationInput {
   readonly init?: boolean;
   /** SKP ordered sets take their time on the wire. Default false. */
   readonly skp?: boolean;
-  /** Symbol times (gen 1 and 2) or blocks (gen 3 on) from one SKP ordered set to the next. Default 1538 and 375. */
+  /** Symbol times (gen 1 and 2) or blocks (gen 3 on) from one SKP ordered set to the next, 16 to 2^20. Default 1538 and 375. */
   readonly skpInterval?: number;
   /** Each TLP carries an ECRC. Default false. */
   readonly ecrc?: boolean;
   /** How reads are answered: in the largest pieces (default), or in one per `rcb` bytes. */
   readonly completionPolicy?: OptionValue<'completionPolicy'>;
-  /** Default 64. */
+  /** 64 or 128 bytes. Default 64. */
   readonly rcb?: number;
-  /** Wire bytes that may be unacknowledged. Default 64 KiB. */
+  /** Wire bytes that may be unacknowledged, from MPS + 28 to 1 MiB. Default 64 KiB. */
   readonly replayBytes?: number;
+  /** Of `badTlps` and `badDllps`, 0 to 2^32 - 1. Default 1. */
   readonly seed?: number;
   /** Packets of each end to be listed in the result, from the first on: up to 1024. Default 0. */
   readonly packets?: number;
-  /** Bytes of the BAR, a power of two from 64 KiB up: writes and reads wrap in it. Default 1 MiB. */
+  /** Bytes of the BAR, a power of two from 64 KiB to 256 MiB: writes and reads wrap in it. Default 1 MiB. */
   readonly barBytes?: number;
   /** Compute both ends in turn over windows of time (default), or event after event: the same result, for comparison. */
   readonly windows?: boolean;
@@ -177,7 +183,10 @@ const WRITE_KEYS = keysOf<WriteLoad>({
 });
 const READ_KEYS = keysOf<ReadLoad>({ count: true, bytes: true, tags: true, intervalNs: true, offset: true });
 
-/** Simulates a link until all loads are done and acknowledged. Throws ZtlpError for input that does not fit. */
+/**
+ * Simulates a link until all loads are done and acknowledged. Throws ZtlpError for input that does not fit, for a link that
+ * gets nothing through, and for a run of more than 2^53 ticks (2199 s).
+ */
 export async function simulateLink(input: SimulationInput): Promise<SimulationResult> {
   needObject('input', input);
   checkKeys('input', input, INPUT_KEYS);
@@ -213,7 +222,11 @@ class Simulation {
     const longest = this.longestNs();
     let arrived = -1;
     let since = { calls: 0, ns: 0 };
-    while (core.x.linkRun(EVENTS, 0, NO_END) === 0) {
+    for (;;) {
+      const answer = core.x.linkRun(EVENTS, 0, NO_END);
+      if (answer === P.LINK_DONE) break;
+      if (answer === P.LINK_AT_END)
+        throw invalid('input', 'a run of more than 2199 s', 'accesses that end before', 'out-of-range');
       const now = core.x.linkTicks() / L.TICKS_PER_NS;
       const count = this.arrived();
       if (count !== arrived) since = { calls: 0, ns: now };
@@ -293,28 +306,48 @@ class Simulation {
     const usualInterval = link.generation <= 2 ? 1538 : 375;
     const { latencyNs = 75, replayBytes = 1 << 16, seed = 1, skpInterval = usualInterval } = input;
     const limit = ackLimitTicks(link, mps);
-    const latencyTicks = checkedTicks('latencyNs', latencyNs, MOST_LATENCY_NS);
+    const latencyTicks = checkTicks('latencyNs', latencyNs, MOST_LATENCY_NS);
     writePort(this.core, end, {
       link,
       mps,
       latencyTicks,
-      ackTicks: input.ackNs === undefined ? limit : checkedTicks('ackNs', input.ackNs),
-      updateFcTicks: input.updateFcNs === undefined ? limit : checkedTicks('updateFcNs', input.updateFcNs),
-      replayTicks: replayTicks(link, { mps, latencyTicks, tlpTicks: (mps + 28) * link.ticksPerByte }),
-      drainTicks: checkedTicks(`${field}.drainNs`, given.drainNs ?? 0),
-      replayBytes: inRange('replayBytes', replayBytes, mps + 28, 1 << 20),
+      ackTicks: input.ackNs === undefined ? limit : checkTicks('ackNs', input.ackNs),
+      updateFcTicks: input.updateFcNs === undefined ? limit : checkTicks('updateFcNs', input.updateFcNs),
+      replayTicks: replayTicks(link, {
+        mps,
+        latencyTicks,
+        tlpTicks: largestTlpBytes(mps) * link.ticksPerByte,
+      }),
+      drainTicks: checkTicks(`${field}.drainNs`, given.drainNs ?? 0),
+      replayBytes: inRange('replayBytes', replayBytes, largestTlpBytes(mps), 1 << 20),
       ...skpOf(link, input.skp === true, inRange('skpInterval', skpInterval, 16, 1 << 20)),
-      badTlps: share(`${field}.badTlps`, given.badTlps),
-      badDllps: share(`${field}.badDllps`, given.badDllps),
+      badTlps: checkShare(`${field}.badTlps`, given.badTlps),
+      badDllps: checkShare(`${field}.badDllps`, given.badDllps),
       seed: inRange('seed', seed, 0, 0xffff_ffff),
-      credits: checkedCredits(`${field}.credits`, given.credits ?? usual),
+      credits: checkCredits(
+        `${field}.credits`,
+        given.credits === undefined ? usual : given.credits,
+        this.largestTo(end),
+      ),
     });
-    this.long(end, P.LOAD_COMPLETER_DELAY, checkedTicks(`${field}.completerNs`, given.completerNs ?? 0));
+    this.long(end, P.LOAD_COMPLETER_DELAY, checkTicks(`${field}.completerNs`, given.completerNs ?? 0));
     this.word(end, P.LINK_LOG_ROOM, inRange('packets', input.packets ?? 0, 0, P.LOG_SLOTS));
     this.word(end, P.LINK_INIT, input.init === true ? 1 : 0);
     this.word(end, P.LOAD_HEADER_BITS, input.ecrc === true ? TD : 0);
     this.word(end, P.LOAD_DIGEST_BYTES, input.ecrc === true ? 4 : 0);
     this.writeLoads(end, given, field);
+  }
+
+  /** Data bytes of the longest TLP of each class that comes to `end`. */
+  private largestTo(end: 0 | 1): Record<'pd' | 'npd' | 'cpld', number> {
+    const { up = {}, down = {} } = this.input;
+    const [own, other] = end === 0 ? [up, down] : [down, up];
+    const { bytes = 0, cut = this.mps } = other.writes ?? {};
+    return {
+      pd: Math.min(bytes, cut, this.mps),
+      npd: 0,
+      cpld: Math.min(own.reads?.bytes ?? 0, this.mps),
+    };
   }
 
   private writeLoads(end: 0 | 1, { writes, reads }: EndInput, field: string): void {
@@ -349,11 +382,7 @@ class Simulation {
         P.LOAD_WRITE_CUT,
         Math.min(this.mps, accessBytes(`${field}.writes.cut`, writes.cut ?? this.mps)),
       );
-      this.long(
-        end,
-        P.LOAD_WRITE_INTERVAL,
-        checkedTicks(`${field}.writes.intervalNs`, writes.intervalNs ?? 0),
-      );
+      this.long(end, P.LOAD_WRITE_INTERVAL, checkTicks(`${field}.writes.intervalNs`, writes.intervalNs ?? 0));
       checkFlag(`${field}.writes.waits`, writes.waits);
       this.word(end, P.LOAD_WRITE_WAITS, writes.waits === true ? 1 : 0);
     }
@@ -361,7 +390,7 @@ class Simulation {
       this.word(end, P.LOAD_READS, inRange(`${field}.reads.count`, reads.count, 0, 0xffff_ffff));
       this.word(end, P.LOAD_READ_BYTES, accessBytes(`${field}.reads.bytes`, reads.bytes));
       this.word(end, P.LOAD_READ_TAGS, inRange(`${field}.reads.tags`, reads.tags ?? 256, 1, P.LINK_TAGS));
-      this.long(end, P.LOAD_READ_INTERVAL, checkedTicks(`${field}.reads.intervalNs`, reads.intervalNs ?? 0));
+      this.long(end, P.LOAD_READ_INTERVAL, checkTicks(`${field}.reads.intervalNs`, reads.intervalNs ?? 0));
     }
   }
 }
@@ -377,7 +406,6 @@ function checkEnd(field: 'up' | 'down', given: EndInput | undefined): void {
   check(field, given, END_KEYS);
   check(`${field}.writes`, given.writes, WRITE_KEYS);
   check(`${field}.reads`, given.reads, READ_KEYS);
-  check(`${field}.credits`, given.credits, CREDIT_KEYS);
   checkFlag(`${field}.wide`, given.wide);
 }
 
@@ -385,25 +413,6 @@ function checkFlag(field: string, flag: unknown): void {
   if (flag !== undefined && typeof flag !== 'boolean') throw invalid(field, flag, 'true, false');
 }
 
-function checkedTicks(field: string, ns: number, most = 1e9): number {
-  if (typeof ns !== 'number' || !(ns >= 0 && ns <= most))
-    throw invalid(field, ns, `0 to ${most} ns`, 'out-of-range');
-  return ticksOf(ns);
-}
-
-function checkedCredits(field: string, credits: Credits): Credits {
-  for (const name of CREDIT_KEYS)
-    inRange(field, credits[name as keyof Credits], 0, name.endsWith('d') ? 2047 : 127);
-  return credits;
-}
-
 function accessBytes(field: string, bytes: number): number {
   return inRange(field, bytes, 1, 4096);
-}
-
-/** A share as a threshold of 32 bits; 0: never. */
-function share(field: string, part = 0): number {
-  if (typeof part !== 'number' || !(part >= 0 && part <= 1))
-    throw invalid(field, part, '0 to 1', 'out-of-range');
-  return Math.min(0xffff_ffff, Math.round(part * 2 ** 32));
 }

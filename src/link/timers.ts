@@ -9,8 +9,13 @@ import { type Ratio, symbolTicks } from './rates.js';
 export const TIMER_WIDTHS = [1, 2, 4, 8, 12, 16, 32] as const;
 export type TimerWidth = (typeof TIMER_WIDTHS)[number];
 
-/** Bytes of a TLP around its payload in the formula of the limits. */
+/** Bytes of a TLP around its payload in the formula of the limits: 8 of the link, 4 DW of header, ECRC. */
 const TLP_OVERHEAD = 28;
+
+/** Wire bytes of the longest TLP. */
+export function largestTlpBytes(mps: number): number {
+  return mps + TLP_OVERHEAD;
+}
 
 /** Delay inside the receiver in symbol times: 2.5, 5, 8 GT/s and faster. */
 function internalDelay(generation: Link['generation']): number {

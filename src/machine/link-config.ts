@@ -4,10 +4,10 @@ import { inRange, invalid } from '../base/errors.js';
 import { type Link, parseLink } from '../base/link.js';
 import { checkKeys, keysOf } from '../base/names.js';
 import type { Options } from '../base/options.js';
-import { HOSTS } from '../link/host-presets.js';
+import { checkCredits, checkShare, checkTicks } from '../link/check-input.js';
+import { HOSTS, MEASURED_LINK } from '../link/host-presets.js';
 import {
   COCOTBEXT_CREDITS,
-  CREDIT_KEYS,
   type Credits,
   ENDPOINT_CREDITS,
   MOST_LATENCY_NS,
@@ -16,7 +16,7 @@ import {
   skpOf,
   ticksOf,
 } from '../link/ports.js';
-import { ackLimitTicks, replayTicks, unroundedAckLimit } from '../link/timers.js';
+import { ackLimitTicks, largestTlpBytes, replayTicks, unroundedAckLimit } from '../link/timers.js';
 import type { ConfigModel } from '../pci/config-model.js';
 import { CAP } from '../pci/registers.js';
 
@@ -27,16 +27,16 @@ export interface LinkConfig {
   /** Credits that the root complex and the endpoint give. Default: option `credits`. */
   readonly rootCredits?: Credits;
   readonly endpointCredits?: Credits;
-  /** UpdateFC leaves this long after the first TLP that it reports, ns; 0: at once. Default: the limit for Acks. */
+  /** UpdateFC leaves this long after the first TLP that it reports, ns, 0 to 1e9; 0: at once. Default: the limit for Acks. */
   readonly updateFcNs?: number;
-  /** From a TLP's arrival to its buffer being free, ns. Default 0. */
+  /** From a TLP's arrival to its buffer being free, ns, 0 to 1e9. Default 0. */
   readonly drainNs?: number;
-  /** Wire bytes that may be unacknowledged at either end. Default 64 KiB. */
+  /** Wire bytes that may be unacknowledged at either end, from MPS + 28 to 1 MiB. Default 64 KiB. */
   readonly replayBytes?: number;
   /** Share of the TLPs and of the DLLPs that arrive broken, 0 to 0.5, both ways. Default 0. */
   readonly badTlps?: number;
   readonly badDllps?: number;
-  /** What is broken is drawn from this. Default: the slot's number. */
+  /** What is broken is drawn from this, 0 to 2^32 - 1. Default: the slot's number. */
   readonly seed?: number;
 }
 
@@ -68,8 +68,8 @@ const REPLAY_BYTES = 1 << 16;
 const LINK_CAPABILITIES = 12;
 const LINK_STATUS = 18;
 const USUAL = 'gen3x8';
-/** Data credits of the longest non-posted request with data. */
-const DEFERRABLE_CREDITS = L.DEFERRABLE_BYTES / 16;
+/** Above, software would wait for ever. */
+const MOST_BAD = 0.5;
 
 /** Speed and width in configuration space; undefined without a PCI Express capability, or without a link in it. */
 function advertised(config: ConfigModel): string | undefined {
@@ -85,42 +85,13 @@ function advertised(config: ConfigModel): string | undefined {
 /** Where host memory is found decides how long the root complex takes. A preset gives the whole round trip of 64 bytes. */
 function hostReadNs({ hostPreset, hostLines, hostReadNs, linkLatencyNs }: Options): number {
   if (hostPreset === 'none') return hostReadNs;
-  const { ticksPerByte } = parseLink(USUAL); // the link that it was measured on
+  const { ticksPerByte } = parseLink(MEASURED_LINK.name);
   // One request of 24 bytes and one completion of 84.
   const wire = ((24 + 84) * ticksPerByte) / L.TICKS_PER_NS;
   return Math.max(0, HOSTS[hostPreset].command[hostLines] - 2 * linkLatencyNs - wire);
 }
 
-function between(field: string, value: number, min: number, max: number): number {
-  if (typeof value === 'number' && value >= min && value <= max) return value;
-  throw invalid(field, value, `a number from ${min} to ${max}`, 'out-of-range');
-}
-
-function share(field: string, part = 0): number {
-  return Math.round(between(field, part, 0, 0.5) * 2 ** 32);
-}
-
-function time(field: string, ns: number): number {
-  return ticksOf(between(field, ns, 0, 1e9));
-}
-
-/** Every TLP up to `mps` has to fit, or it would wait for ever. */
-function checkCredits(field: string, credits: Credits, mps: number): Credits {
-  if (typeof credits !== 'object' || credits === null) throw invalid(field, credits, '{ ph, pd, ... }');
-  checkKeys(field, credits, CREDIT_KEYS);
-  for (const [name, count] of Object.entries(credits)) {
-    const isData = name.endsWith('d');
-    inRange(`${field}.${name}`, count, 0, isData ? 2047 : 127);
-    const needed = name === 'npd' ? DEFERRABLE_CREDITS : Math.ceil(mps / 16);
-    if (isData && count !== 0 && count < needed)
-      throw invalid(`${field}.${name}`, count, `0 (infinite), or ${needed} and more with an MPS of ${mps}`);
-  }
-  for (const name of CREDIT_KEYS)
-    if (!(name in credits))
-      throw invalid(`${field}.${name}`, undefined, 'a number of credits, 0 for infinite');
-  return credits;
-}
-
+/** The figures of a function's link: what its slot says (`given`), else the machine, else its configuration space. */
 export function checkLink(
   field: string,
   given: LinkConfig | string | undefined,
@@ -139,33 +110,39 @@ export function checkLink(
   const { mps, ackPolicy } = options;
   const limit = ackLimitTicks(link, mps);
   // Formulas take more; the rings of a link do not hold what is under way then.
-  const latencyTicks = ticksOf(between('linkLatencyNs', options.linkLatencyNs, 0, MOST_LATENCY_NS));
+  const latencyTicks = checkTicks('linkLatencyNs', options.linkLatencyNs, MOST_LATENCY_NS);
   const isDefault = options.credits === 'default';
-  const largest = (mps + 28) * link.ticksPerByte;
-  // Above 8 GT/s the usual rule is the simplified one: what the table's own default says of it.
+  const largest = largestTlpBytes(mps) * link.ticksPerByte;
+  const largestData = { pd: mps, npd: L.DEFERRABLE_BYTES, cpld: mps };
+  // Options do not tell a default from a value: from 16 GT/s on, where the default is the simplified rule, `table` is that, too.
   const timer = options.replayTimer === 'table' && link.generation >= 4 ? {} : { timer: options.replayTimer };
   return {
     link,
     mps,
     latencyTicks,
     ackTicks: ackPolicy === 'perTlp' ? 0 : ackPolicy === 'cocotbext' ? cocotbextTicks(link) : limit,
-    updateFcTicks: own.updateFcNs === undefined ? limit : time(`${field}.updateFcNs`, own.updateFcNs),
+    updateFcTicks: own.updateFcNs === undefined ? limit : checkTicks(`${field}.updateFcNs`, own.updateFcNs),
     replayTicks: replayTicks(link, { mps, latencyTicks, tlpTicks: largest, ...timer }),
-    drainTicks: time(`${field}.drainNs`, own.drainNs ?? 0),
-    replayBytes: inRange(`${field}.replayBytes`, own.replayBytes ?? REPLAY_BYTES, mps + 28, 1 << 20),
+    drainTicks: checkTicks(`${field}.drainNs`, own.drainNs ?? 0),
+    replayBytes: inRange(
+      `${field}.replayBytes`,
+      own.replayBytes ?? REPLAY_BYTES,
+      largestTlpBytes(mps),
+      1 << 20,
+    ),
     ...skpOf(link, options.skp === 'on', link.generation <= 2 ? options.skpSymbols : options.skpBlocks),
-    badTlps: share(`${field}.badTlps`, own.badTlps),
-    badDllps: share(`${field}.badDllps`, own.badDllps),
+    badTlps: checkShare(`${field}.badTlps`, own.badTlps, MOST_BAD),
+    badDllps: checkShare(`${field}.badDllps`, own.badDllps, MOST_BAD),
     seed: inRange(`${field}.seed`, own.seed ?? slot, 0, 0xffff_ffff),
     rootCredits: checkCredits(
       `${field}.rootCredits`,
       own.rootCredits ?? (isDefault ? ROOT_CREDITS : COCOTBEXT_CREDITS.root),
-      mps,
+      largestData,
     ),
     endpointCredits: checkCredits(
       `${field}.endpointCredits`,
       own.endpointCredits ?? (isDefault ? ENDPOINT_CREDITS : COCOTBEXT_CREDITS.endpoint),
-      mps,
+      largestData,
     ),
     mmioTicks: ticksOf(options.mmioServiceNs),
     configTicks: ticksOf(options.configServiceNs),

@@ -29,7 +29,7 @@ export interface LinkDirection {
   readonly timeouts: number;
   /** TLPs that came a second time. */
   readonly duplicates: number;
-  /** Times that the head of a class could not go for want of credits or of room in the replay buffer. */
+  /** Looks at the head of a class that lacked credits or room in the replay buffer; one TLP may count many times. */
   readonly stalls: {
     readonly posted: number;
     readonly nonPosted: number;
@@ -99,12 +99,12 @@ export class Links {
       word(offset + 4, high32(value));
     };
     writePort(this.core, index, { ...link, credits });
-    ticks(P.LANE_SERVICE, end === ROOT ? link.hostReadTicks : link.mmioTicks);
-    ticks(P.LANE_CONFIG_SERVICE, link.configTicks);
-    ticks(P.LANE_INTERVAL, link.intervalTicks);
-    word(P.LANE_TAGS, link.tags);
-    word(P.LANE_RCB, link.rcb);
-    word(P.LANE_COMPLETION_POLICY, link.completionPolicy);
+    ticks(P.END_SERVICE, end === ROOT ? link.hostReadTicks : link.mmioTicks);
+    ticks(P.END_CONFIG_SERVICE, link.configTicks);
+    ticks(P.END_INTERVAL, link.intervalTicks);
+    word(P.END_TAGS, link.tags);
+    word(P.END_RCB, link.rcb);
+    word(P.END_COMPLETION_POLICY, link.completionPolicy);
   }
 
   /** What the port at `end` sent. */
@@ -112,7 +112,7 @@ export class Links {
     const sent = readPort(this.core, 2 * slot + end);
     const received = readPort(this.core, 2 * slot + 1 - end);
     const { link, skpTicks } = this.links[slot] as CheckedLink;
-    const [posted, nonPosted, completion] = sent.blocked;
+    const [posted, nonPosted, completion] = sent.stalls;
     const { tlps, dataBytes, lastArrivalNs, duplicates, hash } = received;
     const { acks, naks, updateFcs, skps, replayed, timeouts, busyTicks } = sent;
     return {

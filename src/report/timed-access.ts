@@ -11,10 +11,10 @@ import type { AccessPath, PathId } from '../path/table.js';
 export interface TimedTraffic {
   /** Gb/s of the bytes asked for. */
   readonly gbps: number;
-  /** Part of the time that each direction was busy: TLPs, Acks, UpdateFC and replays. */
+  /** Part of the time that each direction was busy, with anything: TLPs, replays, DLLPs, SKP ordered sets. */
   readonly utilisationDown: number;
   readonly utilisationUp: number;
-  /** Times that a TLP had to wait for credits or for room in the replay buffer. */
+  /** Looks of a transmitter at a TLP that lacked credits or room in the replay buffer: one TLP may count many times. */
   readonly stalls: number;
   /** DLLPs, both ways. */
   readonly acks: number;

@@ -42,7 +42,7 @@ describe.each(BUILDS)('laws on the %s core', (build) => {
     }
   });
 
-  it('L-41 with tags fixed reads slow down as 1/L: local to remote memory 0.836, measured 0.765 and less', async () => {
+  it('L-41 with tags fixed reads slow down as 1/L: local to remote memory 0.836, measured 0.764', async () => {
     const gbps = async (latencyNs: number): Promise<number> => {
       const { down } = await simulateLink({
         core: core(),
@@ -98,13 +98,18 @@ describe('the published model', () => {
     expect(simulated?.cases).toBeGreaterThan(150);
     const ranges = (report.notes ?? []).flatMap((line) => {
       const found = /^ {2}(\S+) \(\S+\): ([-\d.]+) to ([-\d.]+), allowed ([-\d.]+) to ([-\d.]+)$/.exec(line);
-      return found === null ? [] : [{ name: found[1], least: Number(found[2]), most: Number(found[3]) }];
+      if (found === null) return [];
+      const [least, most, from, to] = found.slice(2).map(Number) as [number, number, number, number];
+      return [{ name: found[1] as string, least, most, from, to }];
     });
     expect(ranges).toHaveLength(7);
-    for (const { name, least, most } of ranges) {
+    for (const { least, most, from, to } of ranges) {
       expect(most).toBeGreaterThanOrEqual(least);
-      // timing.md 9: 0 to 9 % at x8.
-      if (name?.startsWith('g3x8')) expect([least > 0, most < 9]).toEqual([true, true]);
+      expect([least >= from, most <= to]).toEqual([true, true]);
     }
+    // timing.md 9: 0 to 9 % at x8.
+    const wide = ranges.filter(({ name }) => name.startsWith('g3x8'));
+    expect(wide.length).toBeGreaterThan(0);
+    for (const { least, most } of wide) expect([least > 0, most < 9]).toEqual([true, true]);
   });
 });

@@ -261,4 +261,78 @@ describe.each(BUILDS)('rules of a link on the %s build', (build) => {
     expect(maxNs).toBeGreaterThanOrEqual(16 * wireNs(276) + wireNs(24) + 75);
     expect(meanNs).toBeCloseTo((2 * maxNs + minNs) / 3, 6);
   });
+
+  it('2.6.1: an UpdateFC says 0 of an infinite pool, whatever it gives back of the other one', async () => {
+    for (const [credits, expected] of [
+      [
+        { ...NONE, ph: 127 },
+        { header: 132, data: 0 },
+      ],
+      [
+        { ...NONE, pd: 100 },
+        { header: 0, data: 120 },
+      ],
+    ] as const) {
+      const { down } = await run({ packets: 30, up: { writes: { count: 5, bytes: 64 } }, down: { credits } });
+      const updates = down.packets.filter(({ kind }) => kind === 'UpdateFC');
+      expect(updates.map(({ credits: given }) => given)).toEqual([{ pool: 'P', ...expected }]);
+      expect(down.credits.returned.slice(0, 2)).toEqual(expected.header === 0 ? [0, 20] : [5, 0]);
+    }
+  });
+
+  it('L-30: a late drain holds what it was given credits for, and nothing else', async () => {
+    // Many more writes than buffers in 40 us, of a class that has no limit.
+    const { up, down } = await run({
+      up: { writes: { count: 30_000, bytes: 4 }, reads: { count: 20, bytes: 4 } },
+      down: { drainNs: 40_000, credits: { ...NONE, nph: 2, npd: 2 } },
+    });
+    expect([down.tlps, up.reads.done]).toEqual([30_020, 20]);
+    expect(up.reads.maxNs).toBeGreaterThan(9 * 40_000);
+  });
+
+  it('2.2.7: no read crosses a 4 KiB boundary: it begins there instead', async () => {
+    for (const bytes of [1, 4, 64, 100, 300, 700, 1500, 4095, 4096])
+      for (const offset of [0, 1, 3, 60, 4000, 4090, 4095]) {
+        const count = 30;
+        const { up } = await run({ packets: 1024, up: { reads: { count, bytes, offset } } });
+        const requests = up.packets
+          .filter(({ kind }) => kind === 'TLP')
+          .map(({ header }) => header as number[]);
+        expect([requests.length, up.reads.done]).toEqual([count, count]);
+        for (const [word0 = 0, , , low = 0] of requests) {
+          const length = word0 & 0x3ff || 1024;
+          expect([bytes, offset, (low & 4095) + 4 * length <= 4096]).toEqual([bytes, offset, true]);
+        }
+      }
+  });
+
+  it('refuses a run that is longer than numbers are exact', async () => {
+    const long = run({
+      up: { writes: { count: 3000, bytes: 4, intervalNs: 1e9 }, credits: NONE },
+      down: { credits: NONE },
+    });
+    await expect(long).rejects.toMatchObject({ name: 'ZtlpError', code: 'out-of-range', field: 'input' });
+  });
+
+  it('a late write with `waits` puts the next ones off, so that they keep their distance', async () => {
+    const accesses = async (waits: boolean): Promise<number[]> => {
+      const { up } = await run({
+        packets: 1024,
+        updateFcNs: 20_000,
+        up: { writes: { count: 16, bytes: 4096, intervalNs: 1000, waits } },
+        down: { credits: { ...NONE, ph: 127, pd: 2047 } },
+      });
+      return begins(up.packets).filter((_, n) => n % 16 === 0);
+    };
+    // Eight have credits; those of all come back at 20 us, and the ninth goes. Two more wait behind it.
+    const [patient, hasty] = [await accesses(true), await accesses(false)];
+    const gaps = (times: number[]): number[] => times.slice(1).map((ns, n) => ns - (times[n] as number));
+    for (const times of [patient, hasty]) {
+      expect(gaps(times).slice(0, 7)).toEqual(Array.from({ length: 7 }, () => 1000));
+      expect(gaps(times)[7]).toBeGreaterThan(13_000);
+    }
+    // Then the interval counts from the issue of the late one, or all that are due follow at once.
+    expect(gaps(patient).slice(11)).toEqual([1000, 1000, 1000, 1000]);
+    for (const gap of gaps(hasty).slice(8)) expect(gap).toBeCloseTo(wireNs(16 * (256 + 24)), 6);
+  });
 });

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { parseLink } from '../../src/base/link.js';
 import { defineDevice } from '../../src/device/index.js';
 import type {
   MachineConfig,
@@ -401,10 +402,13 @@ describe.each(BUILDS)('LNK-11 on the %s core', (build) => {
         });
         expect(told.filter((line) => line === 'write ok')).toHaveLength(copies);
         const { links } = m;
-        for (const { down, up } of links) {
-          expect(down.utilisation).toBeLessThanOrEqual(1);
-          expect(up.tlps).toBeGreaterThanOrEqual(0);
-        }
+        const ns = m.time.ns;
+        for (const { speed, down, up } of links)
+          for (const { wireBytes, tlps, dataBytes } of [down, up]) {
+            // A direction cannot carry more than its rate, and every TLP takes its overhead.
+            expect(wireBytes * (parseLink(speed).ticksPerByte / 4096)).toBeLessThanOrEqual(ns);
+            expect(wireBytes).toBeGreaterThanOrEqual(dataBytes + 20 * tlps);
+          }
         const traced = m.trace.take();
         if (!isTraced) return;
         for (const direction of ['down', 'up'] as const) {

@@ -42,7 +42,7 @@ import {
   TLP_WIRE,
   wake,
 } from '../link/port';
-import { LANE_TAGS, LINK_CPL, LINK_MOST, LINK_NP, LINK_P } from '../link-layout';
+import { END_TAGS, LINK_CPL, LINK_MOST, LINK_NP, LINK_P } from '../link-layout';
 
 // The words of an end.
 const ISSUE_HEAD: usize = 0;
@@ -55,8 +55,8 @@ const OUTSTANDING: usize = 32; // non-posted requests
 const DATA_HEAD: usize = 36;
 const DATA_AT: usize = 40; // ring of the data
 const HOLDS_AT: usize = 44;
-const LANE_LG2: usize = 6;
-const LANES: usize = memory.data(2 * LINK_MOST * 64, 16);
+const END_LG2: usize = 6;
+const ENDS: usize = memory.data(2 * LINK_MOST * 64, 16);
 
 // A TLP on hold: time (u64), header DWs, then as the link has them where the data stand, bytes and wire bytes; class.
 const HOLD_H0: usize = 8;
@@ -78,24 +78,24 @@ let holdMask: u32 = 0;
 let dataMask: u32 = 0;
 
 /** Bytes that the holds and the data of a link take: `holds` entries each, `data` bytes an end, both powers of two. */
-export function laneBytes(holds: u32, data: u32): u32 {
+export function holdBytes(holds: u32, data: u32): u32 {
   return 2 * (((2 * holds) << HOLD_LG2) + data);
 }
 
-function laneOf(port: usize): usize {
-  return LANES + (((port - PORTS) / PORT_STRIDE) << LANE_LG2);
+function endOf(port: usize): usize {
+  return ENDS + (((port - PORTS) / PORT_STRIDE) << END_LG2);
 }
 
 /** The two ends of a link with nothing on its way; their rings stand at `at`. */
-export function resetLanes(first: usize, at: usize, holds: u32, data: u32): void {
+export function resetHolds(first: usize, at: usize, holds: u32, data: u32): void {
   holdMask = holds - 1;
   dataMask = data - 1;
-  const each = laneBytes(holds, data) >> 1;
+  const each = holdBytes(holds, data) >> 1;
   for (let n: usize = 0; n < 2; n++) {
-    const lane = laneOf(first + n * PORT_STRIDE);
-    memory.fill(lane, 0, (<usize>1) << LANE_LG2);
-    store<u32>(lane, <u32>at + <u32>n * each, HOLDS_AT);
-    store<u32>(lane, <u32>at + <u32>n * each + ((2 * holds) << HOLD_LG2), DATA_AT);
+    const end = endOf(first + n * PORT_STRIDE);
+    memory.fill(end, 0, (<usize>1) << END_LG2);
+    store<u32>(end, <u32>at + <u32>n * each, HOLDS_AT);
+    store<u32>(end, <u32>at + <u32>n * each + ((2 * holds) << HOLD_LG2), DATA_AT);
   }
 }
 
@@ -105,19 +105,19 @@ export function classOf(kind: u32): u32 {
 }
 
 /** Room for `bytes` of data with their words before them; answers where the words stand. */
-function reserve(lane: usize, bytes: u32): usize {
+function reserve(end: usize, bytes: u32): usize {
   const needed = SIDE_BYTES + ((bytes + 15) & ~15);
-  let head = load<u32>(lane, DATA_HEAD);
+  let head = load<u32>(end, DATA_HEAD);
   const rest = dataMask + 1 - (head & dataMask);
   if (needed > rest) head += rest;
-  store<u32>(lane, head + needed, DATA_HEAD);
-  return <usize>(load<u32>(lane, DATA_AT) + (head & dataMask));
+  store<u32>(end, head + needed, DATA_HEAD);
+  return <usize>(load<u32>(end, DATA_AT) + (head & dataMask));
 }
 
 /** Copies the TLP at descriptor `at` into `hold`; answers where its words stand. */
-function fill(lane: usize, hold: usize, at: usize, time: u64, kind: u32, serial: u32): usize {
+function fill(end: usize, hold: usize, at: usize, time: u64, kind: u32, serial: u32): usize {
   const bytes = load<u32>(at, DESCRIPTOR_BYTES);
-  const side = reserve(lane, bytes);
+  const side = reserve(end, bytes);
   store<u64>(side, load<u64>(at, DESCRIPTOR_KIND)); // and the prefix
   store<u64>(side, <u64>load<u32>(at, DESCRIPTOR_CAUSE) | ((<u64>serial) << 32), 8);
   if (bytes != 0) copyBytes(side + SIDE_BYTES, load<u32>(at, DESCRIPTOR_PAYLOAD), bytes);
@@ -130,42 +130,42 @@ function fill(lane: usize, hold: usize, at: usize, time: u64, kind: u32, serial:
   return side;
 }
 
-function issueAt(lane: usize, index: u32): usize {
-  return <usize>load<u32>(lane, HOLDS_AT) + ((<usize>(index & holdMask)) << HOLD_LG2);
+function issueAt(end: usize, index: u32): usize {
+  return <usize>load<u32>(end, HOLDS_AT) + ((<usize>(index & holdMask)) << HOLD_LG2);
 }
 
-function readyAt(lane: usize, index: u32): usize {
-  return issueAt(lane, index) + ((<usize>(holdMask + 1)) << HOLD_LG2);
+function readyAt(end: usize, index: u32): usize {
+  return issueAt(end, index) + ((<usize>(holdMask + 1)) << HOLD_LG2);
 }
 
 /** When the requester at this end may issue a request that it has at `time`. */
 export function issueTime(port: usize, time: u64): u64 {
-  return max(time, load<u64>(laneOf(port), ISSUE_NEXT));
+  return max(time, load<u64>(endOf(port), ISSUE_NEXT));
 }
 
 /** The requester at this end issues the TLP at descriptor `at` at `time`, and nothing before `next`. */
 export function holdRequest(port: usize, at: usize, time: u64, next: u64, serial: u32): usize {
-  const lane = laneOf(port);
-  const head = load<u32>(lane, ISSUE_HEAD);
+  const end = endOf(port);
+  const head = load<u32>(end, ISSUE_HEAD);
   // Also in the release build: what would be overwritten has not been sent.
-  if (head - load<u32>(lane, ISSUE_TAIL) > holdMask) unreachable();
-  const side = fill(lane, issueAt(lane, head), at, time, classOf(load<u8>(at, DESCRIPTOR_KIND)), serial);
-  store<u32>(lane, head + 1, ISSUE_HEAD);
-  store<u64>(lane, next, ISSUE_NEXT);
-  if (head == load<u32>(lane, ISSUE_TAIL)) store<u64>(port, time, AT_ISSUE);
+  if (head - load<u32>(end, ISSUE_TAIL) > holdMask) unreachable();
+  const side = fill(end, issueAt(end, head), at, time, classOf(load<u8>(at, DESCRIPTOR_KIND)), serial);
+  store<u32>(end, head + 1, ISSUE_HEAD);
+  store<u64>(end, next, ISSUE_NEXT);
+  if (head == load<u32>(end, ISSUE_TAIL)) store<u64>(port, time, AT_ISSUE);
   return side;
 }
 
 /** The completer at this end sends the TLP at descriptor `at` at `time`, or after those before it. */
 export function holdAnswer(port: usize, at: usize, time: u64, serial: u32): void {
-  const lane = laneOf(port);
-  const head = load<u32>(lane, READY_HEAD);
-  if (head - load<u32>(lane, READY_TAIL) > holdMask) unreachable();
-  const ready = max(time, load<u64>(lane, READY_LAST));
-  fill(lane, readyAt(lane, head), at, ready, classOf(load<u8>(at, DESCRIPTOR_KIND)), serial);
-  store<u32>(lane, head + 1, READY_HEAD);
-  store<u64>(lane, ready, READY_LAST);
-  if (head == load<u32>(lane, READY_TAIL)) store<u64>(port, ready, AT_READY);
+  const end = endOf(port);
+  const head = load<u32>(end, READY_HEAD);
+  if (head - load<u32>(end, READY_TAIL) > holdMask) unreachable();
+  const ready = max(time, load<u64>(end, READY_LAST));
+  fill(end, readyAt(end, head), at, ready, classOf(load<u8>(at, DESCRIPTOR_KIND)), serial);
+  store<u32>(end, head + 1, READY_HEAD);
+  store<u64>(end, ready, READY_LAST);
+  if (head == load<u32>(end, READY_TAIL)) store<u64>(port, ready, AT_READY);
 }
 
 function queue(port: usize, hold: usize, kind: u32): void {
@@ -177,12 +177,12 @@ function queue(port: usize, hold: usize, kind: u32): void {
 
 /** Queues the requests whose time has come, as far as tags and the queue allow. */
 export function issue(port: usize, now: u64): void {
-  const lane = laneOf(port);
-  const head = load<u32>(lane, ISSUE_HEAD);
-  let tail = load<u32>(lane, ISSUE_TAIL);
+  const end = endOf(port);
+  const head = load<u32>(end, ISSUE_HEAD);
+  let tail = load<u32>(end, ISSUE_TAIL);
   let next = NEVER;
   while (tail != head) {
-    const hold = issueAt(lane, tail);
+    const hold = issueAt(end, tail);
     next = load<u64>(hold);
     if (next > now) break;
     next = NEVER; // a completion, or what is sent, goes on
@@ -190,27 +190,27 @@ export function issue(port: usize, now: u64): void {
     // All that there can be: a request that waits for credits must not hold one of another class (2.6.1).
     if (!hasRoom(port, kind, 1)) break;
     if (kind == LINK_NP) {
-      const out = load<u32>(lane, OUTSTANDING);
-      if (out >= load<u32>(port, LANE_TAGS)) break;
-      store<u32>(lane, out + 1, OUTSTANDING);
+      const out = load<u32>(end, OUTSTANDING);
+      if (out >= load<u32>(port, END_TAGS)) break;
+      store<u32>(end, out + 1, OUTSTANDING);
     }
     queue(port, hold, kind);
     tail += 1;
   }
   store<u64>(port, next, AT_ISSUE);
-  if (tail == load<u32>(lane, ISSUE_TAIL)) return;
-  store<u32>(lane, tail, ISSUE_TAIL);
+  if (tail == load<u32>(end, ISSUE_TAIL)) return;
+  store<u32>(end, tail, ISSUE_TAIL);
   wake(port, now);
 }
 
 /** Queues the answers whose time has come. */
 export function answer(port: usize, now: u64): void {
-  const lane = laneOf(port);
-  const head = load<u32>(lane, READY_HEAD);
-  let tail = load<u32>(lane, READY_TAIL);
+  const end = endOf(port);
+  const head = load<u32>(end, READY_HEAD);
+  let tail = load<u32>(end, READY_TAIL);
   let next = NEVER;
   while (tail != head) {
-    const hold = readyAt(lane, tail);
+    const hold = readyAt(end, tail);
     next = load<u64>(hold);
     if (next > now) break;
     next = NEVER;
@@ -220,34 +220,34 @@ export function answer(port: usize, now: u64): void {
     tail += 1;
   }
   store<u64>(port, next, AT_READY);
-  if (tail == load<u32>(lane, READY_TAIL)) return;
-  store<u32>(lane, tail, READY_TAIL);
+  if (tail == load<u32>(end, READY_TAIL)) return;
+  store<u32>(end, tail, READY_TAIL);
   wake(port, now);
 }
 
 /** The port has sent something, or a tag is free: what could not be queued is looked at again. */
 export function retry(port: usize, now: u64): void {
-  const lane = laneOf(port);
+  const end = endOf(port);
   if (load<u64>(port, AT_ISSUE) == NEVER && requestsOnHold(port) != 0) store<u64>(port, now, AT_ISSUE);
-  if (load<u64>(port, AT_READY) == NEVER && load<u32>(lane, READY_HEAD) != load<u32>(lane, READY_TAIL))
+  if (load<u64>(port, AT_READY) == NEVER && load<u32>(end, READY_HEAD) != load<u32>(end, READY_TAIL))
     store<u64>(port, now, AT_READY);
 }
 
 /** A non-posted request from this end has its answer. */
 export function freeTag(port: usize, now: u64): void {
-  const lane = laneOf(port);
-  store<u32>(lane, load<u32>(lane, OUTSTANDING) - 1, OUTSTANDING);
+  const end = endOf(port);
+  store<u32>(end, load<u32>(end, OUTSTANDING) - 1, OUTSTANDING);
   retry(port, now);
 }
 
 export function requestsOnHold(port: usize): u32 {
-  const lane = laneOf(port);
-  return load<u32>(lane, ISSUE_HEAD) - load<u32>(lane, ISSUE_TAIL);
+  const end = endOf(port);
+  return load<u32>(end, ISSUE_HEAD) - load<u32>(end, ISSUE_TAIL);
 }
 
 export function isOnHold(port: usize): bool {
-  const lane = laneOf(port);
-  return requestsOnHold(port) != 0 || load<u32>(lane, READY_HEAD) != load<u32>(lane, READY_TAIL);
+  const end = endOf(port);
+  return requestsOnHold(port) != 0 || load<u32>(end, READY_HEAD) != load<u32>(end, READY_TAIL);
 }
 
 /** Requests that have not been sent: on hold, or posted ones in the queue of the port. */
