@@ -30,7 +30,20 @@ import {
 } from './fabric/schedule';
 import { linkEvents, linkTime, runLink, startLink } from './fabric/timed';
 import { deliverAll } from './fabric/transport';
+import { clearFault, clearOverflow } from './iommu/faults';
 import { clearTranslations, dropRange } from './iommu/iotlb';
+import { describeMemory, STEPS, steps } from './iommu/tables';
+import { iotlbBytes } from './iommu/unit-iotlb';
+import {
+  dropAll,
+  dropUnitContexts,
+  dropUnitPages,
+  RESULT,
+  startUnit,
+  translateVtd,
+  UNITS,
+  unitAt,
+} from './iommu/vtd';
 import { DMA } from './iommu/zpci';
 import {
   ACCESS,
@@ -46,7 +59,9 @@ import {
   PARAMS,
   payload,
   reserveLink,
+  reserveUnits,
   ring,
+  unitCaches,
   WIRE,
 } from './kernel/arena';
 import { dropRecords, RECORDS, recordCount } from './kernel/records';
@@ -77,6 +92,9 @@ import {
   PLACE_PAYLOAD,
   PLACE_RECORDS,
   PLACE_RING,
+  PLACE_UNIT_RESULT,
+  PLACE_UNIT_STEPS,
+  PLACE_UNITS,
   PLACE_WIRE,
   RUN_DONE,
   RUN_HOST,
@@ -154,6 +172,12 @@ export function place(block: u32): u32 {
       return <u32>RECORDS;
     case PLACE_LINK:
       return <u32>PORTS;
+    case PLACE_UNITS:
+      return <u32>UNITS;
+    case PLACE_UNIT_RESULT:
+      return <u32>RESULT;
+    case PLACE_UNIT_STEPS:
+      return <u32>STEPS;
     case PLACE_LINK_LOG:
       return <u32>LOGS;
     case PLACE_LATENCIES:
@@ -315,6 +339,70 @@ export function wcStore(lo: u32, hi: u32, bytes: u32, data: u32): void {
 
 export function wcFence(): void {
   combineFence();
+}
+
+// ----------------------------------------------------------------------------------------- translation units
+let unitStride: u32 = 0;
+
+/** Before `machineCreate`: room for `count` translation units with up to `entries` translations each. */
+export function unitReserve(count: u32, entries: u32): void {
+  unitStride = (iotlbBytes(entries) + 63) & ~63;
+  reserveUnits(<u64>count * unitStride);
+}
+
+/** RAM is [first, end), other addresses are bus errors; host memory begins at `held`, the rest of RAM reads as zeros. */
+export function unitMemory(
+  firstLo: u32,
+  firstHi: u32,
+  endLo: u32,
+  endHi: u32,
+  heldLo: u32,
+  heldHi: u32,
+): void {
+  describeMemory(pair(firstLo, firstHi), pair(endLo, endHi), pair(heldLo, heldHi));
+}
+
+/** Starts unit `index` as its block describes it, with empty caches and no faults. */
+export function unitStart(index: u32): void {
+  startUnit(index, unitCaches + <usize>index * unitStride);
+}
+
+/** Translates a request within a 4 KiB page; see `translateVtd` in iommu/vtd.ts. */
+export function unitTranslate(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
+  return translateVtd(index, sid, pasid, pair(lo, hi), flags);
+}
+
+/** Entries that the last translation read from memory; the first STEPS_MOST stand in PLACE_UNIT_STEPS. */
+export function unitSteps(): u32 {
+  return steps;
+}
+
+/** Drops all that unit `index` keeps: contexts and translations. */
+export function unitDropAll(index: u32): void {
+  dropAll(index);
+}
+
+/** Drops the contexts of `sid`, compared in the bits that `ignored` has not, and of domain `did` (~0: of any). */
+export function unitDropContexts(index: u32, sid: u32, ignored: u32, did: u32): void {
+  dropUnitContexts(index, sid, ignored, did);
+}
+
+/** Drops the translations of domain `did` (~0: of any) whose page has an address in [first, last]. */
+export function unitDropPages(
+  index: u32,
+  did: u32,
+  firstLo: u32,
+  firstHi: u32,
+  lastLo: u32,
+  lastHi: u32,
+): void {
+  dropUnitPages(index, did, pair(firstLo, firstHi), pair(lastLo, lastHi));
+}
+
+/** Software clears fault record `record`, or with ~0 the overflow. */
+export function unitClearFault(index: u32, record: u32): void {
+  if (record == ~0) clearOverflow(unitAt(index));
+  else clearFault(unitAt(index), record);
 }
 
 // ----------------------------------------------------------------------------------------------- timed link

@@ -539,7 +539,10 @@ export const PLACE_DMA = 12;
 export const PLACE_LINK = 13;
 export const PLACE_LATENCIES = 14;
 export const PLACE_LINK_LOG = 15;
-export const PLACE_COUNT = 16;
+export const PLACE_UNITS = 16; // blocks of translation units, see iommu-layout.ts
+export const PLACE_UNIT_RESULT = 17;
+export const PLACE_UNIT_STEPS = 18;
+export const PLACE_COUNT = 19;
 
 /** Bytes kept free before the TLP in the wire scratch: the LCRC also covers two sequence bytes. */
 export const WIRE_LEAD = 16;

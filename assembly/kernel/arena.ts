@@ -1,6 +1,6 @@
 // Floor 1: where things stand in memory. Small blocks are static; the large ones are reserved by one growth at create.
 //
-//   static blocks | descriptor ring | operation records | payload ring | IOTLB | link | host memory | BAR memory
+//   static blocks | descriptor ring | operation records | payload ring | IOTLB | link | units | host memory | BAR memory
 import {
   ACCESS_BLOCK_BYTES,
   COUNTERS_BYTES,
@@ -34,8 +34,11 @@ export let operations: usize = 0;
 export let payload: usize = 0;
 export let iotlb: usize = 0;
 export let linkRings: usize = 0;
-/** Bytes that a timed link takes: none unless it is asked for before create. */
+/** IOTLBs of translation units. */
+export let unitCaches: usize = 0;
+/** Bytes that a timed link and units take: none unless they are asked for before create. */
 let linkBytes: u64 = 0;
+let unitBytes: u64 = 0;
 export let hostMemory: usize = 0;
 export let hostBytes: u32 = 0;
 export let barMemory: usize = 0;
@@ -53,6 +56,11 @@ export function reserveLink(bytes: u32): void {
   linkBytes = bytes;
 }
 
+/** Room for the IOTLBs of translation units, likewise. */
+export function reserveUnits(bytes: u64): void {
+  unitBytes = bytes;
+}
+
 /** Reserves everything a machine ever needs. Answers CREATE_*; memory never grows after CREATE_OK. */
 export function createArena(hostSize: u32, barSize: u32): u32 {
   if (ring != 0) return CREATE_TWICE;
@@ -61,7 +69,8 @@ export function createArena(hostSize: u32, barSize: u32): u32 {
   const payloadAt = align(operationsAt + OPERATION_SLOTS * OPERATION_STRIDE);
   const iotlbAt = align(payloadAt + PAYLOAD_BYTES);
   const linkAt = align(iotlbAt + (1 << (IOTLB_LG2 + IOTLB_ENTRY_LG2)));
-  const hostAt = align(linkAt + linkBytes);
+  const unitsAt = align(linkAt + linkBytes);
+  const hostAt = align(unitsAt + unitBytes);
   const barAt = align(hostAt + hostSize);
   // One page more than used: vector copies may read up to 15 bytes past a region.
   const end = align(barAt + barSize) + ALIGN;
@@ -74,6 +83,7 @@ export function createArena(hostSize: u32, barSize: u32): u32 {
   payload = <usize>payloadAt;
   iotlb = <usize>iotlbAt;
   linkRings = <usize>linkAt;
+  unitCaches = <usize>unitsAt;
   hostMemory = <usize>hostAt;
   hostBytes = hostSize;
   barMemory = <usize>barAt;

@@ -96,7 +96,7 @@ export const ITEM_INIT_FC2: u32 = LOG_INIT_FC2;
 export const ITEM_KIND: u32 = 7;
 export const ITEM_BAD: u32 = LOG_BAD; // does not arrive in one piece
 /** All that is no address: 0 in a TLP that arrives in one piece. */
-export const ITEM_FLAGS: u32 = (1 << <u32>TLP_STRIDE_LG2) - 1;
+export const ITEM_FLAGS: u32 = (1 << (<u32>TLP_STRIDE_LG2)) - 1;
 
 export const HEADER_CREDITS: u32 = 0xff; // 8 and 12 bits (2.6.1)
 export const DATA_CREDITS: u32 = 0xfff;

@@ -7,6 +7,7 @@ import { runPcieBench } from './pcie-bench.js';
 import { type CaseRunner, type FileReport, named, Tally } from './report.js';
 import { runSplit } from './split.js';
 import { runBeCount, runByteRange, runTlp } from './tlp.js';
+import { vtdRunner } from './vtd.js';
 import { runZpci } from './zpci.js';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -29,7 +30,7 @@ const FORMATS: ReadonlyMap<string, FileRunner> = new Map([
   ],
   ['access-path-vectors/1', groups({ cases: runAccessPath, memoryRegionOps: runMemoryRegion })],
   ['zpci-vectors/1', groups({ cases: runZpci })],
-  ['vtd-vectors/1', groups({ cases: null })],
+  ['vtd-vectors/1', (json, tally) => groups({ cases: vtdRunner(json) })(json, tally)],
   ['smmuv3-vectors/1', groups({ cases: null })],
   ['vfio-migration-vectors/1', counted('transitions', countTransitions)],
   ['pcie-bench-vectors/1', runPcieBench],

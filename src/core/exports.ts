@@ -39,6 +39,29 @@ export type CoreExports = {
     offsetLo: number,
     offsetHi: number,
   ): number;
+  unitReserve(count: number, entries: number): void;
+  unitMemory(
+    firstLo: number,
+    firstHi: number,
+    endLo: number,
+    endHi: number,
+    heldLo: number,
+    heldHi: number,
+  ): void;
+  unitStart(index: number): void;
+  unitTranslate(index: number, sid: number, pasid: number, lo: number, hi: number, flags: number): number;
+  unitSteps(): number;
+  unitDropAll(index: number): void;
+  unitDropContexts(index: number, sid: number, ignored: number, did: number): void;
+  unitDropPages(
+    index: number,
+    did: number,
+    firstLo: number,
+    firstHi: number,
+    lastLo: number,
+    lastHi: number,
+  ): void;
+  unitClearFault(index: number, record: number): void;
   linkReserve(payloadBytes: number): void;
   linkStart(windows: number): void;
   linkRun(limit: number, endLo: number, endHi: number): number;
@@ -118,6 +141,15 @@ export const EXPORT_NAMES = [
   'drained',
   'pcistb',
   'pcilgOrStg',
+  'unitReserve',
+  'unitMemory',
+  'unitStart',
+  'unitTranslate',
+  'unitSteps',
+  'unitDropAll',
+  'unitDropContexts',
+  'unitDropPages',
+  'unitClearFault',
   'linkReserve',
   'linkStart',
   'linkRun',

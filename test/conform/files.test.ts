@@ -225,14 +225,14 @@ describe('traces and dumps', () => {
 describe('JSON formats that are recognised but not built', () => {
   const transitions = (count: number) => ({ name: 'x', transitions: Array(count).fill({ from: 'STOP' }) });
   const formats: [string, number, object][] = [
-    ['vtd-vectors/1', 3, { configs: { aw39: { caps: [1, 2] } }, cases: [1, 2, 3] }],
+    ['smmuv3-vectors/1', 3, { configs: { aw39: { caps: [1, 2] } }, cases: [1, 2, 3] }],
     ['smmuv3-vectors/1', 1, { cases: [{}] }],
     [
       'vfio-migration-vectors/1',
       7,
       { notes: ['a', 'b'], capSets: [transitions(4), transitions(3)], sources: ['s'] },
     ],
-    ['vtd-vectors/1', 3, { cases: [{}], messages: [{}, {}], remarks: ['not a case'] }],
+    ['smmuv3-vectors/1', 3, { cases: [{}], messages: [{}, {}], remarks: ['not a case'] }],
   ];
 
   test.each(formats)('%s with %i cases', (format, cases, content) => {
@@ -251,7 +251,7 @@ describe('JSON formats that are recognised but not built', () => {
 });
 
 test('the parts that are not built are named with their cases', () => {
-  const json = { format: 'vtd-vectors/1', cases: [{}], messages: [{}, {}] };
+  const json = { format: 'smmuv3-vectors/1', cases: [{}], messages: [{}, {}] };
   const report = conformVectors('file.json', json);
   expect(report.unsupported).toEqual([
     { name: 'cases', cases: 1 },
@@ -285,7 +285,7 @@ describe('what is refused', () => {
     ],
     ['a group that is null', { format: 'tlp-vectors/1', tlp: [], dllp: null }, 'malformed', /dllp: null/],
     ['cases that are text', { format: 'access-path-vectors/1', cases: 'x' }, 'malformed', /cases: "x"/],
-    ['cases of a format not built', { format: 'vtd-vectors/1', cases: 4 }, 'malformed', /cases: 4/],
+    ['cases of a format not built', { format: 'smmuv3-vectors/1', cases: 4 }, 'malformed', /cases: 4/],
     ['no capability sets', { format: 'vfio-migration-vectors/1' }, 'malformed', /capSets/],
     [
       'a capability set of null',

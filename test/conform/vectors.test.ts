@@ -1,6 +1,8 @@
 /** Agreement with every copied vector file, in full, on both builds of the core. */
 import { beforeAll, describe, expect, it, test } from 'vitest';
 import { conformFile, conformVectors, type FileReport, hasDisagreement } from '../../src/conform/index.js';
+import { prepareVtd } from '../../src/conform/vtd.js';
+import { readBuild } from '../support/builds.js';
 import { BUILDS, readVectors, useCore, vectorPath } from './support.js';
 
 const TLP = 'tlp-cocotbext-pcie.json';
@@ -27,6 +29,12 @@ describe.each(BUILDS)('%s core', (build) => {
       documented: 0,
       disagree: 0,
     });
+  });
+
+  it('IOM-62: agrees with every VT-d case as QEMU 7.2 has them', async () => {
+    await prepareVtd(await readBuild(build));
+    const report = await conformFile(vectorPath('vtd-qemu72.json'));
+    expect(report.groups).toEqual([{ name: 'cases', cases: 326, agree: 326, documented: 0, disagree: 0 }]);
   });
 
   it('TLP-02: agrees with every byteRange and every beCount case', () => {
@@ -191,7 +199,7 @@ test.each([
 
 test('a report is JSON as it is', async () => {
   await useCore('release');
-  const report = conformVectors('file.json', { format: 'vtd-vectors/1', cases: [{}] });
+  const report = conformVectors('file.json', { format: 'smmuv3-vectors/1', cases: [{}] });
   expect(JSON.parse(JSON.stringify(report))).toEqual(report);
   expect(Object.keys(report)).toEqual([
     'file',
@@ -205,7 +213,7 @@ test('a report is JSON as it is', async () => {
 
 test('one disagreement among several files is one of the whole report', async () => {
   const good = await conformFile(vectorPath(PATHS));
-  const bad = conformVectors('file.json', { format: 'vtd-vectors/1', cases: [{}] });
+  const bad = conformVectors('file.json', { format: 'smmuv3-vectors/1', cases: [{}] });
   expect(hasDisagreement({ files: [] })).toBe(false);
   expect(hasDisagreement({ files: [good] })).toBe(false);
   expect(hasDisagreement({ files: [good, bad] })).toBe(true);

@@ -169,6 +169,7 @@ const HOUSES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   assembly: {
     layout: 0,
     'link-layout': 0,
+    'iommu-layout': 0,
     'message-codes': 0,
     kernel: 1,
     tlp: 2,
@@ -182,6 +183,7 @@ const HOUSES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   src: {
     base: 0,
     core: 1,
+    iommu: 2,
     link: 2,
     pci: 2,
     tlp: 2,
@@ -200,7 +202,12 @@ const HOUSES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
 };
 
 /** Plain constants that both languages read. */
-const SHARED = ['assembly/layout.ts', 'assembly/link-layout.ts', 'assembly/message-codes.ts'];
+const SHARED = [
+  'assembly/layout.ts',
+  'assembly/link-layout.ts',
+  'assembly/iommu-layout.ts',
+  'assembly/message-codes.ts',
+];
 
 function roomOf(house: string, file: string): string {
   const [first = ''] = relative(join(ROOT, house), file).split(sep);

@@ -1,0 +1,113 @@
+// Floor 0: I/O memory management units as core and host both see them: what a unit is, what it answers, what it recorded.
+
+export const UNIT_MOST = 4;
+/** Bytes of one unit's block. u32 words, or u64 where it says so. */
+export const UNIT_STRIDE = 512;
+
+// What the unit is, written by the host before `unitStart`.
+export const UNIT_HOST_WIDTH = 0; // address bits that entries may name
+export const UNIT_GUEST_WIDTH = 4; // MGAW: address bits of requests
+export const UNIT_WIDTHS = 8; // SAGAW: bit 1 is 3 levels, bit 2 is 4, bit 3 is 5
+export const UNIT_FEATURES = 12; // FEATURE_*
+export const UNIT_MODEL = 16; // MODEL_*
+export const UNIT_RECORDS = 20; // fault recording registers, 1 to FAULT_RECORDS
+export const UNIT_ENTRIES = 24; // of the IOTLB
+export const UNIT_REPLACEMENT = 28; // REPLACE_*
+export const UNIT_KEY = 32; // KEY_*
+export const UNIT_SEED = 36; // of the generator for REPLACE_RANDOM, not 0
+
+// Registers.
+export const UNIT_IS_ON = 40; // 1: translation is on (TE)
+export const UNIT_ROOT = 48; // u64, RTADDR
+export const UNIT_FAULT_STATUS = 56; // FSTS: FAULT_OVERFLOW, FAULT_PENDING, index of the first record in bits 15:8
+
+// What it did, u64.
+export const UNIT_HITS = 64;
+export const UNIT_MISSES = 72;
+export const UNIT_WALK_READS = 80; // entries read from memory, of all structures
+export const UNIT_FAULTS = 88; // recorded or not
+
+/** Fault records, FAULT_RECORD_BYTES each: address (u64), FAULT_RECORD_* words. */
+export const UNIT_FAULT_RECORDS = 128;
+export const FAULT_RECORDS = 8;
+export const FAULT_RECORD_BYTES = 32;
+export const FAULT_RECORD_REASON = 8;
+export const FAULT_RECORD_SID = 12;
+export const FAULT_RECORD_PASID = 16; // PASID_NONE: the request had none
+export const FAULT_RECORD_FLAGS = 20; // ACCESS_*
+export const FAULT_RECORD_IS_SET = 24; // F
+
+export const FAULT_OVERFLOW = 1; // PFO
+export const FAULT_PENDING = 2; // PPF
+
+export const FEATURE_SNOOP_CONTROL = 1; // ECAP.SC
+export const FEATURE_DEVICE_TLB = 2; // ECAP.DT
+export const FEATURE_PASS_THROUGH = 4; // ECAP.PT
+export const FEATURE_SCALABLE = 8; // ECAP.SMTS
+export const FEATURE_2M = 16; // CAP.SLLPS
+export const FEATURE_1G = 32;
+
+export const MODEL_QEMU = 1; // vtdModel qemu72
+export const MODEL_QEMU_REASONS = 2; // faultReasons qemu72
+export const MODEL_BYTE_CHECK = 4; // interruptRangeCheck byte
+export const MODEL_WIDTH_CHECK = 8; // passThroughWidthCheck
+export const MODEL_IGNORE_PGSNP = 16; // pgsnpWithoutSc ignore
+export const MODEL_PASS_AS_SENT = 32; // passThroughSnoop asSent
+
+export const REPLACE_LRU = 0;
+export const REPLACE_FIFO = 1;
+export const REPLACE_RANDOM = 2;
+export const REPLACE_FLUSH = 3;
+
+export const KEY_DOMAIN = 0;
+export const KEY_REQUESTER = 1;
+
+export const PASID_NONE = 0xfffff + 1;
+
+// A request: one or none of each.
+export const REQUEST_WRITE = 1;
+export const REQUEST_PRIVILEGED = 2;
+export const REQUEST_EXECUTE = 4;
+
+// ---------------------------------------------------------------------------------------- RESULT: of the last translation
+export const RESULT_BYTES = 64;
+export const RESULT_ADDRESS = 0; // u64
+export const RESULT_PAGE_LG2 = 8;
+export const RESULT_PERMISSIONS = 12; // PERMISSION_*
+export const RESULT_FORCES_SNOOP = 16;
+export const RESULT_REASON = 20; // of a fault, as it is reported; 0: none
+export const RESULT_IS_RECORDED = 24;
+export const RESULT_READS = 28; // entries read from memory
+export const RESULT_CACHE = 32; // CACHE_*
+export const RESULT_PATH = 36; // PATH_*
+export const RESULT_DOMAIN = 40;
+
+export const PERMISSION_READ = 1;
+export const PERMISSION_WRITE = 2;
+
+export const CACHE_BYPASS = 0;
+export const CACHE_HIT = 1;
+export const CACHE_MISS = 2;
+
+export const PATH_OFF = 0;
+export const PATH_PASS_THROUGH = 1;
+export const PATH_SECOND = 2;
+
+// Answers of `unitTranslate`.
+export const TRANSLATED = 0;
+export const TRANSLATION_FAULT = 1;
+export const TRANSLATION_MESSAGE = 2; // a write to the interrupt range
+export const TRANSLATION_REFUSED = 3; // without a fault: a read of the interrupt range, or a quirk of the reference
+
+// ------------------------------------------------------------------------------------------ STEPS: entries that a walk read
+// Per entry: address (u64), value (u64), STEP_WHAT.
+export const STEPS_MOST = 64;
+export const STEP_STRIDE = 24;
+export const STEP_ADDRESS = 0;
+export const STEP_VALUE = 8;
+export const STEP_WHAT = 16; // WHAT_*, or the level of a paging structure
+
+export const WHAT_ROOT = 16;
+export const WHAT_CONTEXT = 17;
+export const WHAT_DIRECTORY = 18;
+export const WHAT_PASID = 19;

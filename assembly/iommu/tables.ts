@@ -1,0 +1,51 @@
+// Floor 4: what translation units read from memory, and a list of it.
+//
+//   RAM           [first, end): what is outside answers with a bus error
+//   host memory   the part of it that the emulator holds; RAM that it does not hold reads as zeros
+
+import { STEP_ADDRESS, STEP_STRIDE, STEP_VALUE, STEP_WHAT, STEPS_MOST } from '../iommu-layout';
+import { hostBytes, hostMemory } from '../kernel/arena';
+
+let ramFirst: u64 = 0;
+let ramEnd: u64 = 0;
+let heldFirst: u64 = 0;
+
+/** Entries that have been read since `beginSteps`. */
+export const STEPS: usize = memory.data(STEPS_MOST * STEP_STRIDE, 16);
+export let steps: u32 = 0;
+
+/** The last entry that was read; meaningless when `isUnreadable`. */
+export let entry: u64 = 0;
+export let isUnreadable: bool = false;
+
+/** RAM is [first, end); host memory begins at `held`. */
+export function describeMemory(first: u64, end: u64, held: u64): void {
+  ramFirst = first;
+  ramEnd = end;
+  heldFirst = held;
+}
+
+export function beginSteps(): void {
+  steps = 0;
+}
+
+/** Reads the little-endian 8-byte entry at `address`, a multiple of 8, into `entry`. False: a bus error. */
+export function readEntry(address: u64, what: u32): bool {
+  const isRam = address >= ramFirst && address < ramEnd && ramEnd - address >= 8;
+  isUnreadable = !isRam;
+  entry = isRam ? heldAt(address) : 0;
+  if (steps < <u32>STEPS_MOST) {
+    const at = STEPS + <usize>steps * STEP_STRIDE;
+    store<u64>(at, address, STEP_ADDRESS);
+    store<u64>(at, entry, STEP_VALUE);
+    store<u32>(at, what, STEP_WHAT);
+  }
+  steps += 1;
+  return isRam;
+}
+
+function heldAt(address: u64): u64 {
+  const offset = address - heldFirst;
+  if (offset >= hostBytes || hostBytes - <u32>offset < 8) return 0;
+  return load<u64>(hostMemory + <usize>offset);
+}

@@ -1,0 +1,228 @@
+// Floor 4: the IOTLB of a translation unit: pages of any size, fully associative, in a hash table with a list by age.
+//
+//   bucket[hash] -> entry -> entry ...       entries of one hash
+//   newest <-> ... <-> oldest                order of use (LRU) or of arrival (FIFO)
+
+import {
+  KEY_REQUESTER,
+  REPLACE_FLUSH,
+  REPLACE_LRU,
+  REPLACE_RANDOM,
+  UNIT_ENTRIES,
+  UNIT_KEY,
+  UNIT_MOST,
+  UNIT_REPLACEMENT,
+  UNIT_SEED,
+} from '../iommu-layout';
+
+/** Entries of a unit, at most. */
+export const IOTLB_MOST: u32 = 65536;
+
+// An entry. Numbers of entries count from 1; 0 is none.
+const TAG: usize = 0; // u64, page number << 6 | log2 of the page's bytes
+const OWNER: usize = 8; // u64, domain or requester, and PASID above
+const VALUE: usize = 16; // u64, address of the page, and flags below
+const DOMAIN: usize = 24;
+const NEXT: usize = 28; // of the same hash
+const OLDER: usize = 32;
+const NEWER: usize = 36;
+const STRIDE: usize = 40;
+
+/** 2^64 divided by the golden ratio, odd. */
+const MULTIPLIER: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
+
+// A unit's part: how many entries, the ends of the list, the first free entry, pages by size, where they stand.
+const COUNT: usize = 0;
+const NEWEST: usize = 4;
+const OLDEST: usize = 8;
+const FREE: usize = 12; // chained by NEXT
+const TOP: usize = 16; // entries that were ever used
+const HASH_LG2: usize = 20;
+const BUCKETS: usize = 24;
+const ENTRIES: usize = 28;
+const SIZES: usize = 32; // u64, a bit per log2 of a page's bytes
+const SIZE_COUNTS: usize = 40; // u32 by log2
+const STATE_BYTES: usize = 40 + 64 * 4;
+const STATES: usize = memory.data(UNIT_MOST * (40 + 64 * 4), 16);
+
+/** What `findPage` found. */
+export let foundValue: u64 = 0;
+export let foundLg2: u32 = 0;
+
+function stateOf(index: u32): usize {
+  return STATES + <usize>index * STATE_BYTES;
+}
+
+function hashBits(entries: u32): u32 {
+  let lg2: u32 = 4;
+  while ((<u32>1) << lg2 < entries) lg2 += 1;
+  return lg2 + 1;
+}
+
+/** Bytes that the IOTLB of `entries` takes. */
+export function iotlbBytes(entries: u32): u32 {
+  return ((<u32>4) << hashBits(entries)) + (entries + 1) * <u32>STRIDE + 16;
+}
+
+/** An empty IOTLB at `at`. */
+export function startIotlb(index: u32, unit: usize, at: usize): void {
+  const state = stateOf(index);
+  const lg2 = hashBits(load<u32>(unit, UNIT_ENTRIES));
+  store<u32>(state, lg2, HASH_LG2);
+  store<u32>(state, <u32>at, BUCKETS);
+  store<u32>(state, <u32>((at + ((<usize>4) << (<usize>lg2)) + 15) & ~15), ENTRIES);
+  clearIotlb(index);
+}
+
+export function clearIotlb(index: u32): void {
+  const state = stateOf(index);
+  memory.fill(load<u32>(state, BUCKETS), 0, (<usize>4) << (<usize>load<u32>(state, HASH_LG2)));
+  store<u64>(state, 0, COUNT);
+  store<u64>(state, 0, OLDEST);
+  store<u32>(state, 0, TOP);
+  memory.fill(state + SIZES, 0, STATE_BYTES - SIZES);
+}
+
+function entryAt(state: usize, n: u32): usize {
+  return <usize>load<u32>(state, ENTRIES) + <usize>n * STRIDE;
+}
+
+function bucketOf(state: usize, tag: u64, owner: u64): usize {
+  const mixed = (tag ^ (owner << 20) ^ (owner >> 24)) * MULTIPLIER;
+  return <usize>load<u32>(state, BUCKETS) + ((<usize>(mixed >> (64 - load<u32>(state, HASH_LG2)))) << 2);
+}
+
+function ownerOf(unit: usize, sid: u32, domain: u32, pasid: u32): u64 {
+  return (load<u32>(unit, UNIT_KEY) == KEY_REQUESTER ? sid : domain) | ((<u64>pasid) << 16);
+}
+
+/** Looks for the page of `address`; it becomes the newest with LRU. */
+export function findPage(index: u32, unit: usize, address: u64, sid: u32, domain: u32, pasid: u32): bool {
+  const state = stateOf(index);
+  const owner = ownerOf(unit, sid, domain, pasid);
+  for (let sizes = load<u64>(state, SIZES); sizes != 0; sizes &= sizes - 1) {
+    const lg2 = ctz(sizes);
+    const tag = ((address >> lg2) << 6) | lg2;
+    let n = load<u32>(bucketOf(state, tag, owner));
+    while (n != 0) {
+      const at = entryAt(state, n);
+      if (load<u64>(at, TAG) == tag && load<u64>(at, OWNER) == owner) {
+        foundValue = load<u64>(at, VALUE);
+        foundLg2 = <u32>lg2;
+        if (load<u32>(unit, UNIT_REPLACEMENT) == REPLACE_LRU && load<u32>(state, NEWEST) != n) {
+          unlink(state, at);
+          link(state, at, n);
+        }
+        return true;
+      }
+      n = load<u32>(at, NEXT);
+    }
+  }
+  return false;
+}
+
+/** Keeps a translation; with a full IOTLB another one goes, or all. */
+export function keepPage(
+  index: u32,
+  unit: usize,
+  address: u64,
+  lg2: u32,
+  value: u64,
+  sid: u32,
+  domain: u32,
+  pasid: u32,
+): void {
+  const state = stateOf(index);
+  const most = load<u32>(unit, UNIT_ENTRIES);
+  if (load<u32>(state, COUNT) >= most) {
+    const replacement = load<u32>(unit, UNIT_REPLACEMENT);
+    if (replacement == REPLACE_FLUSH) clearIotlb(index);
+    else remove(state, replacement == REPLACE_RANDOM ? drawn(unit, most) : load<u32>(state, OLDEST));
+  }
+  let n = load<u32>(state, FREE);
+  if (n != 0) store<u32>(state, load<u32>(entryAt(state, n), NEXT), FREE);
+  else {
+    n = load<u32>(state, TOP) + 1;
+    store<u32>(state, n, TOP);
+  }
+  const at = entryAt(state, n);
+  const owner = ownerOf(unit, sid, domain, pasid);
+  const tag = ((address >> lg2) << 6) | lg2;
+  const bucket = bucketOf(state, tag, owner);
+  store<u64>(at, tag, TAG);
+  store<u64>(at, owner, OWNER);
+  store<u64>(at, value, VALUE);
+  store<u32>(at, domain, DOMAIN);
+  store<u32>(at, load<u32>(bucket), NEXT);
+  store<u32>(bucket, n);
+  link(state, at, n);
+  store<u32>(state, load<u32>(state, COUNT) + 1, COUNT);
+  const count = state + SIZE_COUNTS + ((<usize>lg2) << 2);
+  store<u32>(count, load<u32>(count) + 1);
+  store<u64>(state, load<u64>(state, SIZES) | ((<u64>1) << lg2), SIZES);
+}
+
+/** A used entry: without free ones between, every number is used when the IOTLB is full. */
+function drawn(unit: usize, most: u32): u32 {
+  let x = load<u32>(unit, UNIT_SEED);
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  store<u32>(unit, x, UNIT_SEED);
+  return <u32>(((<u64>x * most) >> 32) + 1);
+}
+
+function link(state: usize, at: usize, n: u32): void {
+  const newest = load<u32>(state, NEWEST);
+  store<u32>(at, newest, OLDER);
+  store<u32>(at, 0, NEWER);
+  if (newest != 0) store<u32>(entryAt(state, newest), n, NEWER);
+  else store<u32>(state, n, OLDEST);
+  store<u32>(state, n, NEWEST);
+}
+
+function unlink(state: usize, at: usize): void {
+  const older = load<u32>(at, OLDER);
+  const newer = load<u32>(at, NEWER);
+  if (older != 0) store<u32>(entryAt(state, older), newer, NEWER);
+  else store<u32>(state, newer, OLDEST);
+  if (newer != 0) store<u32>(entryAt(state, newer), older, OLDER);
+  else store<u32>(state, older, NEWEST);
+}
+
+function remove(state: usize, n: u32): void {
+  const at = entryAt(state, n);
+  const tag = load<u64>(at, TAG);
+  let before = bucketOf(state, tag, load<u64>(at, OWNER));
+  while (load<u32>(before) != n) before = entryAt(state, load<u32>(before)) + NEXT;
+  store<u32>(before, load<u32>(at, NEXT));
+  unlink(state, at);
+  store<u64>(at, 0, TAG);
+  store<u32>(at, load<u32>(state, FREE), NEXT);
+  store<u32>(state, n, FREE);
+  store<u32>(state, load<u32>(state, COUNT) - 1, COUNT);
+  const lg2 = tag & 63;
+  const count = state + SIZE_COUNTS + ((<usize>lg2) << 2);
+  store<u32>(count, load<u32>(count) - 1);
+  if (load<u32>(count) == 0) store<u64>(state, load<u64>(state, SIZES) & ~((<u64>1) << lg2), SIZES);
+}
+
+/** Drops the pages of domain `did` that have an address in [first, last]; `did` ~0: of every domain. */
+export function dropPages(index: u32, did: u32, first: u64, last: u64): void {
+  const state = stateOf(index);
+  const top = load<u32>(state, TOP);
+  for (let n: u32 = 1; n <= top; n++) {
+    const at = entryAt(state, n);
+    const tag = load<u64>(at, TAG);
+    // No page has the size 2^0: a free entry.
+    if (tag == 0 || (did != ~0 && load<u32>(at, DOMAIN) != did)) continue;
+    const lg2 = tag & 63;
+    const begin = (tag >> 6) << lg2;
+    const end = begin + (((<u64>1) << lg2) - 1);
+    if (begin <= last && end >= first) remove(state, n);
+  }
+}
+
+export function iotlbCount(index: u32): u32 {
+  return load<u32>(stateOf(index), COUNT);
+}

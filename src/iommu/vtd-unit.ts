@@ -1,0 +1,303 @@
+/** A VT-d remapping unit in the core: its registers, what it answers to requests, its caches and fault records. */
+import * as I from '../../assembly/iommu-layout.js';
+import * as L from '../../assembly/layout.js';
+import { inRange, invalid } from '../base/errors.js';
+import type { Options } from '../base/options.js';
+import type { Core } from '../core/core.js';
+import { add64, checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
+
+/** Options that a unit follows. */
+export type UnitOptions = Pick<
+  Options,
+  | 'faultReasons'
+  | 'interruptRangeCheck'
+  | 'iotlbEntries'
+  | 'iotlbKey'
+  | 'iotlbReplacement'
+  | 'passThroughSnoop'
+  | 'passThroughWidthCheck'
+  | 'pgsnpWithoutSc'
+  | 'splitFault'
+  | 'vtdModel'
+>;
+
+export interface VtdUnitInput {
+  /** CAP and ECAP registers, as Linux prints them at boot: `DMAR: dmar0: ... cap d2008c222f0606 ecap f00f4a`. */
+  readonly cap: U64;
+  readonly ecap: U64;
+  /** Address bits of the host (HAW), 30 to 52: those above are reserved in every entry. */
+  readonly hostWidth: number;
+  /** Seed of `iotlbReplacement: random`, 0 to 2^32 - 1. Default 1. */
+  readonly seed?: number;
+}
+
+/** A request for one access of a function. */
+export interface UnitRequest {
+  /** Requester ID: bus << 8 | device << 3 | function. */
+  readonly sid: number;
+  /** 20 bits. Left out: the request has no PASID. */
+  readonly pasid?: number;
+  readonly address: U64;
+  readonly isWrite: boolean;
+}
+
+/** What became of a request. */
+export type UnitAnswer =
+  | {
+      readonly kind: 'translated';
+      readonly address: U64;
+      /** Log2 of the bytes of the page; 63 where nothing was translated. */
+      readonly pageLg2: number;
+      readonly permissions: { readonly read: boolean; readonly write: boolean };
+      /** The page takes No Snoop away from requests (iommu.md 8). */
+      readonly forcesSnoop: boolean;
+      readonly path: 'off' | 'pass-through' | 'second-stage';
+      readonly iotlb: 'hit' | 'miss' | 'bypass';
+    }
+  | { readonly kind: 'fault'; readonly reason: number; readonly isRecorded: boolean }
+  /** A write to the interrupt range: a message. */
+  | { readonly kind: 'message' }
+  /** Refused without a fault: a read of the interrupt range, or a quirk of the reference. */
+  | { readonly kind: 'refused' };
+
+/** A part of a transfer within a 4 KiB page. */
+export interface UnitSegment {
+  readonly address: U64;
+  readonly bytes: number;
+  readonly answer: UnitAnswer;
+}
+
+export interface UnitFault {
+  readonly reason: number;
+  readonly sid: number;
+  readonly pasid?: number;
+  /** Address of the page. */
+  readonly page: U64;
+  readonly isWrite: boolean;
+}
+
+/** An entry that a walk read. */
+export interface WalkStep {
+  readonly what: 'root' | 'context' | 'PASID directory' | 'PASID' | `level ${number}`;
+  readonly address: U64;
+  readonly entry: U64;
+}
+
+const PATHS = ['off', 'pass-through', 'second-stage'] as const;
+const CACHES = ['bypass', 'hit', 'miss'] as const;
+const STRUCTURES = ['root', 'context', 'PASID directory', 'PASID'] as const;
+const REPLACEMENTS = {
+  lru: I.REPLACE_LRU,
+  fifo: I.REPLACE_FIFO,
+  random: I.REPLACE_RANDOM,
+  flushWhenFull: I.REPLACE_FLUSH,
+} as const;
+const PAGE = 4096;
+/** What a reference unit has, whatever the options say (iommu.md 5). */
+const QEMU_ENTRIES = 1024;
+const ANY_DOMAIN = 0xffff_ffff;
+const LAST = 0xffff_ffff_ffff_ffffn;
+
+/** Entries that the IOTLB of a unit with `options` has. */
+export function iotlbEntriesOf({ vtdModel, iotlbEntries }: UnitOptions): number {
+  return vtdModel === 'qemu72' ? QEMU_ENTRIES : iotlbEntries;
+}
+
+function bits(value: U64, from: number, count: number): number {
+  return Number((BigInt(value) >> BigInt(from)) & ((1n << BigInt(count)) - 1n));
+}
+
+function word64(core: Core, block: number, offset: number): U64 {
+  return join64(core.word(block, offset), core.word(block, offset + 4));
+}
+
+export class VtdUnit {
+  /** SAGAW is empty where the unit cannot translate: translation enable has no effect then. */
+  private readonly canTranslate: boolean;
+
+  /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for registers that do not fit. */
+  constructor(
+    private readonly core: Core,
+    private readonly index: number,
+    { cap, ecap, hostWidth, seed = 1 }: VtdUnitInput,
+    private readonly options: UnitOptions,
+  ) {
+    checkU64('cap', cap);
+    checkU64('ecap', ecap);
+    const widths = bits(cap, 8, 5) & 0b1110;
+    this.canTranslate = widths !== 0;
+    const isQemu = options.vtdModel === 'qemu72';
+    this.set(I.UNIT_HOST_WIDTH, inRange('hostWidth', hostWidth, 30, 52));
+    this.set(I.UNIT_GUEST_WIDTH, bits(cap, 16, 6) + 1);
+    this.set(I.UNIT_WIDTHS, widths);
+    this.set(
+      I.UNIT_FEATURES,
+      (bits(ecap, 7, 1) === 1 ? I.FEATURE_SNOOP_CONTROL : 0) |
+        (bits(ecap, 2, 1) === 1 ? I.FEATURE_DEVICE_TLB : 0) |
+        (bits(ecap, 6, 1) === 1 ? I.FEATURE_PASS_THROUGH : 0) |
+        (bits(ecap, 43, 1) === 1 ? I.FEATURE_SCALABLE : 0) |
+        (bits(cap, 34, 1) === 1 ? I.FEATURE_2M : 0) |
+        (bits(cap, 35, 1) === 1 ? I.FEATURE_1G : 0),
+    );
+    this.set(
+      I.UNIT_MODEL,
+      (isQemu ? I.MODEL_QEMU : 0) |
+        (options.faultReasons === 'qemu72' ? I.MODEL_QEMU_REASONS : 0) |
+        (options.interruptRangeCheck === 'byte' ? I.MODEL_BYTE_CHECK : 0) |
+        (options.passThroughWidthCheck ? I.MODEL_WIDTH_CHECK : 0) |
+        (options.pgsnpWithoutSc === 'ignore' ? I.MODEL_IGNORE_PGSNP : 0) |
+        (options.passThroughSnoop === 'asSent' ? I.MODEL_PASS_AS_SENT : 0),
+    );
+    const records = bits(cap, 40, 8) + 1;
+    if (records > I.FAULT_RECORDS)
+      throw invalid('cap', cap, `up to ${I.FAULT_RECORDS} fault recording registers (NFR)`, 'unsupported');
+    this.set(I.UNIT_RECORDS, records);
+    this.set(I.UNIT_ENTRIES, iotlbEntriesOf(options));
+    this.set(I.UNIT_REPLACEMENT, isQemu ? I.REPLACE_FLUSH : REPLACEMENTS[options.iotlbReplacement]);
+    this.set(I.UNIT_KEY, isQemu || options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
+    // The generator must not begin with 0, and small seeds are alike in its high bits.
+    this.set(I.UNIT_SEED, (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + 1, 0x9e37_79b1) | 1) >>> 0);
+    this.set(I.UNIT_IS_ON, 0);
+    this.rootTable = 0;
+    core.x.unitStart(index);
+  }
+
+  /** RTADDR: address of the root table, and its mode in bits 11:10 (0 legacy, 1 scalable). Takes effect at once. */
+  set rootTable(value: U64) {
+    checkU64('rootTable', value);
+    this.set(I.UNIT_ROOT, low32(value));
+    this.set(I.UNIT_ROOT + 4, high32(value));
+  }
+
+  /** Translation enable (GCMD.TE); without an address width it has no effect. Caches are dropped. */
+  set isOn(on: boolean) {
+    this.set(I.UNIT_IS_ON, on && this.canTranslate ? 1 : 0);
+    this.core.x.unitDropAll(this.index);
+  }
+
+  /** Translates one access within a 4 KiB page. */
+  translate({ sid, pasid, address, isWrite }: UnitRequest): UnitAnswer {
+    inRange('sid', sid, 0, 0xffff);
+    if (pasid !== undefined) inRange('pasid', pasid, 0, 0xf_ffff);
+    checkU64('address', address);
+    const { core } = this;
+    const status = core.x.unitTranslate(
+      this.index,
+      sid,
+      pasid ?? I.PASID_NONE,
+      low32(address),
+      high32(address),
+      isWrite ? I.REQUEST_WRITE : 0,
+    );
+    const word = (offset: number): number => core.word(L.PLACE_UNIT_RESULT, offset);
+    if (status === I.TRANSLATION_MESSAGE) return { kind: 'message' };
+    if (status === I.TRANSLATION_REFUSED) return { kind: 'refused' };
+    if (status === I.TRANSLATION_FAULT)
+      return { kind: 'fault', reason: word(I.RESULT_REASON), isRecorded: word(I.RESULT_IS_RECORDED) === 1 };
+    const permissions = word(I.RESULT_PERMISSIONS);
+    return {
+      kind: 'translated',
+      address: word64(core, L.PLACE_UNIT_RESULT, I.RESULT_ADDRESS),
+      pageLg2: word(I.RESULT_PAGE_LG2),
+      permissions: {
+        read: (permissions & I.PERMISSION_READ) !== 0,
+        write: (permissions & I.PERMISSION_WRITE) !== 0,
+      },
+      forcesSnoop: word(I.RESULT_FORCES_SNOOP) === 1,
+      path: PATHS[word(I.RESULT_PATH)] ?? 'off',
+      iotlb: CACHES[word(I.RESULT_CACHE)] ?? 'bypass',
+    };
+  }
+
+  /** A transfer of `bytes`, cut at 4 KiB: each piece is translated by itself (iommu.md 1). */
+  transfer(request: UnitRequest, bytes: number): UnitSegment[] {
+    const segments: UnitSegment[] = [];
+    let { address } = request;
+    for (let left = inRange('bytes', bytes, 1, 0x4000_0000); left > 0; ) {
+      const piece = Math.min(left, PAGE - (low32(address) & (PAGE - 1)));
+      const answer = this.translate({ ...request, address });
+      segments.push({ address, bytes: piece, answer });
+      if (this.options.splitFault === 'stopAtFirst' && answer.kind !== 'translated') break;
+      left -= piece;
+      address = add64(address, piece);
+    }
+    return segments;
+  }
+
+  /** The entries that the last translation read, in order. */
+  get steps(): WalkStep[] {
+    const { core } = this;
+    const count = Math.min(core.x.unitSteps(), I.STEPS_MOST);
+    return Array.from({ length: count }, (_, n) => {
+      const at = n * I.STEP_STRIDE;
+      const what = core.word(L.PLACE_UNIT_STEPS, at + I.STEP_WHAT);
+      return {
+        what: STRUCTURES[what - I.WHAT_ROOT] ?? (`level ${what}` as const),
+        address: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_ADDRESS),
+        entry: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_VALUE),
+      };
+    });
+  }
+
+  /** Global or domain-selective invalidation of the IOTLB. */
+  invalidateIotlb(did = ANY_DOMAIN): void {
+    this.core.x.unitDropPages(this.index, did, 0, 0, low32(LAST), high32(LAST));
+  }
+
+  /** Page-selective invalidation of domain `did`: 2^`mask` pages of 4 KiB, aligned, around `address`. */
+  invalidatePages(did: number, address: U64, mask: number): void {
+    inRange('mask', mask, 0, 51);
+    const size = 1n << BigInt(12 + mask);
+    const first = BigInt(checkU64('address', address)) & ~(size - 1n) & LAST;
+    const last = first + size - 1n;
+    this.core.x.unitDropPages(this.index, did, low32(first), high32(first), low32(last), high32(last));
+  }
+
+  /** Invalidation of context entries: of all, of a domain, or of a requester whose functions `mask` groups (FM, 0 to 3). */
+  invalidateContexts(
+    of: { readonly sid?: number; readonly mask?: number; readonly did?: number } = {},
+  ): void {
+    const { sid, mask = 0, did = ANY_DOMAIN } = of;
+    // FM leaves out no bit, bit 2, bits 2:1, or all three of the function number.
+    const ignored = sid === undefined ? 0xffff : ([0, 4, 6, 7][inRange('mask', mask, 0, 3)] as number);
+    this.core.x.unitDropContexts(this.index, sid ?? 0, ignored, did);
+  }
+
+  /** Fault records that software has not cleared, oldest register first. */
+  get faults(): UnitFault[] {
+    const found: UnitFault[] = [];
+    for (let n = 0; n < this.get(I.UNIT_RECORDS); n++) {
+      const at = I.UNIT_FAULT_RECORDS + n * I.FAULT_RECORD_BYTES;
+      if (this.get(at + I.FAULT_RECORD_IS_SET) === 0) continue;
+      const pasid = this.get(at + I.FAULT_RECORD_PASID);
+      found.push({
+        reason: this.get(at + I.FAULT_RECORD_REASON),
+        sid: this.get(at + I.FAULT_RECORD_SID),
+        ...(pasid === I.PASID_NONE ? {} : { pasid }),
+        page: join64(this.get(at), this.get(at + 4)),
+        isWrite: (this.get(at + I.FAULT_RECORD_FLAGS) & I.REQUEST_WRITE) !== 0,
+      });
+    }
+    return found;
+  }
+
+  /** FSTS: PPF, a record is set; PFO, faults were lost. */
+  get faultStatus(): { readonly pending: boolean; readonly overflow: boolean } {
+    const status = this.get(I.UNIT_FAULT_STATUS);
+    return { pending: (status & I.FAULT_PENDING) !== 0, overflow: (status & I.FAULT_OVERFLOW) !== 0 };
+  }
+
+  /** Software writes 1 to F of every record, and to PFO. */
+  clearFaults(): void {
+    for (let n = 0; n < this.get(I.UNIT_RECORDS); n++) this.core.x.unitClearFault(this.index, n);
+    this.core.x.unitClearFault(this.index, 0xffff_ffff);
+  }
+
+  private set(offset: number, value: number): void {
+    this.core.setWord(L.PLACE_UNITS, this.index * I.UNIT_STRIDE + offset, value);
+  }
+
+  private get(offset: number): number {
+    return this.core.word(L.PLACE_UNITS, this.index * I.UNIT_STRIDE + offset);
+  }
+}

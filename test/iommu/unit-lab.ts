@@ -1,0 +1,116 @@
+/** A VT-d unit with tables that a test writes: legacy mode, second stage, unless it says otherwise. */
+import * as L from '../../assembly/layout.js';
+import { defaultOptions } from '../../src/base/options.js';
+import { Core } from '../../src/core/core.js';
+import { high32, low32 } from '../../src/core/u64.js';
+import { type UnitOptions, VtdUnit } from '../../src/iommu/vtd-unit.js';
+
+export const MEMORY = 1 << 20;
+/** End of RAM: what lies between it and MEMORY reads as zeros. */
+export const RAM_END = 0x8000_0000n;
+export const ROOT = 0x1000n;
+export const CONTEXT = 0x2000n;
+export const TOP = 0x4000n;
+/** CAP with 39 and 48 bits, 2 MiB and 1 GiB pages, one fault record; ECAP with pass-through. */
+export const CAP = 0xd2_008c_222f_0606n;
+export const ECAP = 0xf0_0f4an;
+export const SC = 1n << 7n;
+export const DT = 1n << 2n;
+export const SMTS = 1n << 43n;
+export const SID = 0x20;
+export const DID = 7;
+export const READ = 1n;
+export const WRITE = 2n;
+export const LARGE = 0x80n;
+
+export interface LabInput {
+  readonly cap?: bigint;
+  readonly ecap?: bigint;
+  readonly hostWidth?: number;
+  readonly seed?: number;
+  readonly options?: Partial<UnitOptions>;
+}
+
+export class UnitLab {
+  readonly unit: VtdUnit;
+  /** Where the next table goes. */
+  private next = 0x8000n;
+  private readonly tables = new Map<string, bigint>();
+
+  private constructor(
+    private readonly core: Core,
+    { cap = CAP, ecap = ECAP, hostWidth = 48, seed = 1, options = {} }: LabInput,
+  ) {
+    const at = core.at(L.PLACE_HOST_MEMORY);
+    core.u8.fill(0, at, at + MEMORY);
+    core.x.unitMemory(0, 0, low32(RAM_END), high32(RAM_END), 0, 0);
+    this.unit = new VtdUnit(core, 0, { cap, ecap, hostWidth, seed }, { ...defaultOptions(), ...options });
+    this.unit.rootTable = ROOT;
+    this.poke(ROOT, CONTEXT | 1n);
+    this.context({});
+    this.unit.isOn = true;
+  }
+
+  static load(module: WebAssembly.Module): Promise<Core> {
+    return Core.load(module, MEMORY, 0, 0, (x) => x.unitReserve(1, 4096));
+  }
+
+  static on(core: Core, input: LabInput = {}): UnitLab {
+    return new UnitLab(core, input);
+  }
+
+  poke(address: bigint, value: bigint): void {
+    this.core.setWord(L.PLACE_HOST_MEMORY, Number(address), low32(value));
+    this.core.setWord(L.PLACE_HOST_MEMORY, Number(address) + 4, high32(value));
+  }
+
+  peek(address: bigint): bigint {
+    const word = (offset: number): bigint =>
+      BigInt(this.core.word(L.PLACE_HOST_MEMORY, Number(address) + offset) >>> 0);
+    return (word(4) << 32n) | word(0);
+  }
+
+  /** The context entry of `sid`: address width, translation type, further bits of both words. */
+  context({ sid = SID, aw = 2n, low = 1n, high = 0n, top = TOP, did = BigInt(DID) }): void {
+    const at = CONTEXT + BigInt(sid & 0xff) * 16n;
+    this.poke(at, top | low);
+    this.poke(at + 8n, aw | (did << 8n) | high);
+  }
+
+  /** Maps the page at `iova` with tables down to `level`, 1 for 4 KiB; answers the address of the entry. */
+  map(iova: bigint, entry: bigint, { level = 1, levels = 4 } = {}): bigint {
+    let table = TOP;
+    for (let at = levels; ; at--) {
+      const index = (iova >> BigInt(12 + 9 * (at - 1))) & 511n;
+      const place = table + 8n * index;
+      if (at === level) {
+        this.poke(place, entry);
+        return place;
+      }
+      const name = `${table}/${index}`;
+      let below = this.tables.get(name);
+      if (below === undefined) {
+        below = this.next;
+        this.next += 0x1000n;
+        this.tables.set(name, below);
+        this.poke(place, below | READ | WRITE);
+      }
+      table = below;
+    }
+  }
+
+  /** Where an access goes, or what becomes of it: `fault 6`. */
+  go(address: bigint, isWrite = false, sid = SID): string {
+    const answer = this.unit.translate({ sid, address, isWrite });
+    if (answer.kind === 'translated') return `0x${answer.address.toString(16)}`;
+    return answer.kind === 'fault' ? `fault ${answer.reason.toString(16)}` : answer.kind;
+  }
+
+  /** The same, without what the unit has kept. */
+  cold(address: bigint, isWrite = false, sid = SID): string {
+    this.unit.invalidateIotlb();
+    this.unit.invalidateContexts();
+    this.unit.clearFaults();
+    return this.go(address, isWrite, sid);
+  }
+}
