@@ -120,11 +120,14 @@ export const TLP_STRIDE_LG2: usize = 5;
 
 export const QUEUE_LG2: u32 = 13;
 const QUEUE_SLOTS: u32 = 1 << QUEUE_LG2;
-/** TLPs that may wait in a class. With 2048 unacknowledged ones no descriptor is overwritten before its time. */
+/** TLPs that may wait in a class. With 2047 unacknowledged ones no descriptor is overwritten before its time. */
 export const QUEUE_ROOM: u32 = 4096;
 const SEQUENCES: u32 = 4096;
-/** Sequence numbers that may be outstanding: half of the 12-bit space (base specification 3.6.2.1, TLP-19). */
-export const WINDOW: u32 = 2048;
+/**
+ * TLPs that may be unacknowledged. The next one waits while NEXT_TRANSMIT_SEQ - ACKD_SEQ is 2048, half of the 12-bit space,
+ * and ACKD_SEQ is the last number that was acknowledged (base specification 3.6.2.1, tlp.md 8).
+ */
+export const WINDOW: u32 = 2047;
 const WIRE_LG2: u32 = 14;
 /** Buffers that are to be emptied. At most 2047 TLPs of a class hold finite credits: each a header credit, or a data credit. */
 export const DRAIN_SLOTS: u32 = 8192;

@@ -20,7 +20,7 @@ enum {
   TLP_OVERHEAD = 8,
   QUEUE_SLOTS = 8192,
   QUEUE_ROOM = 4096, // TLPs that may wait in a class
-  WINDOW = 2048,     // half of the 12-bit sequence numbers
+  WINDOW = 2047,     // TLPs that may be unacknowledged
   SEQUENCES = 4096,
   WIRE_SLOTS = 4096,
   DRAIN_SLOTS = 8192,

@@ -37,7 +37,7 @@ export const COCOTBEXT_CREDITS: Readonly<Record<'root' | 'endpoint', Credits>> =
 
 /** UpdateFC of a class without news (base specification 2.6.1.2). */
 export const REFRESH_NS = 30_000;
-/** A ring holds what is on the wire: with 2048 sequence numbers and their DLLPs never more than 16,384 packets. */
+/** A ring holds what is on the wire: with 2047 TLPs and their DLLPs never more than 16,384 packets. */
 export const MOST_LATENCY_NS = 100_000;
 
 /** Figures of one end of a link; times in ticks of 1/4096 ns. */

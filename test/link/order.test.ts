@@ -175,7 +175,7 @@ describe.each(BUILDS)('what leaves an end on the %s build', (build) => {
     expect(cases).toBeGreaterThan(5);
   });
 
-  it('TLP-19: 2048 unacknowledged TLPs block the transmitter, to the tick', async () => {
+  it('TLP-19: the 2048th TLP waits while 2047 are unacknowledged, to the tick', async () => {
     const none = { ph: 0, pd: 0, nph: 0, npd: 0, cplh: 0, cpld: 0 };
     const latencyNs = 10_000;
     const rounds = 4;
@@ -183,15 +183,15 @@ describe.each(BUILDS)('what leaves an end on the %s build', (build) => {
       latencyNs,
       ackNs: 0,
       replayBytes: 1 << 20,
-      up: { writes: { count: 2048 * rounds, bytes: 4 } },
+      up: { writes: { count: 2047 * rounds, bytes: 4 } },
       down: { credits: none },
       core: core(),
     });
     const wire = (28 * 520) / 4096;
     const round = wire + latencyNs + (8 * 520) / 4096 + latencyNs;
-    expect([up.replayed, down.tlps]).toEqual([0, 2048 * rounds]);
-    // Each TLP goes when the Ack of the one 2048 before it has come; those of a round follow each other.
-    expect(down.lastArrivalNs).toBeCloseTo((rounds - 1) * round + 2048 * wire + latencyNs, 6);
+    expect([up.replayed, down.tlps]).toEqual([0, 2047 * rounds]);
+    // Each TLP goes when the Ack of the one 2047 before it has come; those of a round follow each other.
+    expect(down.lastArrivalNs).toBeCloseTo((rounds - 1) * round + 2047 * wire + latencyNs, 6);
   });
 
   it('TLP-20: 127 header credits pass and the next TLP waits; infinite credits never do', async () => {
