@@ -30,20 +30,12 @@ import {
 } from './fabric/schedule';
 import { linkEvents, linkTime, runLink, startLink } from './fabric/timed';
 import { deliverAll } from './fabric/transport';
+import { dropAll, dropUnitContexts, dropUnitPages, startUnit, translate } from './iommu/control';
 import { clearFault, clearOverflow } from './iommu/faults';
 import { clearTranslations, dropRange } from './iommu/iotlb';
 import { describeMemory, STEPS, steps } from './iommu/tables';
 import { iotlbBytes } from './iommu/unit-iotlb';
-import {
-  dropAll,
-  dropUnitContexts,
-  dropUnitPages,
-  RESULT,
-  startUnit,
-  translateVtd,
-  UNITS,
-  unitAt,
-} from './iommu/vtd';
+import { RESULT, UNITS, unitAt } from './iommu/units';
 import { DMA } from './iommu/zpci';
 import {
   ACCESS,
@@ -367,9 +359,9 @@ export function unitStart(index: u32): void {
   startUnit(index, unitCaches + <usize>index * unitStride);
 }
 
-/** Translates a request within a 4 KiB page; see `translateVtd` in iommu/vtd.ts. */
+/** Translates a request within a 4 KiB page; see `translateVtd` and `translateSmmu` in iommu/. */
 export function unitTranslate(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
-  return translateVtd(index, sid, pasid, pair(lo, hi), flags);
+  return translate(index, sid, pasid, pair(lo, hi), flags);
 }
 
 /** Entries that the last translation read from memory; the first STEPS_MOST stand in PLACE_UNIT_STEPS. */

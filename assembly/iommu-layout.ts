@@ -16,9 +16,14 @@ export const UNIT_REPLACEMENT = 28; // REPLACE_*
 export const UNIT_KEY = 32; // KEY_*
 export const UNIT_SEED = 36; // of the generator for REPLACE_RANDOM, not 0
 
+export const UNIT_KIND = 44; // UNIT_VTD or UNIT_SMMU
+export const UNIT_VTD = 0;
+export const UNIT_SMMU = 1;
+
 // Registers.
-export const UNIT_IS_ON = 40; // 1: translation is on (TE)
-export const UNIT_ROOT = 48; // u64, RTADDR
+export const UNIT_IS_ON = 40; // 1: translation is on (TE, SMMUEN)
+export const UNIT_ROOT = 48; // u64, RTADDR, STRTAB_BASE
+export const UNIT_STREAMS = 104; // STRTAB_BASE_CFG
 export const UNIT_FAULT_STATUS = 56; // FSTS: FAULT_OVERFLOW, FAULT_PENDING, index of the first record in bits 15:8
 
 // What it did, u64.
@@ -36,6 +41,16 @@ export const FAULT_RECORD_SID = 12;
 export const FAULT_RECORD_PASID = 16; // PASID_NONE: the request had none
 export const FAULT_RECORD_FLAGS = 20; // ACCESS_*
 export const FAULT_RECORD_IS_SET = 24; // F
+
+/** SMMU: events since software looked; the first EVENTS_MOST stand where a VT-d unit has its fault records. */
+export const UNIT_EVENTS = 96;
+export const EVENTS_MOST = 8;
+export const EVENT_BYTES = 32;
+export const EVENT_ADDRESS = 0; // u64, of the request
+export const EVENT_TYPE = 8;
+export const EVENT_SID = 12;
+export const EVENT_FETCH = 16; // u64, what could not be read
+export const EVENT_FLAGS = 24; // bit 0: RnW, bits 2:1: class
 
 export const FAULT_OVERFLOW = 1; // PFO
 export const FAULT_PENDING = 2; // PPF
@@ -92,6 +107,7 @@ export const CACHE_MISS = 2;
 export const PATH_OFF = 0;
 export const PATH_PASS_THROUGH = 1;
 export const PATH_SECOND = 2;
+export const PATH_FIRST = 3;
 
 // Answers of `unitTranslate`.
 export const TRANSLATED = 0;
@@ -111,3 +127,6 @@ export const WHAT_ROOT = 16;
 export const WHAT_CONTEXT = 17;
 export const WHAT_DIRECTORY = 18;
 export const WHAT_PASID = 19;
+export const WHAT_STREAM_LIST = 20;
+export const WHAT_STREAM = 21;
+export const WHAT_DESCRIPTOR = 22;

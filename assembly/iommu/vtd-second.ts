@@ -15,7 +15,7 @@ import {
   UNIT_HOST_WIDTH,
   UNIT_MODEL,
 } from '../iommu-layout';
-import { ENTRY_DENIED, ENTRY_LEAF, ENTRY_RESERVED, ENTRY_TABLE } from './entry-kinds';
+import { ENTRY_DENIED, ENTRY_LEAF, ENTRY_RESERVED, ENTRY_TABLE, levelLg2 } from './formats';
 
 const READ: u64 = 1;
 const WRITE: u64 = 2;
@@ -23,8 +23,6 @@ const LARGE: u64 = 1 << 7;
 const SNOOP: u64 = 1 << 11;
 const TRANSIENT: u64 = (<u64>1) << 62;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-const PAGE_LG2: u32 = 12;
-const LEVEL_LG2: u32 = 9;
 /** The levels of 2 MiB and of 1 GiB pages. */
 const LEVEL_2M: u32 = 2;
 const LEVEL_1G: u32 = 3;
@@ -56,13 +54,8 @@ export function secondKind(entry: u64, level: u32): u32 {
   if (level == 1) return entry & leafReserved ? ENTRY_RESERVED : ENTRY_LEAF;
   if ((entry & LARGE) == 0) return entry & tableReserved ? ENTRY_RESERVED : ENTRY_TABLE;
   if (((largeLevels >> level) & 1) == 0) return ENTRY_RESERVED;
-  const inPage = (((<u64>1) << secondPageLg2(level)) - 1) & ADDRESS;
+  const inPage = (((<u64>1) << levelLg2(level)) - 1) & ADDRESS;
   return entry & (leafReserved | inPage) ? ENTRY_RESERVED : ENTRY_LEAF;
-}
-
-/** Log2 of what an entry at `level` covers. */
-export function secondPageLg2(level: u32): u32 {
-  return PAGE_LG2 + LEVEL_LG2 * (level - 1);
 }
 
 export function secondAddress(entry: u64): u64 {

@@ -17,18 +17,12 @@ import {
   PERMISSION_READ,
   PERMISSION_WRITE,
   REQUEST_WRITE,
-  RESULT_ADDRESS,
-  RESULT_BYTES,
   RESULT_CACHE,
   RESULT_DOMAIN,
-  RESULT_FORCES_SNOOP,
   RESULT_IS_RECORDED,
-  RESULT_PAGE_LG2,
   RESULT_PATH,
-  RESULT_PERMISSIONS,
   RESULT_READS,
   RESULT_REASON,
-  TRANSLATED,
   TRANSLATION_FAULT,
   TRANSLATION_MESSAGE,
   TRANSLATION_REFUSED,
@@ -39,18 +33,15 @@ import {
   UNIT_IS_ON,
   UNIT_MISSES,
   UNIT_MODEL,
-  UNIT_MOST,
-  UNIT_STRIDE,
   UNIT_WALK_READS,
 } from '../iommu-layout';
-import { ENTRY_DENIED, ENTRY_LEAF, ENTRY_RESERVED } from './entry-kinds';
-import { recordFault, resetFaults } from './faults';
-import { beginSteps, steps } from './tables';
-import { clearIotlb, dropPages, findPage, foundLg2, foundValue, keepPage, startIotlb } from './unit-iotlb';
+import { recordFault } from './faults';
+import { ENTRY_DENIED, ENTRY_LEAF, ENTRY_RESERVED, FORMAT_SECOND } from './formats';
+import { steps } from './tables';
+import { findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
+import { answer, answerAsSent, beginAnswer, count, RESULT, unitAt } from './units';
 import {
   domain,
-  dropContexts,
-  dropContextsOf,
   findContext,
   forcesPages,
   isScalable,
@@ -64,10 +55,7 @@ import {
   useContextCache,
 } from './vtd-context';
 import { beginSecond } from './vtd-second';
-import { forcesSnoop, lastLevel, pageAddress, pageLg2, permissions, walkSecond } from './walk';
-
-export const UNITS: usize = memory.data(UNIT_MOST * UNIT_STRIDE, 16);
-export const RESULT: usize = memory.data(RESULT_BYTES, 16);
+import { forcesSnoop, lastLevel, pageAddress, pageLg2, permissions, walk } from './walk';
 
 /** Addresses of interrupt messages (msi-reserved.md 3): not translated on their way in, and no target of a translation. */
 const INTERRUPTS_FIRST: u64 = 0xfee0_0000;
@@ -76,26 +64,10 @@ const INTERRUPTS_LAST: u64 = 0xfeef_ffff;
 /** Flag of an IOTLB value beside the permissions. */
 const VALUE_FORCES: u64 = 4;
 
-export function unitAt(index: u32): usize {
-  return UNITS + <usize>index * UNIT_STRIDE;
-}
-
-function count(unit: usize, counter: usize, by: u64): void {
-  store<u64>(unit + counter, load<u64>(unit + counter) + by);
-}
-
 /** Whether pages of the requester force coherency, as far as the PASID entry says. */
 function forcesByPasid(unit: usize, isPassing: bool): bool {
   if (!forcesPages) return false;
   return !isPassing || (load<u32>(unit, UNIT_MODEL) & MODEL_PASS_AS_SENT) == 0;
-}
-
-function answer(address: u64, lg2: u32, allowed: u32, forces: bool): u32 {
-  store<u64>(RESULT, address, RESULT_ADDRESS);
-  store<u32>(RESULT, lg2, RESULT_PAGE_LG2);
-  store<u32>(RESULT, allowed, RESULT_PERMISSIONS);
-  store<u32>(RESULT, forces ? 1 : 0, RESULT_FORCES_SNOOP);
-  return TRANSLATED;
 }
 
 /**
@@ -105,12 +77,8 @@ function answer(address: u64, lg2: u32, allowed: u32, forces: bool): u32 {
 export function translateVtd(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
   const unit = unitAt(index);
   const isWrite = (flags & REQUEST_WRITE) != 0;
-  memory.fill(RESULT, 0, RESULT_BYTES);
-  beginSteps();
-  if (load<u32>(unit, UNIT_IS_ON) == 0) {
-    store<u32>(RESULT, PATH_OFF, RESULT_PATH);
-    return answer(address, 63, PERMISSION_READ | PERMISSION_WRITE, false);
-  }
+  beginAnswer();
+  if (load<u32>(unit, UNIT_IS_ON) == 0) return answerAsSent(address, PATH_OFF, false);
   if (pasid == PASID_NONE && address >= INTERRUPTS_FIRST && address <= INTERRUPTS_LAST)
     return isWrite ? TRANSLATION_MESSAGE : TRANSLATION_REFUSED;
   useContextCache(index);
@@ -135,7 +103,7 @@ function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, fla
     store<u32>(RESULT, CACHE_BYPASS, RESULT_CACHE);
     const isChecked = (load<u32>(unit, UNIT_MODEL) & MODEL_WIDTH_CHECK) != 0;
     if (isChecked && isBeyond(unit, address)) return fault(unit, sid, pasid, address, flags, 4, 0x84, 4);
-    return answer(address, 63, PERMISSION_READ | PERMISSION_WRITE, forcesByPasid(unit, true));
+    return answerAsSent(address, PATH_PASS_THROUGH, forcesByPasid(unit, true));
   }
   if (!isQemu && findPage(index, unit, address, sid, domain, pasid))
     return hit(unit, sid, pasid, address, flags, needed, false);
@@ -172,7 +140,7 @@ function miss(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, flags
   const isWrite = (flags & REQUEST_WRITE) != 0;
   beginSecond(unit, isWrite, isScalable(unit));
   const top = levels;
-  const kind = walkSecond(tables, top, address);
+  const kind = walk(FORMAT_SECOND, tables, top, 511, address);
   if (kind == ENTRY_DENIED)
     return isWrite
       ? fault(unit, sid, pasid, address, flags, 5, 0x85, 5)
@@ -222,34 +190,4 @@ function fault(
 /** FPD keeps quiet about qualified faults: all but 1 and 8 to B, which are of root and context entries (iommu.md 2.7). */
 function isQualified(legacy: u32): bool {
   return legacy != 1 && (legacy < 8 || legacy > 0xb);
-}
-
-// ------------------------------------------------------------------------------------------------------- control
-
-/** An empty unit whose IOTLB stands at `at`. */
-export function startUnit(index: u32, at: usize): void {
-  const unit = unitAt(index);
-  resetFaults(unit);
-  store<u64>(unit, 0, UNIT_HITS);
-  store<u64>(unit, 0, UNIT_MISSES);
-  store<u64>(unit, 0, UNIT_WALK_READS);
-  store<u64>(unit, 0, UNIT_FAULTS);
-  startIotlb(index, unit, at);
-  useContextCache(index);
-  dropContexts();
-}
-
-export function dropAll(index: u32): void {
-  clearIotlb(index);
-  useContextCache(index);
-  dropContexts();
-}
-
-export function dropUnitContexts(index: u32, sid: u32, ignored: u32, did: u32): void {
-  useContextCache(index);
-  dropContextsOf(sid, ignored, did);
-}
-
-export function dropUnitPages(index: u32, did: u32, first: u64, last: u64): void {
-  dropPages(index, did, first, last);
 }

@@ -1,38 +1,47 @@
-// Floor 4: the walk through paging structures, from the top table to the page.
+// Floor 4: the walk through paging structures of any format, from the top table to the page.
 
 import { PERMISSION_READ, PERMISSION_WRITE } from '../iommu-layout';
-import { ENTRY_LEAF, ENTRY_TABLE, ENTRY_UNREADABLE } from './entry-kinds';
+import { ENTRY_LEAF, ENTRY_TABLE, ENTRY_UNREADABLE, FORMAT_SECOND, levelLg2 } from './formats';
+import { lpaeAddress, lpaeKind, lpaePermissions } from './lpae';
 import { entry, readEntry } from './tables';
-import { secondAddress, secondForcesSnoop, secondKind, secondPageLg2, secondPermissions } from './vtd-second';
+import { secondAddress, secondForcesSnoop, secondKind, secondPermissions } from './vtd-second';
 
 /** What the last walk found: the page, and the permissions that all levels have in common. */
 export let pageAddress: u64 = 0;
 export let pageLg2: u32 = 0;
 export let permissions: u32 = 0;
 export let forcesSnoop: bool = false;
-/** Level of the entry that the walk ended with, 1 for the page table. */
+/** Level and address of the entry that the walk ended with. */
 export let lastLevel: u32 = 0;
+export let lastAddress: u64 = 0;
 
-/** Walks `levels` levels from the table at `root` on for `address`. ENTRY_LEAF: it is translated; else what stopped it. */
-export function walkSecond(root: u64, levels: u32, address: u64): u32 {
+/**
+ * Walks from the table at `root`, of level `top`, on for `address`; the index of its first entry has the bits of `topMask`.
+ * Answers ENTRY_LEAF when there is a page, else what stopped it. Call after the `begin` of the format.
+ */
+export function walk(format: u32, root: u64, top: u32, topMask: u64, address: u64): u32 {
+  const isSecond = format == FORMAT_SECOND;
   let table = root;
-  let level = levels;
+  let level = top;
+  let mask = topMask;
   permissions = PERMISSION_READ | PERMISSION_WRITE;
   while (true) {
-    const lg2 = secondPageLg2(level);
+    const lg2 = levelLg2(level);
     lastLevel = level;
-    if (!readEntry(table + (((address >> lg2) & 511) << 3), level)) return ENTRY_UNREADABLE;
+    lastAddress = table + (((address >> lg2) & mask) << 3);
+    if (!readEntry(lastAddress, level)) return ENTRY_UNREADABLE;
     const found = entry;
-    const kind = secondKind(found, level);
-    permissions &= secondPermissions(found);
+    const kind = isSecond ? secondKind(found, level) : lpaeKind(found, level);
+    permissions &= isSecond ? secondPermissions(found) : lpaePermissions(found, level);
     if (kind == ENTRY_LEAF) {
       pageLg2 = lg2;
-      pageAddress = secondAddress(found);
-      forcesSnoop = secondForcesSnoop(found);
+      pageAddress = isSecond ? secondAddress(found) : lpaeAddress(found) & ~(((<u64>1) << lg2) - 1);
+      forcesSnoop = isSecond && secondForcesSnoop(found);
       return kind;
     }
     if (kind != ENTRY_TABLE) return kind;
-    table = secondAddress(found);
+    table = isSecond ? secondAddress(found) : lpaeAddress(found);
     level -= 1;
+    mask = 511;
   }
 }

@@ -5,6 +5,7 @@ import { runCrc, runDllp } from './dllp.js';
 import { runLinkTrace } from './link-trace.js';
 import { runPcieBench } from './pcie-bench.js';
 import { type CaseRunner, type FileReport, named, Tally } from './report.js';
+import { smmuRunner } from './smmu.js';
 import { runSplit } from './split.js';
 import { runBeCount, runByteRange, runTlp } from './tlp.js';
 import { vtdRunner } from './vtd.js';
@@ -31,7 +32,7 @@ const FORMATS: ReadonlyMap<string, FileRunner> = new Map([
   ['access-path-vectors/1', groups({ cases: runAccessPath, memoryRegionOps: runMemoryRegion })],
   ['zpci-vectors/1', groups({ cases: runZpci })],
   ['vtd-vectors/1', (json, tally) => groups({ cases: vtdRunner(json) })(json, tally)],
-  ['smmuv3-vectors/1', groups({ cases: null })],
+  ['smmuv3-vectors/1', (json, tally) => groups({ cases: smmuRunner(json) })(json, tally)],
   ['vfio-migration-vectors/1', counted('transitions', countTransitions)],
   ['pcie-bench-vectors/1', runPcieBench],
 ]);

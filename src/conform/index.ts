@@ -6,6 +6,7 @@ import { runFormat } from './formats.js';
 import { parseJson } from './json.js';
 import { addSimulation } from './pcie-bench-simulated.js';
 import { type FileReport, named } from './report.js';
+import { prepareSmmu } from './smmu.js';
 import { runText } from './text-files.js';
 import { prepareVtd } from './vtd.js';
 import { prepareZpci } from './zpci-guest.js';
@@ -33,6 +34,7 @@ export async function conformFile(path: string): Promise<FileReport> {
   const json = parseJson(path, await readAll(path, whole));
   if (hasFormat(json, 'zpci-vectors/1')) await prepareZpci();
   if (hasFormat(json, 'vtd-vectors/1')) await prepareVtd();
+  if (hasFormat(json, 'smmuv3-vectors/1')) await prepareSmmu();
   const report = conformVectors(path, json);
   return hasFormat(json, 'pcie-bench-vectors/1') ? addSimulation(report, json) : report;
 }
@@ -43,7 +45,8 @@ function hasFormat(json: unknown, format: string): json is Readonly<Record<strin
 
 /**
  * Runs an already parsed JSON file; `file` is its name in the report. Await `ready()` before, `prepareZpci()` for
- * `zpci-vectors/1`, `prepareVtd()` for `vtd-vectors/1`. The simulation beside `pcie-bench-vectors/1` is not run.
+ * `zpci-vectors/1`, `prepareVtd()` for `vtd-vectors/1`, `prepareSmmu()` for
+ * `smmuv3-vectors/1`. The simulation beside `pcie-bench-vectors/1` is not run.
  */
 export function conformVectors(file: string, json: unknown): FileReport {
   sharedCore(); // without a core every case would fail: say so once

@@ -1,10 +1,10 @@
 /** A VT-d remapping unit in the core: its registers, what it answers to requests, its caches and fault records. */
 import * as I from '../../assembly/iommu-layout.js';
-import * as L from '../../assembly/layout.js';
 import { inRange, invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
-import { add64, checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
+import { checkU64, high32, low32, type U64 } from '../core/u64.js';
+import { ANY_DOMAIN, bits, spread, TranslationUnit } from './unit.js';
 
 /** Options that a unit follows. */
 export type UnitOptions = Pick<
@@ -31,42 +31,6 @@ export interface VtdUnitInput {
   readonly seed?: number;
 }
 
-/** A request for one access of a function. */
-export interface UnitRequest {
-  /** Requester ID: bus << 8 | device << 3 | function. */
-  readonly sid: number;
-  /** 20 bits. Left out: the request has no PASID. */
-  readonly pasid?: number;
-  readonly address: U64;
-  readonly isWrite: boolean;
-}
-
-/** What became of a request. */
-export type UnitAnswer =
-  | {
-      readonly kind: 'translated';
-      readonly address: U64;
-      /** Log2 of the bytes of the page; 63 where nothing was translated. */
-      readonly pageLg2: number;
-      readonly permissions: { readonly read: boolean; readonly write: boolean };
-      /** The page takes No Snoop away from requests (iommu.md 8). */
-      readonly forcesSnoop: boolean;
-      readonly path: 'off' | 'pass-through' | 'second-stage';
-      readonly iotlb: 'hit' | 'miss' | 'bypass';
-    }
-  | { readonly kind: 'fault'; readonly reason: number; readonly isRecorded: boolean }
-  /** A write to the interrupt range: a message. */
-  | { readonly kind: 'message' }
-  /** Refused without a fault: a read of the interrupt range, or a quirk of the reference. */
-  | { readonly kind: 'refused' };
-
-/** A part of a transfer within a 4 KiB page. */
-export interface UnitSegment {
-  readonly address: U64;
-  readonly bytes: number;
-  readonly answer: UnitAnswer;
-}
-
 export interface UnitFault {
   readonly reason: number;
   readonly sid: number;
@@ -76,26 +40,14 @@ export interface UnitFault {
   readonly isWrite: boolean;
 }
 
-/** An entry that a walk read. */
-export interface WalkStep {
-  readonly what: 'root' | 'context' | 'PASID directory' | 'PASID' | `level ${number}`;
-  readonly address: U64;
-  readonly entry: U64;
-}
-
-const PATHS = ['off', 'pass-through', 'second-stage'] as const;
-const CACHES = ['bypass', 'hit', 'miss'] as const;
-const STRUCTURES = ['root', 'context', 'PASID directory', 'PASID'] as const;
 const REPLACEMENTS = {
   lru: I.REPLACE_LRU,
   fifo: I.REPLACE_FIFO,
   random: I.REPLACE_RANDOM,
   flushWhenFull: I.REPLACE_FLUSH,
 } as const;
-const PAGE = 4096;
 /** What a reference unit has, whatever the options say (iommu.md 5). */
 const QEMU_ENTRIES = 1024;
-const ANY_DOMAIN = 0xffff_ffff;
 const LAST = 0xffff_ffff_ffff_ffffn;
 
 /** Entries that the IOTLB of a unit with `options` has. */
@@ -103,25 +55,18 @@ export function iotlbEntriesOf({ vtdModel, iotlbEntries }: UnitOptions): number 
   return vtdModel === 'qemu72' ? QEMU_ENTRIES : iotlbEntries;
 }
 
-function bits(value: U64, from: number, count: number): number {
-  return Number((BigInt(value) >> BigInt(from)) & ((1n << BigInt(count)) - 1n));
-}
-
-function word64(core: Core, block: number, offset: number): U64 {
-  return join64(core.word(block, offset), core.word(block, offset + 4));
-}
-
-export class VtdUnit {
+export class VtdUnit extends TranslationUnit {
   /** SAGAW is empty where the unit cannot translate: translation enable has no effect then. */
   private readonly canTranslate: boolean;
 
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for registers that do not fit. */
   constructor(
-    private readonly core: Core,
-    private readonly index: number,
+    core: Core,
+    index: number,
     { cap, ecap, hostWidth, seed = 1 }: VtdUnitInput,
-    private readonly options: UnitOptions,
+    options: UnitOptions,
   ) {
+    super(core, index, options.splitFault);
     checkU64('cap', cap);
     checkU64('ecap', ecap);
     const widths = bits(cap, 8, 5) & 0b1110;
@@ -155,8 +100,8 @@ export class VtdUnit {
     this.set(I.UNIT_ENTRIES, iotlbEntriesOf(options));
     this.set(I.UNIT_REPLACEMENT, isQemu ? I.REPLACE_FLUSH : REPLACEMENTS[options.iotlbReplacement]);
     this.set(I.UNIT_KEY, isQemu || options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
-    // The generator must not begin with 0, and small seeds are alike in its high bits.
-    this.set(I.UNIT_SEED, (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + 1, 0x9e37_79b1) | 1) >>> 0);
+    this.set(I.UNIT_SEED, spread(seed));
+    this.set(I.UNIT_KIND, I.UNIT_VTD);
     this.set(I.UNIT_IS_ON, 0);
     this.rootTable = 0;
     core.x.unitStart(index);
@@ -175,73 +120,9 @@ export class VtdUnit {
     this.core.x.unitDropAll(this.index);
   }
 
-  /** Translates one access within a 4 KiB page. */
-  translate({ sid, pasid, address, isWrite }: UnitRequest): UnitAnswer {
-    inRange('sid', sid, 0, 0xffff);
-    if (pasid !== undefined) inRange('pasid', pasid, 0, 0xf_ffff);
-    checkU64('address', address);
-    const { core } = this;
-    const status = core.x.unitTranslate(
-      this.index,
-      sid,
-      pasid ?? I.PASID_NONE,
-      low32(address),
-      high32(address),
-      isWrite ? I.REQUEST_WRITE : 0,
-    );
-    const word = (offset: number): number => core.word(L.PLACE_UNIT_RESULT, offset);
-    if (status === I.TRANSLATION_MESSAGE) return { kind: 'message' };
-    if (status === I.TRANSLATION_REFUSED) return { kind: 'refused' };
-    if (status === I.TRANSLATION_FAULT)
-      return { kind: 'fault', reason: word(I.RESULT_REASON), isRecorded: word(I.RESULT_IS_RECORDED) === 1 };
-    const permissions = word(I.RESULT_PERMISSIONS);
-    return {
-      kind: 'translated',
-      address: word64(core, L.PLACE_UNIT_RESULT, I.RESULT_ADDRESS),
-      pageLg2: word(I.RESULT_PAGE_LG2),
-      permissions: {
-        read: (permissions & I.PERMISSION_READ) !== 0,
-        write: (permissions & I.PERMISSION_WRITE) !== 0,
-      },
-      forcesSnoop: word(I.RESULT_FORCES_SNOOP) === 1,
-      path: PATHS[word(I.RESULT_PATH)] ?? 'off',
-      iotlb: CACHES[word(I.RESULT_CACHE)] ?? 'bypass',
-    };
-  }
-
-  /** A transfer of `bytes`, cut at 4 KiB: each piece is translated by itself (iommu.md 1). */
-  transfer(request: UnitRequest, bytes: number): UnitSegment[] {
-    const segments: UnitSegment[] = [];
-    let { address } = request;
-    for (let left = inRange('bytes', bytes, 1, 0x4000_0000); left > 0; ) {
-      const piece = Math.min(left, PAGE - (low32(address) & (PAGE - 1)));
-      const answer = this.translate({ ...request, address });
-      segments.push({ address, bytes: piece, answer });
-      if (this.options.splitFault === 'stopAtFirst' && answer.kind !== 'translated') break;
-      left -= piece;
-      address = add64(address, piece);
-    }
-    return segments;
-  }
-
-  /** The entries that the last translation read, in order. */
-  get steps(): WalkStep[] {
-    const { core } = this;
-    const count = Math.min(core.x.unitSteps(), I.STEPS_MOST);
-    return Array.from({ length: count }, (_, n) => {
-      const at = n * I.STEP_STRIDE;
-      const what = core.word(L.PLACE_UNIT_STEPS, at + I.STEP_WHAT);
-      return {
-        what: STRUCTURES[what - I.WHAT_ROOT] ?? (`level ${what}` as const),
-        address: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_ADDRESS),
-        entry: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_VALUE),
-      };
-    });
-  }
-
   /** Global or domain-selective invalidation of the IOTLB. */
   invalidateIotlb(did = ANY_DOMAIN): void {
-    this.core.x.unitDropPages(this.index, did, 0, 0, low32(LAST), high32(LAST));
+    this.dropPages(did);
   }
 
   /** Page-selective invalidation of domain `did`: 2^`mask` pages of 4 KiB, aligned, around `address`. */
@@ -250,7 +131,7 @@ export class VtdUnit {
     const size = 1n << BigInt(12 + mask);
     const first = BigInt(checkU64('address', address)) & ~(size - 1n) & LAST;
     const last = first + size - 1n;
-    this.core.x.unitDropPages(this.index, did, low32(first), high32(first), low32(last), high32(last));
+    this.dropPages(did, first, last);
   }
 
   /** Invalidation of context entries: of all, of a domain, or of a requester whose functions `mask` groups (FM, 0 to 3). */
@@ -274,7 +155,7 @@ export class VtdUnit {
         reason: this.get(at + I.FAULT_RECORD_REASON),
         sid: this.get(at + I.FAULT_RECORD_SID),
         ...(pasid === I.PASID_NONE ? {} : { pasid }),
-        page: join64(this.get(at), this.get(at + 4)),
+        page: this.get64(at),
         isWrite: (this.get(at + I.FAULT_RECORD_FLAGS) & I.REQUEST_WRITE) !== 0,
       });
     }
@@ -291,13 +172,5 @@ export class VtdUnit {
   clearFaults(): void {
     for (let n = 0; n < this.get(I.UNIT_RECORDS); n++) this.core.x.unitClearFault(this.index, n);
     this.core.x.unitClearFault(this.index, 0xffff_ffff);
-  }
-
-  private set(offset: number, value: number): void {
-    this.core.setWord(L.PLACE_UNITS, this.index * I.UNIT_STRIDE + offset, value);
-  }
-
-  private get(offset: number): number {
-    return this.core.word(L.PLACE_UNITS, this.index * I.UNIT_STRIDE + offset);
   }
 }

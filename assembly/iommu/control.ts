@@ -1,0 +1,68 @@
+// Floor 4: what every kind of translation unit has: a start, requests, caches to be dropped.
+
+import {
+  UNIT_EVENTS,
+  UNIT_FAULTS,
+  UNIT_HITS,
+  UNIT_KIND,
+  UNIT_MISSES,
+  UNIT_SMMU,
+  UNIT_WALK_READS,
+} from '../iommu-layout';
+import { resetFaults } from './faults';
+import { translateSmmu } from './smmu';
+import { dropStream, dropStreams } from './smmu-config';
+import { clearIotlb, dropPages, startIotlb } from './unit-iotlb';
+import { unitAt } from './units';
+import { translateVtd } from './vtd';
+import { dropContexts, dropContextsOf, useContextCache } from './vtd-context';
+
+function isSmmu(index: u32): bool {
+  return load<u32>(unitAt(index), UNIT_KIND) == UNIT_SMMU;
+}
+
+/** An empty unit whose IOTLB stands at `at`. */
+export function startUnit(index: u32, at: usize): void {
+  const unit = unitAt(index);
+  resetFaults(unit);
+  store<u32>(unit, 0, UNIT_EVENTS);
+  store<u64>(unit, 0, UNIT_HITS);
+  store<u64>(unit, 0, UNIT_MISSES);
+  store<u64>(unit, 0, UNIT_WALK_READS);
+  store<u64>(unit, 0, UNIT_FAULTS);
+  startIotlb(index, unit, at);
+  dropAllContexts(index);
+}
+
+/** Translates a request within a 4 KiB page. Answers TRANSLATED, or why not. */
+export function translate(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
+  return isSmmu(index)
+    ? translateSmmu(index, sid, pasid, address, flags)
+    : translateVtd(index, sid, pasid, address, flags);
+}
+
+export function dropAll(index: u32): void {
+  clearIotlb(index);
+  dropAllContexts(index);
+}
+
+function dropAllContexts(index: u32): void {
+  useContextCache(index);
+  dropContexts();
+  dropStreams(index);
+}
+
+/** Drops what is kept of requester `sid`; VT-d: of all that differ from it in the bits of `ignored` only, in domain `did`. */
+export function dropUnitContexts(index: u32, sid: u32, ignored: u32, did: u32): void {
+  if (isSmmu(index)) {
+    if (ignored == 0) dropStream(index, sid);
+    else dropStreams(index);
+    return;
+  }
+  useContextCache(index);
+  dropContextsOf(sid, ignored, did);
+}
+
+export function dropUnitPages(index: u32, did: u32, first: u64, last: u64): void {
+  dropPages(index, did, first, last);
+}

@@ -1,0 +1,172 @@
+/** A translation unit in the core: what it answers to requests and transfers, whatever its kind. */
+import * as I from '../../assembly/iommu-layout.js';
+import * as L from '../../assembly/layout.js';
+import { inRange } from '../base/errors.js';
+import type { OptionValue } from '../base/options.js';
+import type { Core } from '../core/core.js';
+import { add64, checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
+
+/** A request for one access of a function. */
+export interface UnitRequest {
+  /** Requester ID: bus << 8 | device << 3 | function. */
+  readonly sid: number;
+  /** 20 bits. Left out: the request has no PASID. */
+  readonly pasid?: number;
+  readonly address: U64;
+  readonly isWrite: boolean;
+  /** Privileged mode requested. Default false. */
+  readonly isPrivileged?: boolean;
+}
+
+/** What became of a request. */
+export type UnitAnswer =
+  | {
+      readonly kind: 'translated';
+      readonly address: U64;
+      /** Log2 of the bytes of the page; 63 where nothing was translated. */
+      readonly pageLg2: number;
+      readonly permissions: { readonly read: boolean; readonly write: boolean };
+      /** The page takes No Snoop away from requests (iommu.md 8). */
+      readonly forcesSnoop: boolean;
+      readonly path: 'off' | 'pass-through' | 'second-stage' | 'first-stage';
+      readonly iotlb: 'hit' | 'miss' | 'bypass';
+    }
+  | { readonly kind: 'fault'; readonly reason: number; readonly isRecorded: boolean }
+  /** A write to the interrupt range: a message. */
+  | { readonly kind: 'message' }
+  /** Refused without a fault: a read of the interrupt range, or a quirk of the reference. */
+  | { readonly kind: 'refused' };
+
+/** A part of a transfer within a 4 KiB page. */
+export interface UnitSegment {
+  readonly address: U64;
+  readonly bytes: number;
+  readonly answer: UnitAnswer;
+}
+
+/** An entry that a walk read. */
+export interface WalkStep {
+  readonly what: (typeof STRUCTURES)[number] | `level ${number}`;
+  readonly address: U64;
+  readonly entry: U64;
+}
+
+const PATHS = ['off', 'pass-through', 'second-stage', 'first-stage'] as const;
+const CACHES = ['bypass', 'hit', 'miss'] as const;
+/** By WHAT_*, from WHAT_ROOT on. */
+const STRUCTURES = [
+  'root',
+  'context',
+  'PASID directory',
+  'PASID',
+  'stream list',
+  'stream',
+  'context descriptor',
+] as const;
+const PAGE = 4096;
+/** No domain: all of them. */
+export const ANY_DOMAIN = 0xffff_ffff;
+const LAST = 0xffff_ffff_ffff_ffffn;
+
+function word64(core: Core, block: number, offset: number): U64 {
+  return join64(core.word(block, offset), core.word(block, offset + 4));
+}
+
+/** Bits `from` to `from` + `count` - 1 of a register. */
+export function bits(value: U64, from: number, count: number): number {
+  return Number((BigInt(value) >> BigInt(from)) & ((1n << BigInt(count)) - 1n));
+}
+
+/** For REPLACE_RANDOM: the generator must not begin with 0, and small seeds are alike in its high bits. */
+export function spread(seed: number): number {
+  return (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + 1, 0x9e37_79b1) | 1) >>> 0;
+}
+
+export abstract class TranslationUnit {
+  protected constructor(
+    protected readonly core: Core,
+    protected readonly index: number,
+    private readonly splitFault: OptionValue<'splitFault'>,
+  ) {}
+
+  /** Translates one access within a 4 KiB page. */
+  translate({ sid, pasid, address, isWrite, isPrivileged = false }: UnitRequest): UnitAnswer {
+    inRange('sid', sid, 0, 0xffff);
+    if (pasid !== undefined) inRange('pasid', pasid, 0, 0xf_ffff);
+    checkU64('address', address);
+    const { core } = this;
+    const status = core.x.unitTranslate(
+      this.index,
+      sid,
+      pasid ?? I.PASID_NONE,
+      low32(address),
+      high32(address),
+      (isWrite ? I.REQUEST_WRITE : 0) | (isPrivileged ? I.REQUEST_PRIVILEGED : 0),
+    );
+    const word = (offset: number): number => core.word(L.PLACE_UNIT_RESULT, offset);
+    if (status === I.TRANSLATION_MESSAGE) return { kind: 'message' };
+    if (status === I.TRANSLATION_REFUSED) return { kind: 'refused' };
+    if (status === I.TRANSLATION_FAULT)
+      return { kind: 'fault', reason: word(I.RESULT_REASON), isRecorded: word(I.RESULT_IS_RECORDED) === 1 };
+    const permissions = word(I.RESULT_PERMISSIONS);
+    return {
+      kind: 'translated',
+      address: word64(core, L.PLACE_UNIT_RESULT, I.RESULT_ADDRESS),
+      pageLg2: word(I.RESULT_PAGE_LG2),
+      permissions: {
+        read: (permissions & I.PERMISSION_READ) !== 0,
+        write: (permissions & I.PERMISSION_WRITE) !== 0,
+      },
+      forcesSnoop: word(I.RESULT_FORCES_SNOOP) === 1,
+      path: PATHS[word(I.RESULT_PATH)] ?? 'off',
+      iotlb: CACHES[word(I.RESULT_CACHE)] ?? 'bypass',
+    };
+  }
+
+  /** A transfer of `bytes`, cut at 4 KiB: each piece is translated by itself (iommu.md 1). */
+  transfer(request: UnitRequest, bytes: number): UnitSegment[] {
+    const segments: UnitSegment[] = [];
+    let { address } = request;
+    for (let left = inRange('bytes', bytes, 1, 0x4000_0000); left > 0; ) {
+      const piece = Math.min(left, PAGE - (low32(address) & (PAGE - 1)));
+      const answer = this.translate({ ...request, address });
+      segments.push({ address, bytes: piece, answer });
+      if (this.splitFault === 'stopAtFirst' && answer.kind !== 'translated') break;
+      left -= piece;
+      address = add64(address, piece);
+    }
+    return segments;
+  }
+
+  /** The entries that the last translation read, in order. */
+  get steps(): WalkStep[] {
+    const { core } = this;
+    const count = Math.min(core.x.unitSteps(), I.STEPS_MOST);
+    return Array.from({ length: count }, (_, n) => {
+      const at = n * I.STEP_STRIDE;
+      const what = core.word(L.PLACE_UNIT_STEPS, at + I.STEP_WHAT);
+      return {
+        what: STRUCTURES[what - I.WHAT_ROOT] ?? (`level ${what}` as const),
+        address: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_ADDRESS),
+        entry: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_VALUE),
+      };
+    });
+  }
+
+  /** Drops the translations of `did` (a domain, or an address space) that reach into [first, last]. */
+  protected dropPages(did: number, first: U64 = 0, last: U64 = LAST): void {
+    this.core.x.unitDropPages(this.index, did, low32(first), high32(first), low32(last), high32(last));
+  }
+
+  protected set(offset: number, value: number): void {
+    this.core.setWord(L.PLACE_UNITS, this.index * I.UNIT_STRIDE + offset, value);
+  }
+
+  protected get(offset: number): number {
+    return this.core.word(L.PLACE_UNITS, this.index * I.UNIT_STRIDE + offset);
+  }
+
+  protected get64(offset: number): U64 {
+    return join64(this.get(offset), this.get(offset + 4));
+  }
+}
