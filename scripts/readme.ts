@@ -59,9 +59,14 @@ text = fill(
   ztlp('bandwidth', '--preset', 'hsw2620', '--model', 'pcie-bench', ...sizes(64, 128, 256, 257, 512, 1024)),
 );
 text = fill(text, '<!-- zpci -->', '```', ztlpWith(SCRIPT, 'zpci'));
-const vectors = ['tlp-cocotbext-pcie', 'access-paths', 'zpci-qemu72', 'pcie-bench-model'].map(
-  (name) => `test/vectors/${name}.json`,
-);
+const vectors = [
+  'tlp-cocotbext-pcie',
+  'access-paths',
+  'zpci-qemu72',
+  'vtd-qemu72',
+  'smmuv3-qemu72',
+  'pcie-bench-model',
+].map((name) => `test/vectors/${name}.json`);
 text = fill(text, '<!-- conform -->', '```', quietConform(vectors));
 text = fill(
   text,
