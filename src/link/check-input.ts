@@ -29,12 +29,13 @@ export function checkCredits(
   credits: Credits,
   largest: Readonly<Record<'pd' | 'npd' | 'cpld', number>>,
 ): Credits {
-  if (typeof credits !== 'object' || credits === null) throw invalid(field, credits, '{ ph, pd, ... }');
+  if (typeof credits !== 'object' || credits === null)
+    throw invalid(field, credits, '{ ph, pd, nph, npd, cplh, cpld }');
   checkKeys(field, credits, CREDIT_KEYS);
   for (const name of CREDIT_KEYS as ReadonlySet<keyof Credits>) {
     const count = credits[name];
     if (count === undefined)
-      throw invalid(`${field}.${name}`, undefined, 'a number of credits, 0 for infinite');
+      throw invalid(`${field}.${name}`, undefined, 'all of ph, pd, nph, npd, cplh, cpld; 0 for infinite');
     const isData = name === 'pd' || name === 'npd' || name === 'cpld';
     inRange(`${field}.${name}`, count, 0, isData ? 2047 : 127);
     const needed = isData ? Math.ceil(largest[name] / DATA_CREDIT_BYTES) : 0;

@@ -62,6 +62,13 @@ export interface PortFigures {
   readonly credits: Credits;
 }
 
+/** Looks of a transmitter at the head of a class that lacked credits or room in the replay buffer; one TLP may count many times. */
+export interface Stalls {
+  readonly posted: number;
+  readonly nonPosted: number;
+  readonly completion: number;
+}
+
 /** What a port did; `tlps`, `dataBytes`, `duplicates`, the last arrival and the hash are of what arrived, the others of what it sent. */
 export interface PortCounts {
   readonly tlps: number;
@@ -76,8 +83,7 @@ export interface PortCounts {
   readonly replayed: number;
   readonly timeouts: number;
   readonly busyTicks: number;
-  /** Posted, non-posted, completions: looks of the transmitter at a head that could not go; one TLP may count many times. */
-  readonly stalls: readonly [number, number, number];
+  readonly stalls: Stalls;
 }
 
 /** Ticks of `ns`, to the nearest. */
@@ -145,7 +151,11 @@ export function readPort(core: Core, index: number): PortCounts {
     replayed: count(P.LINK_COUNT_REPLAYED),
     timeouts: count(P.LINK_COUNT_TIMEOUTS),
     busyTicks: count(P.LINK_COUNT_BUSY),
-    stalls: [count(P.LINK_COUNT_BLOCKED), count(P.LINK_COUNT_BLOCKED + 8), count(P.LINK_COUNT_BLOCKED + 16)],
+    stalls: {
+      posted: count(P.LINK_COUNT_BLOCKED),
+      nonPosted: count(P.LINK_COUNT_BLOCKED + 8),
+      completion: count(P.LINK_COUNT_BLOCKED + 16),
+    },
   };
 }
 

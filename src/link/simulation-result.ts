@@ -2,7 +2,7 @@
 import * as L from '../../assembly/layout.js';
 import * as P from '../../assembly/link-layout.js';
 import type { Core } from '../core/core.js';
-import { dataGbps, readPort, utilisation } from './ports.js';
+import { dataGbps, readPort, type Stalls, utilisation } from './ports.js';
 
 /** A packet as it leaves an end. */
 export interface Packet {
@@ -24,7 +24,7 @@ export interface EndResult {
   /** TLPs delivered to this end, in order and once each, and their data bytes. */
   readonly tlps: number;
   readonly dataBytes: number;
-  /** Gb/s of data up to the last arrival. */
+  /** Gb/s of the data that arrived here, writes and read data alike, up to the last arrival. */
   readonly gbps: number;
   readonly lastArrivalNs: number;
   readonly acks: number;
@@ -35,8 +35,7 @@ export interface EndResult {
   readonly timeouts: number;
   /** Part of the time that this end was sending. */
   readonly utilisation: number;
-  /** Looks at the head of a class that could not go, by posted, non-posted, completions; one TLP may count many times. */
-  readonly stalls: readonly [number, number, number];
+  readonly stalls: Stalls;
   /** Of all arrivals in their order: the same for the same input on every host. */
   readonly hash: string;
   readonly reads: {

@@ -138,6 +138,8 @@ const PAYLOAD = 1 << 23;
 /** TLP digest present, bit 15 of DW0. */
 const TD = 1 << 15;
 const EVENTS = 1 << 20;
+/** 2^53 ticks. */
+const MOST_NS = 2 ** 41;
 const NO_END = 0x7fff_ffff;
 /** Calls of the core, of EVENTS each, without a TLP that arrives, after which a run counts as one that does not end. */
 const PATIENCE = 4;
@@ -374,6 +376,19 @@ class Simulation {
       this.word(end, window, offset === 0 ? bytes : bytes / 2);
     }
     this.long(end, P.LOAD_HOST_BASE, this.hostBase());
+    for (const [kind, load] of [
+      ['writes', writes],
+      ['reads', reads],
+    ] as const) {
+      const { count = 0, intervalNs = 0 } = load ?? {};
+      if (count * intervalNs > MOST_NS)
+        throw invalid(
+          `${field}.${kind}.intervalNs`,
+          intervalNs,
+          `2199 s for all ${count} accesses`,
+          'out-of-range',
+        );
+    }
     if (writes !== undefined) {
       this.word(end, P.LOAD_WRITES, inRange(`${field}.writes.count`, writes.count, 0, 0xffff_ffff));
       this.word(end, P.LOAD_WRITE_BYTES, accessBytes(`${field}.writes.bytes`, writes.bytes));

@@ -3,7 +3,7 @@ import * as L from '../../assembly/layout.js';
 import * as P from '../../assembly/link-layout.js';
 import type { Core } from '../core/core.js';
 import { high32, low32 } from '../core/u64.js';
-import { type Credits, dataGbps, readPort, utilisation, writePort } from '../link/ports.js';
+import { type Credits, dataGbps, readPort, type Stalls, utilisation, writePort } from '../link/ports.js';
 import type { CheckedLink } from './link-config.js';
 
 /** One direction of a link: what its sender did, and what arrived at the other end. */
@@ -29,12 +29,7 @@ export interface LinkDirection {
   readonly timeouts: number;
   /** TLPs that came a second time. */
   readonly duplicates: number;
-  /** Looks at the head of a class that lacked credits or room in the replay buffer; one TLP may count many times. */
-  readonly stalls: {
-    readonly posted: number;
-    readonly nonPosted: number;
-    readonly completion: number;
-  };
+  readonly stalls: Stalls;
   /** Of all arrivals in their order. */
   readonly hash: string;
 }
@@ -112,7 +107,6 @@ export class Links {
     const sent = readPort(this.core, 2 * slot + end);
     const received = readPort(this.core, 2 * slot + 1 - end);
     const { link, skpTicks } = this.links[slot] as CheckedLink;
-    const [posted, nonPosted, completion] = sent.stalls;
     const { tlps, dataBytes, lastArrivalNs, duplicates, hash } = received;
     const { acks, naks, updateFcs, skps, replayed, timeouts, busyTicks } = sent;
     return {
@@ -129,7 +123,7 @@ export class Links {
       replayed,
       timeouts,
       duplicates,
-      stalls: { posted, nonPosted, completion },
+      stalls: sent.stalls,
       hash,
     };
   }

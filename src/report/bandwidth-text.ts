@@ -119,7 +119,7 @@ function comparisonNotes({ model, simulate, preset, options }: BandwidthReport):
   if (model !== undefined)
     notes.push(
       'pcie-bench: that model with its known errors: DLLPs cost the data direction, as if a symbol time of one lane ' +
-        'were a byte time of the link (x8 about 7 % low, x16 9 %); SKP always on; no padding to DWs',
+        'were a byte time of the link (x8 7 to 8 % low, x16 9 to 10 %); SKP always on; no padding to DWs',
     );
   if (preset !== undefined)
     notes.push(

@@ -160,9 +160,9 @@ function timedTable(report: WidthsReport, style: Style, width: number): string |
 
 /** What stands below the table of simulated times. */
 const TIMED_NOTES = [
-  'simulated: alone on an idle link; CPU: what it waits for answers and room in the store buffer',
+  'simulated: alone on an idle link; CPU: its costs, and what it waits for answers and room in the store buffer',
   'down, up: part of the time that the direction is busy; stalls: looks at a TLP that had no credits',
-  'credits come back at the UpdateFC limit: 32 headers hold small stores up (option credits)',
+  'credits come back at the UpdateFC limit, so that many small stores wait for them (option credits)',
 ];
 
 /** The whole report as text; a table wider than `width` columns is folded. */

@@ -306,12 +306,15 @@ describe.each(BUILDS)('rules of a link on the %s build', (build) => {
       }
   });
 
-  it('refuses a run that is longer than numbers are exact', async () => {
-    const long = run({
-      up: { writes: { count: 3000, bytes: 4, intervalNs: 1e9 }, credits: NONE },
-      down: { credits: NONE },
+  it('refuses a run that is longer than numbers are exact: at once where the intervals say so', async () => {
+    const long = run({ up: { writes: { count: 3000, bytes: 4, intervalNs: 1e9 } } });
+    const field = 'up.writes.intervalNs';
+    await expect(long).rejects.toMatchObject({ name: 'ZtlpError', code: 'out-of-range', field });
+    const slow = run({
+      up: { reads: { count: 3000, bytes: 4, tags: 1 }, credits: NONE },
+      down: { completerNs: 1e9, credits: NONE },
     });
-    await expect(long).rejects.toMatchObject({ name: 'ZtlpError', code: 'out-of-range', field: 'input' });
+    await expect(slow).rejects.toMatchObject({ name: 'ZtlpError', code: 'out-of-range', field: 'input' });
   });
 
   it('a late write with `waits` puts the next ones off, so that they keep their distance', async () => {
