@@ -4,6 +4,9 @@ export const UNIT_MOST = 4;
 /** Bytes of one unit's block. u32 words, or u64 where it says so. */
 export const UNIT_STRIDE = 512;
 
+export const UNIT_VTD = 0;
+export const UNIT_SMMU = 1;
+
 // What the unit is, written by the host before `unitStart`.
 export const UNIT_HOST_WIDTH = 0; // address bits that entries may name
 export const UNIT_GUEST_WIDTH = 4; // MGAW: address bits of requests
@@ -15,16 +18,15 @@ export const UNIT_ENTRIES = 24; // of the IOTLB
 export const UNIT_REPLACEMENT = 28; // REPLACE_*
 export const UNIT_KEY = 32; // KEY_*
 export const UNIT_SEED = 36; // of the generator for REPLACE_RANDOM, not 0
-
 export const UNIT_KIND = 44; // UNIT_VTD or UNIT_SMMU
-export const UNIT_VTD = 0;
-export const UNIT_SMMU = 1;
 
 // Registers.
 export const UNIT_IS_ON = 40; // 1: translation is on (TE, SMMUEN)
 export const UNIT_ROOT = 48; // u64, RTADDR, STRTAB_BASE
 export const UNIT_STREAMS = 104; // STRTAB_BASE_CFG
 export const UNIT_FAULT_STATUS = 56; // FSTS: FAULT_OVERFLOW, FAULT_PENDING, index of the first record in bits 15:8
+
+export const UNIT_NEXT_RECORD = 60; // the core's: where the next fault goes
 
 // What it did, u64.
 export const UNIT_HITS = 64;
@@ -39,7 +41,7 @@ export const FAULT_RECORD_BYTES = 32;
 export const FAULT_RECORD_REASON = 8;
 export const FAULT_RECORD_SID = 12;
 export const FAULT_RECORD_PASID = 16; // PASID_NONE: the request had none
-export const FAULT_RECORD_FLAGS = 20; // ACCESS_*
+export const FAULT_RECORD_FLAGS = 20; // REQUEST_*
 export const FAULT_RECORD_IS_SET = 24; // F
 
 /** SMMU: events since software looked; the first EVENTS_MOST stand where a VT-d unit has its fault records. */
@@ -79,10 +81,9 @@ export const KEY_REQUESTER = 1;
 
 export const PASID_NONE = 0xfffff + 1;
 
-// A request: one or none of each.
+// Flags of a request.
 export const REQUEST_WRITE = 1;
 export const REQUEST_PRIVILEGED = 2;
-export const REQUEST_EXECUTE = 4;
 
 // ---------------------------------------------------------------------------------------- RESULT: of the last translation
 export const RESULT_BYTES = 64;

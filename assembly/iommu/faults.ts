@@ -11,11 +11,9 @@ import {
   FAULT_RECORD_SID,
   UNIT_FAULT_RECORDS,
   UNIT_FAULT_STATUS,
+  UNIT_NEXT_RECORD,
   UNIT_RECORDS,
 } from '../iommu-layout';
-
-/** Where the next fault goes; the register after the last is the first. */
-const UNIT_NEXT_RECORD: usize = 60;
 
 const FIRST_SHIFT: u32 = 8;
 const FIRST_MASK: u32 = 0xff00;
@@ -54,6 +52,7 @@ export function recordFault(unit: usize, reason: u32, address: u64, sid: u32, pa
   store<u32>(at, 1, FAULT_RECORD_IS_SET);
   const first = status & FAULT_PENDING ? status & FIRST_MASK : next << FIRST_SHIFT;
   store<u32>(unit, first | FAULT_PENDING, UNIT_FAULT_STATUS);
+  // The register after the last is the first.
   store<u32>(unit, next + 1 == count ? 0 : next + 1, UNIT_NEXT_RECORD);
   return true;
 }

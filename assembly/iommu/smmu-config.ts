@@ -29,7 +29,7 @@ export const C_BAD_CD: u32 = 0x0a;
 const CONFIG_TRANSLATES: u32 = 4;
 export const STREAM_ABORT: u32 = 0;
 export const STREAM_BYPASS: u32 = 4;
-export const STREAM_STAGE_1: u32 = 5;
+const STREAM_STAGE_1: u32 = 5;
 
 const POINTER: u64 = 0x000f_ffff_ffff_ffc0;
 const TABLE: u64 = 0x000f_ffff_ffff_fff0;

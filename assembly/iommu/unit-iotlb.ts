@@ -222,7 +222,3 @@ export function dropPages(index: u32, did: u32, first: u64, last: u64): void {
     if (begin <= last && end >= first) remove(state, n);
   }
 }
-
-export function iotlbCount(index: u32): u32 {
-  return load<u32>(stateOf(index), COUNT);
-}

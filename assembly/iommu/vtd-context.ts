@@ -39,6 +39,9 @@ const PASID_ENTRY_HIGH_RESERVED: u64 = 0x7f0000;
 const DIRECTORY_RESERVED: u64 = 0xffc;
 const PAGE_SNOOP: u64 = 1 << 24;
 const PASID_BITS: u64 = 0xfffff;
+/** PASIDE of a scalable context entry: requests with a PASID are offered. */
+const PASID_ENABLE: u64 = 8;
+const PASID_ENTRY_RESERVED: u64 = 0xc00;
 
 /** Bits 11:10 of RTADDR. */
 const SCALABLE_TABLES: u64 = 1;
@@ -155,7 +158,7 @@ function findScalable(unit: usize, sid: u32, pasid: u32): bool {
   if (first & (SCALABLE_RESERVED | above(unit)) || second & SCALABLE_HIGH_RESERVED || rest != 0)
     return fail(0xb, 0x42, 0xb);
   requestPasid = pasid == PASID_NONE ? <u32>(second & PASID_BITS) : pasid;
-  if (pasid != PASID_NONE && (first & 8) == 0) return fail(0x45, 0x45, 0x45);
+  if (pasid != PASID_NONE && (first & PASID_ENABLE) == 0) return fail(0x45, 0x45, 0x45);
   const entries = (<u32>1) << ((<u32>(first >> 9) & 7) + 7);
   if (!isQemu && requestPasid >> 6 >= entries)
     return pasid == PASID_NONE ? fail(0x48, 0x48, 0x58) : fail(0x46, 0x46, 0x58);
@@ -174,7 +177,7 @@ function findPasid(unit: usize, directory: u64, isQemu: bool): bool {
   const second = entry;
   if (first & FPD) isSilent = true;
   if ((first & PRESENT) == 0) return fail(3, 0x59, 0x58);
-  if (!isQemu && (first & (0xc00 | above(unit)) || second & PASID_ENTRY_HIGH_RESERVED))
+  if (!isQemu && (first & (PASID_ENTRY_RESERVED | above(unit)) || second & PASID_ENTRY_HIGH_RESERVED))
     return fail(3, 0x5a, 0x58);
   const type = <u32>(first >> 6) & 7;
   const features = load<u32>(unit, UNIT_FEATURES);

@@ -83,16 +83,15 @@ export function translateVtd(index: u32, sid: u32, pasid: u32, address: u64, fla
     return isWrite ? TRANSLATION_MESSAGE : TRANSLATION_REFUSED;
   useContextCache(index);
   const needed: u32 = isWrite ? PERMISSION_WRITE : PERMISSION_READ;
-  // Entries of a domain need the domain first; those of a requester do not.
   const status = lookUp(index, unit, sid, pasid, address, flags, needed);
-  const reads = steps;
-  store<u32>(RESULT, reads, RESULT_READS);
-  if (reads != 0) count(unit, UNIT_WALK_READS, reads);
+  store<u32>(RESULT, steps, RESULT_READS);
+  if (steps != 0) count(unit, UNIT_WALK_READS, steps);
   return status;
 }
 
 function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, flags: u32, needed: u32): u32 {
   const isQemu = (load<u32>(unit, UNIT_MODEL) & MODEL_QEMU) != 0;
+  // The reference looks at its IOTLB first; whose pages are those of a domain needs the domain.
   if (isQemu && findPage(index, unit, address, sid, 0, pasid))
     return hit(unit, sid, pasid, address, flags, needed, true);
   if (!findContext(unit, sid, pasid))
@@ -125,9 +124,7 @@ function hit(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32, needed
   if ((allowed & needed) == 0) {
     // The reference drops it without a record.
     if (isQemu) return TRANSLATION_REFUSED;
-    return needed == PERMISSION_WRITE
-      ? fault(unit, sid, pasid, address, flags, 5, 0x85, 5)
-      : fault(unit, sid, pasid, address, flags, 6, 0x86, 6);
+    return deny(unit, sid, pasid, address, flags);
   }
   const inPage = ((<u64>1) << foundLg2) - 1;
   const page = foundValue & ~0xfff;
@@ -137,14 +134,10 @@ function hit(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32, needed
 function miss(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
   count(unit, UNIT_MISSES, 1);
   store<u32>(RESULT, CACHE_MISS, RESULT_CACHE);
-  const isWrite = (flags & REQUEST_WRITE) != 0;
-  beginSecond(unit, isWrite, isScalable(unit));
+  beginSecond(unit, (flags & REQUEST_WRITE) != 0, isScalable(unit));
   const top = levels;
   const kind = walk(FORMAT_SECOND, tables, top, 511, address);
-  if (kind == ENTRY_DENIED)
-    return isWrite
-      ? fault(unit, sid, pasid, address, flags, 5, 0x85, 5)
-      : fault(unit, sid, pasid, address, flags, 6, 0x86, 6);
+  if (kind == ENTRY_DENIED) return deny(unit, sid, pasid, address, flags);
   if (kind == ENTRY_RESERVED) return fault(unit, sid, pasid, address, flags, 0xc, 0x7a, 0xc);
   if (kind != ENTRY_LEAF)
     return lastLevel == top
@@ -162,6 +155,13 @@ function miss(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, flags
   const value = pageAddress | permissions | (forces ? VALUE_FORCES : 0);
   keepPage(index, unit, address, pageLg2, value, sid, domain, pasid);
   return answer(to, pageLg2, permissions, forces);
+}
+
+/** The permission is missing: to write, or to read. */
+function deny(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
+  return flags & REQUEST_WRITE
+    ? fault(unit, sid, pasid, address, flags, 5, 0x85, 5)
+    : fault(unit, sid, pasid, address, flags, 6, 0x86, 6);
 }
 
 /** Reports a fault: its code in legacy mode, in scalable mode, and what QEMU 7.2 reports in scalable mode. */

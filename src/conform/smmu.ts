@@ -5,8 +5,16 @@ import { Core, type CoreSource } from '../core/core.js';
 import { hex64 } from '../core/u64.js';
 import { SmmuUnit } from '../iommu/smmu-unit.js';
 import { CaseFields } from './case.js';
-import { type CaseRunner, type Json, judge, type Verdict } from './report.js';
-import { type Ram, ramOf, segmentsOf, UnitMemory } from './unit-memory.js';
+import type { CaseRunner, Json, Verdict } from './report.js';
+import {
+  judgeSteps,
+  type Outcome,
+  type Ram,
+  ramOf,
+  runTransfer,
+  segmentsOf,
+  UnitMemory,
+} from './unit-memory.js';
 
 /** Where the cases have their tables. */
 const TABLES = { from: 0x4100_0000, bytes: 0x6_0000 };
@@ -44,23 +52,14 @@ function runSmmu(fields: CaseFields, ram: Ram, outputWidth: number): Verdict {
   unit.setStreamTable(fields.u64('strtabBase'), Number(fields.u64('strtabBaseCfg')));
   memory.fill(fields.list('tables'));
   unit.isOn = true;
-  const expected: Json[] = [];
-  const actual: Json[] = [];
-  fields.objects('steps', (step) => {
-    const op = step.text('op');
-    if (op === 'poke') memory.poke(step.u64('gpa'), step.u64('qword'));
-    else if (op === 'invalidate') invalidate(unit, step);
-    else if (op === 'dma') {
-      if (!isSticky) {
-        unit.invalidateTlb();
-        unit.invalidateConfig();
-      }
-      const outcome = dma(unit, step, memory);
-      expected.push(outcome.expected);
-      actual.push(outcome.actual);
-    } else throw invalid('op', op, 'dma, poke, invalidate', 'unsupported');
-  });
-  return judge({ steps: expected }, { steps: actual });
+  const cooled = (step: CaseFields): Outcome => {
+    if (!isSticky) {
+      unit.invalidateTlb();
+      unit.invalidateConfig();
+    }
+    return dma(unit, step, memory);
+  };
+  return judgeSteps(fields, memory, cooled, { invalidate: (step) => invalidate(unit, step) });
 }
 
 function invalidate(unit: SmmuUnit, step: CaseFields): void {
@@ -72,12 +71,8 @@ function invalidate(unit: SmmuUnit, step: CaseFields): void {
   else throw invalid('kind', kind, 'tlb-all, tlb-asid, tlb-va, cfgi-ste, cfgi-cd', 'unsupported');
 }
 
-function dma(unit: SmmuUnit, step: CaseFields, memory: UnitMemory): { expected: Json; actual: Json } {
-  const direction = step.text('dir');
-  if (direction !== 'read' && direction !== 'write') throw invalid('dir', direction, 'read, write');
-  const isWrite = direction === 'write';
-  const request = { sid: step.integer('sid'), address: step.u64('iova'), isWrite };
-  const segments = unit.transfer(request, step.integer('len'));
+function dma(unit: SmmuUnit, step: CaseFields, memory: UnitMemory): Outcome {
+  const { isWrite, segments } = runTransfer(unit, step);
   const { events } = unit.takeEvents();
   const wanted = step.object('expect');
   // The reference tries again in smaller pieces, and logs each.

@@ -3,9 +3,9 @@ import * as L from '../../assembly/layout.js';
 import { invalid } from '../base/errors.js';
 import type { Core } from '../core/core.js';
 import { hex64, high32, low32, type U64 } from '../core/u64.js';
-import type { UnitSegment } from '../iommu/unit.js';
+import type { TranslationUnit, UnitSegment } from '../iommu/unit.js';
 import { CaseFields } from './case.js';
-import type { Json } from './report.js';
+import { type Json, judge, type Verdict } from './report.js';
 
 /** Tables stand in the first bytes from here; the rest of RAM is zeros. */
 export interface TablePlace {
@@ -56,8 +56,7 @@ export class UnitMemory {
         `a multiple of 8 from ${hex64(from)} to ${hex64(from + bytes - 8)}`,
         'unsupported',
       );
-    this.core.setWord(L.PLACE_HOST_MEMORY, offset, low32(value));
-    this.core.setWord(L.PLACE_HOST_MEMORY, offset + 4, high32(value));
+    this.core.setLong(L.PLACE_HOST_MEMORY, offset, value);
   }
 
   private holds(address: U64, bytes: number): boolean {
@@ -98,4 +97,42 @@ export function segmentsOf(
     gpa: one.has('gpa') ? hex64(one.u64('gpa')) : null,
     result: one.text('result'),
   }));
+}
+
+/** What a transfer was expected to do, and did. */
+export interface Outcome {
+  readonly expected: Json;
+  readonly actual: Json;
+}
+
+/** The steps of a case in their order. `operations` are those of its format beside `poke`; what is compared is what `dma` answers. */
+export function judgeSteps(
+  fields: CaseFields,
+  memory: UnitMemory,
+  dma: (step: CaseFields) => Outcome,
+  operations: Readonly<Record<string, (step: CaseFields) => void>>,
+): Verdict {
+  const outcomes: Outcome[] = [];
+  fields.objects('steps', (step) => {
+    const op = step.text('op');
+    const operation = Object.hasOwn(operations, op) ? operations[op] : undefined;
+    if (op === 'poke') memory.poke(step.u64('gpa'), step.u64('qword'));
+    else if (op === 'dma') outcomes.push(dma(step));
+    else if (operation !== undefined) operation(step);
+    else throw invalid('op', op, ['dma', 'poke', ...Object.keys(operations)].join(', '), 'unsupported');
+  });
+  const steps = (side: keyof Outcome): Json => outcomes.map((outcome) => outcome[side]);
+  return judge({ steps: steps('expected') }, { steps: steps('actual') });
+}
+
+/** Reads direction, requester, address and length of a transfer, and runs it. */
+export function runTransfer(
+  unit: TranslationUnit,
+  step: CaseFields,
+): { isWrite: boolean; segments: UnitSegment[] } {
+  const direction = step.text('dir');
+  if (direction !== 'read' && direction !== 'write') throw invalid('dir', direction, 'read, write');
+  const isWrite = direction === 'write';
+  const request = { sid: step.integer('sid'), address: step.u64('iova'), isWrite };
+  return { isWrite, segments: unit.transfer(request, step.integer('len')) };
 }

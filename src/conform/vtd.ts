@@ -5,8 +5,16 @@ import { Core, type CoreSource } from '../core/core.js';
 import { hex64, type U64 } from '../core/u64.js';
 import { iotlbEntriesOf, VtdUnit } from '../iommu/vtd-unit.js';
 import { CaseFields } from './case.js';
-import { type CaseRunner, type Json, judge, type Verdict } from './report.js';
-import { type Ram, ramOf, segmentsOf, UnitMemory } from './unit-memory.js';
+import type { CaseRunner, Json, Verdict } from './report.js';
+import {
+  judgeSteps,
+  type Outcome,
+  type Ram,
+  ramOf,
+  runTransfer,
+  segmentsOf,
+  UnitMemory,
+} from './unit-memory.js';
 
 /** What all cases of a file share. */
 interface Machine {
@@ -65,24 +73,19 @@ function runVtd(fields: CaseFields, { configs, ram }: Machine): Verdict {
   unit.rootTable = fields.u64('rtaddr');
   memory.fill(fields.list('tables'));
   unit.isOn = true;
-  const expected: Json[] = [];
-  const actual: Json[] = [];
-  fields.objects('steps', (step) => {
-    const op = step.text('op');
-    if (op === 'poke') memory.poke(step.u64('gpa'), step.u64('qword'));
-    else if (op === 'invalidate') invalidate(unit, step);
-    else if (op === 'te') unit.isOn = step.boolean('on');
-    else if (op === 'dma') {
-      if (!isSticky) {
-        unit.invalidateIotlb();
-        unit.invalidateContexts();
-      }
-      const outcome = dma(unit, step, memory);
-      expected.push(outcome.expected);
-      actual.push(outcome.actual);
-    } else throw invalid('op', op, 'dma, poke, invalidate, te', 'unsupported');
+  const cooled = (step: CaseFields): Outcome => {
+    if (!isSticky) {
+      unit.invalidateIotlb();
+      unit.invalidateContexts();
+    }
+    return dma(unit, step, memory);
+  };
+  return judgeSteps(fields, memory, cooled, {
+    invalidate: (step) => invalidate(unit, step),
+    te: (step) => {
+      unit.isOn = step.boolean('on');
+    },
   });
-  return judge({ steps: expected }, { steps: actual });
 }
 
 function invalidate(unit: VtdUnit, step: CaseFields): void {
@@ -97,12 +100,8 @@ function invalidate(unit: VtdUnit, step: CaseFields): void {
   else throw invalid('kind', kind, 'iotlb-global, -domain, -page, ctx-global, ctx-device', 'unsupported');
 }
 
-function dma(unit: VtdUnit, step: CaseFields, memory: UnitMemory): { expected: Json; actual: Json } {
-  const direction = step.text('dir');
-  if (direction !== 'read' && direction !== 'write') throw invalid('dir', direction, 'read, write');
-  const isWrite = direction === 'write';
-  const request = { sid: step.integer('sid'), address: step.u64('iova'), isWrite };
-  const segments = unit.transfer(request, step.integer('len'));
+function dma(unit: VtdUnit, step: CaseFields, memory: UnitMemory): Outcome {
+  const { isWrite, segments } = runTransfer(unit, step);
   const [fault] = unit.faults;
   const { pending, overflow } = unit.faultStatus;
   if (!(step.has('faultsKept') && step.boolean('faultsKept'))) unit.clearFaults();

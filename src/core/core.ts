@@ -4,6 +4,7 @@ import { readWasm } from '#read-wasm';
 import * as L from '../../assembly/layout.js';
 import { ZtlpError } from '../base/errors.js';
 import type { CoreExports } from './exports.js';
+import { high32, low32, type U64 } from './u64.js';
 
 /** Where a core comes from: bytes, a compiled module, or a response to stream. */
 export type CoreSource = BufferSource | WebAssembly.Module | Response;
@@ -125,6 +126,12 @@ export class Core {
 
   setWord(block: number, offset: number, value: number): void {
     this.u32[(this.at(block) + offset) >>> 2] = value;
+  }
+
+  /** u64 word `offset` (bytes) of block PLACE_*. */
+  setLong(block: number, offset: number, value: U64): void {
+    this.setWord(block, offset, low32(value));
+    this.setWord(block, offset + 4, high32(value));
   }
 
   /** f64 word `offset` (bytes) of block PLACE_*. */

@@ -3,7 +3,7 @@ import * as I from '../../assembly/iommu-layout.js';
 import { inRange } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
-import { checkU64, high32, low32, type U64 } from '../core/u64.js';
+import { checkU64, type U64 } from '../core/u64.js';
 import { ANY_DOMAIN, TranslationUnit } from './unit.js';
 
 /** Options that an SMMU follows. */
@@ -48,9 +48,7 @@ export class SmmuUnit extends TranslationUnit {
 
   /** STRTAB_BASE, and STRTAB_BASE_CFG: FMT in bits 17:16, SPLIT in 10:6, LOG2SIZE in 5:0. */
   setStreamTable(base: U64, config: number): void {
-    checkU64('base', base);
-    this.set(I.UNIT_ROOT, low32(base));
-    this.set(I.UNIT_ROOT + 4, high32(base));
+    this.set64(I.UNIT_ROOT, checkU64('base', base));
     this.set(I.UNIT_STREAMS, inRange('config', config, 0, 0xffff_ffff));
   }
 

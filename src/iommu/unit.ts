@@ -66,7 +66,8 @@ const STRUCTURES = [
 const PAGE = 4096;
 /** No domain: all of them. */
 export const ANY_DOMAIN = 0xffff_ffff;
-const LAST = 0xffff_ffff_ffff_ffffn;
+/** The last address. */
+export const LAST = 0xffff_ffff_ffff_ffffn;
 
 function word64(core: Core, block: number, offset: number): U64 {
   return join64(core.word(block, offset), core.word(block, offset + 4));
@@ -160,6 +161,10 @@ export abstract class TranslationUnit {
 
   protected set(offset: number, value: number): void {
     this.core.setWord(L.PLACE_UNITS, this.index * I.UNIT_STRIDE + offset, value);
+  }
+
+  protected set64(offset: number, value: U64): void {
+    this.core.setLong(L.PLACE_UNITS, this.index * I.UNIT_STRIDE + offset, value);
   }
 
   protected get(offset: number): number {

@@ -3,8 +3,8 @@ import * as I from '../../assembly/iommu-layout.js';
 import { inRange, invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
-import { checkU64, high32, low32, type U64 } from '../core/u64.js';
-import { ANY_DOMAIN, bits, spread, TranslationUnit } from './unit.js';
+import { checkU64, type U64 } from '../core/u64.js';
+import { ANY_DOMAIN, bits, LAST, spread, TranslationUnit } from './unit.js';
 
 /** Options that a unit follows. */
 export type UnitOptions = Pick<
@@ -48,7 +48,6 @@ const REPLACEMENTS = {
 } as const;
 /** What a reference unit has, whatever the options say (iommu.md 5). */
 const QEMU_ENTRIES = 1024;
-const LAST = 0xffff_ffff_ffff_ffffn;
 
 /** Entries that the IOTLB of a unit with `options` has. */
 export function iotlbEntriesOf({ vtdModel, iotlbEntries }: UnitOptions): number {
@@ -109,9 +108,7 @@ export class VtdUnit extends TranslationUnit {
 
   /** RTADDR: address of the root table, and its mode in bits 11:10 (0 legacy, 1 scalable). Takes effect at once. */
   set rootTable(value: U64) {
-    checkU64('rootTable', value);
-    this.set(I.UNIT_ROOT, low32(value));
-    this.set(I.UNIT_ROOT + 4, high32(value));
+    this.set64(I.UNIT_ROOT, checkU64('rootTable', value));
   }
 
   /** Translation enable (GCMD.TE); without an address width it has no effect. Caches are dropped. */

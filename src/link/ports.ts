@@ -4,7 +4,6 @@ import * as P from '../../assembly/link-layout.js';
 import type { Link } from '../base/link.js';
 import { keysOf } from '../base/names.js';
 import type { Core } from '../core/core.js';
-import { high32, low32 } from '../core/u64.js';
 
 /** Credits that a receiver gives: header and data credits by class, 0 for infinite. At most 127 and 2047. */
 export interface Credits {
@@ -107,10 +106,7 @@ export function skpOf(
 export function writePort(core: Core, index: number, figures: PortFigures): void {
   const at = index * P.LINK_PORT_STRIDE;
   const word = (offset: number, value: number): void => core.setWord(L.PLACE_LINK, at + offset, value);
-  const ticks = (offset: number, value: number): void => {
-    word(offset, low32(value));
-    word(offset + 4, high32(value));
-  };
+  const ticks = (offset: number, value: number): void => core.setLong(L.PLACE_LINK, at + offset, value);
   word(P.LINK_TICKS_PER_BYTE, figures.link.ticksPerByte);
   word(P.LINK_MPS, figures.mps);
   ticks(P.LINK_LATENCY, figures.latencyTicks);

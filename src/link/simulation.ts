@@ -6,7 +6,6 @@ import { type Link, parseLink } from '../base/link.js';
 import { checkKeys, keysOf } from '../base/names.js';
 import { checkOption, type OptionValue } from '../base/options.js';
 import { Core, type CoreSource } from '../core/core.js';
-import { high32, low32 } from '../core/u64.js';
 import { checkCredits, checkShare, checkTicks } from './check-input.js';
 import {
   type Credits,
@@ -279,8 +278,7 @@ class Simulation {
     const at = L.FUNCTION_BARS;
     core.setWord(L.PLACE_FUNCTIONS, L.FUNCTION_COMMAND, L.COMMAND_MEMORY);
     const base = this.barBase();
-    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BASE, low32(base));
-    core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BASE + 4, high32(base));
+    core.setLong(L.PLACE_FUNCTIONS, at + L.BAR_BASE, base);
     core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_BYTES, this.barBytes);
     core.setWord(L.PLACE_FUNCTIONS, at + L.BAR_MEMORY, core.at(L.PLACE_BAR_MEMORY));
     core.x.functionsChanged(1);
@@ -295,8 +293,7 @@ class Simulation {
   }
 
   private long(end: number, offset: number, value: number): void {
-    this.word(end, offset, low32(value));
-    this.word(end, offset + 4, high32(value));
+    this.core.setLong(L.PLACE_LINK, end * P.LINK_PORT_STRIDE + offset, value);
   }
 
   private word(end: number, offset: number, value: number): void {

@@ -2,7 +2,6 @@
 import * as L from '../../assembly/layout.js';
 import * as P from '../../assembly/link-layout.js';
 import type { Core } from '../core/core.js';
-import { high32, low32 } from '../core/u64.js';
 import { type Credits, dataGbps, readPort, type Stalls, utilisation, writePort } from '../link/ports.js';
 import type { CheckedLink } from './link-config.js';
 
@@ -87,12 +86,10 @@ export class Links {
 
   private writeEnd(slot: number, end: 0 | 1, link: CheckedLink, credits: Credits): void {
     const index = 2 * slot + end;
-    const word = (offset: number, value: number): void =>
-      this.core.setWord(L.PLACE_LINK, index * P.LINK_PORT_STRIDE + offset, value);
-    const ticks = (offset: number, value: number): void => {
-      word(offset, low32(value));
-      word(offset + 4, high32(value));
-    };
+    const at = index * P.LINK_PORT_STRIDE;
+    const word = (offset: number, value: number): void => this.core.setWord(L.PLACE_LINK, at + offset, value);
+    const ticks = (offset: number, value: number): void =>
+      this.core.setLong(L.PLACE_LINK, at + offset, value);
     writePort(this.core, index, { ...link, credits });
     ticks(P.END_SERVICE, end === ROOT ? link.hostReadTicks : link.mmioTicks);
     ticks(P.END_CONFIG_SERVICE, link.configTicks);

@@ -7,21 +7,19 @@ import type { Core } from '../../src/core/core.js';
 import { high32, low32 } from '../../src/core/u64.js';
 import { type SmmuOptions, SmmuUnit } from '../../src/iommu/smmu-unit.js';
 import { BUILDS, useBuild } from '../support/builds.js';
-import { MEMORY, RAM_END, UnitLab } from './unit-lab.js';
+import { hex, MEMORY, PAGE, RAM_END, UnitLab } from './unit-lab.js';
 
 const STREAMS = 0x1000n;
 const DESCRIPTOR = 0x3000n;
 const TOP = 0x4000n;
 const SID = 0x20;
 const ASID = 9n;
-const PAGE = 0x5432_1000n;
 const OTHER = 0x5432_7000n;
 /** A page: valid, AF, unprivileged accesses; a table. */
 const LEAF = 0x443n;
 const BLOCK = 0x441n;
 const TABLE = 3n;
 const READ_ONLY = 0x80n;
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
 /** V, AA64, A, R, EPD1 and T0SZ. */
 function descriptorOf(t0sz: bigint, extra = 0n): bigint {

@@ -21,7 +21,12 @@ export const SID = 0x20;
 export const DID = 7;
 export const READ = 1n;
 export const WRITE = 2n;
+export const RW = READ | WRITE;
 export const LARGE = 0x80n;
+/** An address of a device, and where its page is. */
+export const IOVA = 0x12_3456_7000n;
+export const PAGE = 0x5432_1000n;
+export const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
 export interface LabInput {
   readonly cap?: bigint;

@@ -3,12 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Core } from '../../src/core/core.js';
 import type { UnitOptions } from '../../src/iommu/vtd-unit.js';
 import { BUILDS, useBuild } from '../support/builds.js';
-import { CAP, DID, LARGE, type LabInput, READ, SID, UnitLab, WRITE } from './unit-lab.js';
-
-const RW = READ | WRITE;
-const IOVA = 0x12_3456_7000n;
-const PAGE = 0x5432_1000n;
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
+import { CAP, DID, hex, IOVA, LARGE, type LabInput, PAGE, READ, RW, SID, UnitLab } from './unit-lab.js';
 
 describe.each(BUILDS)('a VT-d unit on the %s core', (build) => {
   const module = useBuild(build);

@@ -8,11 +8,15 @@ import {
   CONTEXT,
   DT,
   ECAP,
+  hex,
+  IOVA,
   LARGE,
   type LabInput,
+  PAGE,
   RAM_END,
   READ,
   ROOT,
+  RW,
   SC,
   SID,
   SMTS,
@@ -21,12 +25,8 @@ import {
   WRITE,
 } from './unit-lab.js';
 
-const RW = READ | WRITE;
 const SNP = 1n << 11n;
 const TM = 1n << 62n;
-const IOVA = 0x12_3456_7000n;
-const PAGE = 0x5432_1000n;
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
 describe.each(BUILDS)('a VT-d unit on the %s core', (build) => {
   const module = useBuild(build);
