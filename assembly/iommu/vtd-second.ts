@@ -45,6 +45,11 @@ export function beginSecond(unit: usize, isWrite: bool, isScalable: bool): void 
   tableReserved = above | SNOOP | TRANSIENT;
   largeLevels =
     (features & FEATURE_2M ? (<u32>1) << LEVEL_2M : 0) | (features & FEATURE_1G ? (<u32>1) << LEVEL_1G : 0);
+  secondNeeds(isWrite);
+}
+
+/** The permission that a walk is for: of a nested one the tables of the first stage are read. */
+export function secondNeeds(isWrite: bool): void {
   needed = isWrite ? WRITE : READ;
 }
 

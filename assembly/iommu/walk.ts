@@ -1,10 +1,20 @@
-// Floor 4: the walk through paging structures of any format, from the top table to the page.
+// Floor 4: the walk through paging structures of any format, from the top table to the page; of one stage, or of two.
+//
+//   walk         address -> entry -> ... -> page
+//   walkNested   address -> entry -> ... -> page, where the address of each entry and of the page is one of the second stage
 
 import { PERMISSION_READ, PERMISSION_WRITE } from '../iommu-layout';
-import { ENTRY_LEAF, ENTRY_TABLE, ENTRY_UNREADABLE, FORMAT_SECOND, levelLg2 } from './formats';
-import { lpaeAddress, lpaeKind, lpaePermissions } from './lpae';
+import { Entry } from './entries';
+import {
+  ENTRY_LEAF,
+  ENTRY_TABLE,
+  ENTRY_TOO_WIDE,
+  ENTRY_UNREADABLE,
+  FORMAT_LPAE,
+  FORMAT_SECOND,
+  levelLg2,
+} from './formats';
 import { entry, readEntry } from './tables';
-import { secondAddress, secondForcesSnoop, secondKind, secondPermissions } from './vtd-second';
 
 /** What the last walk found: the page, and the permissions that all levels have in common. */
 export let pageAddress: u64 = 0;
@@ -14,34 +24,112 @@ export let forcesSnoop: bool = false;
 /** Level and address of the entry that the walk ended with. */
 export let lastLevel: u32 = 0;
 export let lastAddress: u64 = 0;
+/** Of a nested walk: what stopped it was the second stage, on its way to this address of the first stage's output. */
+export let isOfSecond: bool = false;
+export let middleAddress: u64 = 0;
+
+class Walk {
+  @inline
+  static as(format: u32, root: u64, top: u32, topMask: u64, address: u64): u32 {
+    let table = root;
+    let level = top;
+    let mask = topMask;
+    let allowed: u32 = PERMISSION_READ | PERMISSION_WRITE;
+    let kind: u32;
+    while (true) {
+      const lg2 = levelLg2(level);
+      const at = table + (((address >> lg2) & mask) << 3);
+      lastLevel = level;
+      lastAddress = at;
+      if (!readEntry(at, level)) return ENTRY_UNREADABLE;
+      const found = entry;
+      kind = Entry.kind(format, found, level);
+      allowed &= Entry.permissions(format, found, level);
+      table = Entry.address(format, found);
+      if (kind != ENTRY_TABLE) {
+        forcesSnoop = Entry.forcesSnoop(format, found);
+        pageLg2 = lg2;
+        break;
+      }
+      level -= 1;
+      mask = 511;
+    }
+    permissions = allowed;
+    pageAddress = table & ~(((<u64>1) << pageLg2) - 1);
+    return kind;
+  }
+}
 
 /**
  * Walks from the table at `root`, of level `top`, on for `address`; the index of its first entry has the bits of `topMask`.
  * Answers ENTRY_LEAF when there is a page, else what stopped it. Call after the `begin` of the format.
  */
 export function walk(format: u32, root: u64, top: u32, topMask: u64, address: u64): u32 {
-  const isSecond = format == FORMAT_SECOND;
+  return format == FORMAT_SECOND
+    ? Walk.as(FORMAT_SECOND, root, top, topMask, address)
+    : Walk.as(FORMAT_LPAE, root, top, topMask, address);
+}
+
+// The second stage of nested walks.
+let secondFormat: u32 = 0;
+let secondRoot: u64 = 0;
+let secondTop: u32 = 0;
+let secondMask: u64 = 0;
+let secondWidth: u32 = 0;
+
+/** The second stage of the walks to come: its addresses have `width` bits. */
+export function beginNested(format: u32, root: u64, top: u32, topMask: u64, width: u32): void {
+  secondFormat = format;
+  secondRoot = root;
+  secondTop = top;
+  secondMask = topMask;
+  secondWidth = width;
+}
+
+/** Walks the second stage for `address`, for a write or for a read. */
+function walkSecond(address: u64, isWrite: bool): u32 {
+  middleAddress = address;
+  isOfSecond = true;
+  if (secondWidth < 64 && address >> secondWidth != 0) return ENTRY_TOO_WIDE;
+  Entry.needs(secondFormat, isWrite);
+  const kind = walk(secondFormat, secondRoot, secondTop, secondMask, address);
+  if (kind == ENTRY_LEAF) isOfSecond = false;
+  return kind;
+}
+
+/** As `walk`, through two stages: call after the `begin` of both formats and `beginNested`. */
+export function walkNested(format: u32, root: u64, top: u32, topMask: u64, address: u64, isWrite: bool): u32 {
   let table = root;
   let level = top;
   let mask = topMask;
-  permissions = PERMISSION_READ | PERMISSION_WRITE;
+  let allowed: u32 = PERMISSION_READ | PERMISSION_WRITE;
   while (true) {
     const lg2 = levelLg2(level);
+    const at = table + (((address >> lg2) & mask) << 3);
+    const second = walkSecond(at, false);
+    if (second != ENTRY_LEAF) return second;
     lastLevel = level;
-    lastAddress = table + (((address >> lg2) & mask) << 3);
+    lastAddress = pageAddress | (at & (((<u64>1) << pageLg2) - 1));
     if (!readEntry(lastAddress, level)) return ENTRY_UNREADABLE;
     const found = entry;
-    const kind = isSecond ? secondKind(found, level) : lpaeKind(found, level);
-    permissions &= isSecond ? secondPermissions(found) : lpaePermissions(found, level);
-    if (kind == ENTRY_LEAF) {
-      pageLg2 = lg2;
-      pageAddress = isSecond ? secondAddress(found) : lpaeAddress(found) & ~(((<u64>1) << lg2) - 1);
-      forcesSnoop = isSecond && secondForcesSnoop(found);
-      return kind;
+    const kind = Entry.kind(format, found, level);
+    allowed &= Entry.permissions(format, found, level);
+    table = Entry.address(format, found);
+    if (kind == ENTRY_TABLE) {
+      level -= 1;
+      mask = 511;
+      continue;
     }
-    if (kind != ENTRY_TABLE) return kind;
-    table = isSecond ? secondAddress(found) : lpaeAddress(found);
-    level -= 1;
-    mask = 511;
+    if (kind != ENTRY_LEAF) return kind;
+    const inPage = ((<u64>1) << lg2) - 1;
+    const last = walkSecond((table & ~inPage) | (address & inPage), isWrite);
+    if (last != ENTRY_LEAF) return last;
+    permissions &= allowed;
+    if (lg2 < pageLg2) {
+      // The page of the first stage is a part of the one of the second.
+      pageAddress |= table & ~inPage & (((<u64>1) << pageLg2) - 1);
+      pageLg2 = lg2;
+    }
+    return ENTRY_LEAF;
   }
 }
