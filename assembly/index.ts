@@ -16,10 +16,8 @@ import {
   endSerial,
   eventHash,
   events,
-  hasTags,
   keepTlps,
   now,
-  pieceData,
   runTimed,
   setCpu,
   setHorizon,
@@ -28,14 +26,12 @@ import {
   startTimed,
   timedBytes,
 } from './fabric/schedule';
+import { hasTags, pieceData } from './fabric/tags';
 import { linkEvents, linkTime, runLink, startLink } from './fabric/timed';
 import { deliverAll } from './fabric/transport';
-import { dropAll, dropUnitContexts, dropUnitPages, startUnit, translate } from './iommu/control';
-import { clearFault, clearOverflow } from './iommu/faults';
 import { clearTranslations, dropRange } from './iommu/iotlb';
-import { describeMemory, STEPS, steps } from './iommu/tables';
-import { iotlbBytes } from './iommu/unit-iotlb';
-import { RESULT, UNITS, unitAt } from './iommu/units';
+import { STEPS } from './iommu/tables';
+import { RESULT, UNITS } from './iommu/units';
 import { DMA } from './iommu/zpci';
 import {
   ACCESS,
@@ -51,11 +47,10 @@ import {
   PARAMS,
   payload,
   reserveLink,
-  reserveUnits,
   ring,
-  unitCaches,
   WIRE,
 } from './kernel/arena';
+import { resetCache } from './kernel/host-cache';
 import { dropRecords, RECORDS, recordCount } from './kernel/records';
 import {
   drained as drainRings,
@@ -126,6 +121,7 @@ export function machineCreate(hostBytes: u32, barBytes: u32): u32 {
 /** Clears memories and counters; the function table is the host's to rewrite. */
 export function machineReset(): void {
   clearArena();
+  resetCache();
   resetCombining();
   dropRecords();
   dropStore();
@@ -333,69 +329,7 @@ export function wcFence(): void {
   combineFence();
 }
 
-// ----------------------------------------------------------------------------------------- translation units
-let unitStride: u32 = 0;
-
-/** Before `machineCreate`: room for `count` translation units with up to `entries` translations each. */
-export function unitReserve(count: u32, entries: u32): void {
-  unitStride = (iotlbBytes(entries) + 63) & ~63;
-  reserveUnits(<u64>count * unitStride);
-}
-
-/** RAM is [first, end), other addresses are bus errors; host memory begins at `held`, the rest of RAM reads as zeros. */
-export function unitMemory(
-  firstLo: u32,
-  firstHi: u32,
-  endLo: u32,
-  endHi: u32,
-  heldLo: u32,
-  heldHi: u32,
-): void {
-  describeMemory(pair(firstLo, firstHi), pair(endLo, endHi), pair(heldLo, heldHi));
-}
-
-/** Starts unit `index` as its block describes it, with empty caches and no faults. */
-export function unitStart(index: u32): void {
-  startUnit(index, unitCaches + <usize>index * unitStride);
-}
-
-/** Translates a request within a 4 KiB page; see `translateVtd` and `translateSmmu` in iommu/. */
-export function unitTranslate(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
-  return translate(index, sid, pasid, pair(lo, hi), flags);
-}
-
-/** Entries that the last translation read from memory; the first STEPS_MOST stand in PLACE_UNIT_STEPS. */
-export function unitSteps(): u32 {
-  return steps;
-}
-
-/** Drops all that unit `index` keeps: contexts and translations. */
-export function unitDropAll(index: u32): void {
-  dropAll(index);
-}
-
-/** Drops the contexts of `sid`, compared in the bits that `ignored` has not, and of domain `did` (~0: of any). */
-export function unitDropContexts(index: u32, sid: u32, ignored: u32, did: u32): void {
-  dropUnitContexts(index, sid, ignored, did);
-}
-
-/** Drops the translations of domain `did` (~0: of any) whose page has an address in [first, last]. */
-export function unitDropPages(
-  index: u32,
-  did: u32,
-  firstLo: u32,
-  firstHi: u32,
-  lastLo: u32,
-  lastHi: u32,
-): void {
-  dropUnitPages(index, did, pair(firstLo, firstHi), pair(lastLo, lastHi));
-}
-
-/** Software clears fault record `record`, or with ~0 the overflow. */
-export function unitClearFault(index: u32, record: u32): void {
-  if (record == ~0) clearOverflow(unitAt(index));
-  else clearFault(unitAt(index), record);
-}
+export * from './index-units';
 
 // ----------------------------------------------------------------------------------------------- timed link
 /** Before `machineCreate`: room for a link with `payloadBytes` of data in flight, a power of two. */
@@ -428,18 +362,23 @@ export function linkEventCount(): f64 {
 let timedLinks: u32 = 0;
 let timedHolds: u32 = 0;
 let timedData: u32 = 0;
+let timedHeld: u32 = 0;
 
-/** Before `machineCreate`: room for `count` links; `holds` TLPs may be on hold and `data` bytes on their way at an end. */
-export function timedReserve(count: u32, holds: u32, data: u32): void {
+/**
+ * Before `machineCreate`: room for `count` links; `holds` TLPs may be on hold and `data` bytes on their way at an end, and
+ * `held` TLPs wait for translation behind a link (0: none ever does).
+ */
+export function timedReserve(count: u32, holds: u32, data: u32, held: u32): void {
   timedLinks = count;
   timedHolds = holds;
   timedData = data;
-  reserveLink(timedBytes(count, holds, data));
+  timedHeld = held;
+  reserveLink(timedBytes(count, holds, data, held));
 }
 
 /** Begins at time 0; PLACE_LINK describes the ports. */
 export function timedStart(): void {
-  startTimed(linkRings, timedLinks, timedHolds, timedData);
+  startTimed(linkRings, timedLinks, timedHolds, timedData, timedHeld);
 }
 
 /** Runs until UNTIL_*, or to tick (lo, hi). Answers TIMED_*. */

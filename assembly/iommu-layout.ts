@@ -28,6 +28,11 @@ export const UNIT_FAULT_STATUS = 56; // FSTS: FAULT_OVERFLOW, FAULT_PENDING, ind
 
 export const UNIT_NEXT_RECORD = 60; // the core's: where the next fault goes
 
+// Timed: how many walks run at a time (1 to WALKERS_MOST), and how long one takes, u64 ticks.
+export const UNIT_WALKERS = 108;
+export const UNIT_WALK_TICKS = 112;
+export const WALKERS_MOST = 1024;
+
 // What it did, u64.
 export const UNIT_HITS = 64;
 export const UNIT_MISSES = 72;
@@ -97,6 +102,8 @@ export const RESULT_READS = 28; // entries read from memory
 export const RESULT_CACHE = 32; // CACHE_*
 export const RESULT_PATH = 36; // PATH_*
 export const RESULT_DOMAIN = 40;
+/** SMMU: the memory type of the page is Device or Normal non-cacheable, so that caches are never asked. */
+export const RESULT_IS_UNCACHEABLE = 44;
 
 export const PERMISSION_READ = 1;
 export const PERMISSION_WRITE = 2;

@@ -174,6 +174,11 @@ export const DESCRIPTOR_STRIDE = 48;
 export const FLAG_UPSTREAM = 1;
 /** Timed: the TLP is only passing through, on its way from one function to another. */
 export const FLAG_PASSING = 2;
+/** Of a function's request: caches are asked, or not; a unit took No Snoop away; a unit did not let it pass. */
+export const FLAG_SNOOPED = 32;
+export const FLAG_NON_COHERENT = 4;
+export const FLAG_STRIPPED = 8;
+export const FLAG_DENIED = 16;
 /** `DESCRIPTOR_SLOT` of a TLP that no function claimed; also "no function" as an argument. */
 export const SLOT_NONE = 0xffff;
 
@@ -307,7 +312,8 @@ export const PARAM_ORIGIN = 128; // who sends the requests: ORIGIN_CPU, or slot 
 export const PARAM_MESSAGE_LO = 132; // addresses at which memory writes are MSI: [LO, END), below 4 GiB; none: both 0
 export const PARAM_MESSAGE_END = 136;
 export const PARAM_PREFIX = 140; // prefix of all requests as in DESCRIPTOR_PREFIX (a function's PASID); 0: none
-export const PARAM_BYTES = 144;
+export const PARAM_HONOURS = 144; // 1: the platform honours No Snoop
+export const PARAM_BYTES = 152;
 
 export const ORIGIN_CPU = 0;
 
@@ -394,8 +400,14 @@ export const FUNCTION_WIRE_UP = 72;
 export const FUNCTION_DEVICE_CALLS = 80;
 export const FUNCTION_REFRESHES = 88; // f64, measurement block: successful RPCIT
 export const FUNCTION_POLICY_VIOLATIONS = 96; // f64, PCI instructions that the function does not take
-export const FUNCTION_COMMAND = 104; // COMMAND_* of the command register
-export const FUNCTION_BARS = 112;
+export const FUNCTION_COHERENT = 104; // f64, its requests for host memory: TLPs and bytes that caches were asked about
+export const FUNCTION_COHERENT_BYTES = 112;
+export const FUNCTION_NON_COHERENT = 120;
+export const FUNCTION_NON_COHERENT_BYTES = 128;
+export const FUNCTION_STRIPPED = 136; // TLPs whose No Snoop the translation unit took away
+export const FUNCTION_COMMAND = 144; // COMMAND_* of the command register
+export const FUNCTION_UNIT = 148; // translation unit in front of it, counted from 1; 0: none
+export const FUNCTION_BARS = 152;
 /** Memory Space Enable: without it no BAR claims an address (PCI local bus specification 3.0, 6.2.2). */
 export const COMMAND_MEMORY = 2;
 export const BAR_BASE = 0; // u64 bus address

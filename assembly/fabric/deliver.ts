@@ -1,7 +1,4 @@
-// Floor 5: functional delivery. Requests reach the BAR memory behind their address, completions reach the requester.
-
-import { dmaEvent, isDirect, isMessagePage, LOST, MESSAGE, REFUSED, translate } from '../iommu/zpci';
-import { copyBytes, hostBytes, hostMemory, PARAMS } from '../kernel/arena';
+import { copyBytes, PARAMS } from '../kernel/arena';
 import { isWaiting, lastStatus, pushRecord, recordCount, roomForRecord, takeServed } from '../kernel/records';
 import {
   delivered,
@@ -22,14 +19,12 @@ import {
   DESCRIPTOR_H2,
   DESCRIPTOR_KIND,
   DESCRIPTOR_PAYLOAD,
-  DESCRIPTOR_PREFIX,
   DESCRIPTOR_SLOT,
   DESCRIPTOR_STRIDE,
   DESCRIPTOR_WIRE,
   FLAG_PASSING,
   FLAG_UPSTREAM,
   FUNCTION_ID,
-  FUNCTION_STATE,
   KIND_CFGRD0,
   KIND_CFGWR0,
   KIND_CPL,
@@ -42,8 +37,6 @@ import {
   KIND_MWR64,
   ORIGIN_CPU,
   PARAM_COMPLETION_POLICY,
-  PARAM_MESSAGE_END,
-  PARAM_MESSAGE_LO,
   PARAM_MPS,
   PARAM_ORIGIN,
   PARAM_RCB,
@@ -51,20 +44,17 @@ import {
   RECORD_CONFIG_WRITE,
   RECORD_DATA,
   RECORD_KIND,
-  RECORD_MESSAGE,
   RECORD_READ,
   RECORD_REQUEST,
   RECORD_SLOT,
   RECORD_WRITE,
   SLOT_NONE,
   SPACE_CONFIG,
-  STATE_ENABLED,
 } from '../layout';
 import { addressOf, pushCompletion, requestLength } from '../tlp/build';
 import { enabledBytes, firstOffset } from '../tlp/bytes';
 import { completionPiece } from '../tlp/split';
 import { enterFunction, isTimed, leaveContext } from './context';
-import { raiseEvent } from './events';
 import {
   functionAt,
   routedBar,
@@ -76,13 +66,10 @@ import {
   windowHolds,
 } from './functions';
 import { countCompletion, countDelivered, countUnclaimed, countWrites } from './traffic';
+import { toRootComplex } from './upstream';
 
 /** Everybody but a root complex cuts completions at 128 bytes (base specification 2.3.1.1). */
 const ENDPOINT_RCB: u32 = 128;
-/** What a read of the MSI page gives. */
-const ONES: usize = memory.data(4096, 16);
-/** Bus 0, device 0, function 0. */
-const ROOT_COMPLEX_ID: u32 = 0;
 
 // Outstanding reads by tag: where the next byte goes (u32) and how many are still to come (u32).
 const READS: usize = memory.data(256 * 8, 16);
@@ -216,7 +203,7 @@ function deliverWrites(): bool {
   return true;
 }
 
-function toFunction(at: usize): void {
+export function toFunction(at: usize): void {
   const kind = load<u8>(at, DESCRIPTOR_KIND);
   const address = addressOf(at);
   const length = requestLength(at);
@@ -243,55 +230,6 @@ function toFunction(at: usize): void {
   }
 }
 
-/** A request of a function: interrupt message, host memory, or a BAR of a peer. */
-function toRootComplex(at: usize, kind: u32): void {
-  const address = addressOf(at);
-  const length = requestLength(at);
-  const bytes = length << 2;
-  const isRead = kind == KIND_MRD32 || kind == KIND_MRD64;
-  if (load<u32>(at, DESCRIPTOR_PREFIX) != 0) {
-    // Nothing here can tell process address spaces apart: that takes an IOMMU (6.20).
-    refuseRequest(at, kind);
-    return;
-  }
-  if (!isDirect(load<u16>(at, DESCRIPTOR_SLOT))) {
-    toTranslation(at, kind, isRead, address, bytes);
-    return;
-  }
-  if (!isRead && (isMessage(address) || isMessagePage(load<u16>(at, DESCRIPTOR_SLOT), address))) {
-    countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
-    recordMessage(at, address, bytes);
-    return;
-  }
-  if (address < hostBytes && bytes <= hostBytes - <u32>address) {
-    countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
-    const place = hostMemory + <usize>address;
-    if (isRead) answerRead(at, place, length, ROOT_COMPLEX_ID, false);
-    else writeEnabled(place, load<u32>(at, DESCRIPTOR_PAYLOAD), length, load<u32>(at, DESCRIPTOR_H1) & 0xff);
-    return;
-  }
-  if (!routeMemory(address, bytes)) {
-    refuseRequest(at, kind);
-    return;
-  }
-  // A peer: the request turns round at the root complex.
-  countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
-  if (isTimed) {
-    turnRound(at);
-    return;
-  }
-  store<u8>(at, 0, DESCRIPTOR_FLAGS);
-  toFunction(at);
-}
-
-/** Timed: sends the request of a function down to its peer. The TLP is seen where it arrives. */
-function turnRound(at: usize): void {
-  const copy = pushDescriptor();
-  memory.copy(copy, at, DESCRIPTOR_STRIDE);
-  store<u32>(copy, load<u8>(at, DESCRIPTOR_KIND) | ((<u32>SLOT_NONE) << 16), DESCRIPTOR_KIND);
-  store<u8>(at, FLAG_UPSTREAM | FLAG_PASSING, DESCRIPTOR_FLAGS);
-}
-
 /** Timed: sends the completion of a peer, which is seen here, down to the function in `slot` that asked for it. */
 export function passCompletion(at: usize, slot: u32): void {
   countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
@@ -299,49 +237,6 @@ export function passCompletion(at: usize, slot: u32): void {
   memory.copy(copy, at, DESCRIPTOR_STRIDE);
   const flags: u32 = FLAG_PASSING << 8;
   store<u32>(copy, load<u8>(at, DESCRIPTOR_KIND) | flags | (slot << 16), DESCRIPTOR_KIND);
-}
-
-/** The address is 64 bits long: its upper half stands where byte enables would, of which a message needs none. */
-function recordMessage(at: usize, address: u64, bytes: u32): void {
-  const data = load<u32>(at, DESCRIPTOR_PAYLOAD);
-  const slot = load<u16>(at, DESCRIPTOR_SLOT);
-  pushRecord(RECORD_MESSAGE, slot, 0, <u32>address, bytes, <u32>(address >> 32), data, 0, false);
-}
-
-/** A request of a zPCI function (zpci.md 5.6, 6.4): translated, an interrupt message, or refused with or without an event. */
-function toTranslation(at: usize, kind: u32, isRead: bool, address: u64, bytes: u32): void {
-  const slot = load<u16>(at, DESCRIPTOR_SLOT);
-  const fn = functionAt(slot);
-  const state = load<u32>(fn, FUNCTION_STATE);
-  // Only the bytes that are enabled have to lie in the range.
-  const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
-  const skip = firstOffset(enables & 0xf);
-  const count = enabledBytes(bytes >> 2, enables & 0xf, enables >> 4);
-  const found = translate(slot, state, address + skip, max(count, 1), isRead);
-  countDelivered(at, fn);
-  if (found == LOST) return;
-  if (found == MESSAGE) {
-    if (isRead) {
-      memory.fill(ONES, 0xff, 4096);
-      answerRead(at, ONES, bytes >> 2, ROOT_COMPLEX_ID, false);
-    } else if (state == STATE_ENABLED) recordMessage(at, address, bytes);
-    return;
-  }
-  if (found == REFUSED && dmaEvent != 0) raiseEvent(fn, dmaEvent, address + skip, isRead);
-  // A frame outside host memory, like a request that is not translated, reaches nobody.
-  const from = found - skip;
-  if (found == REFUSED || from >= hostBytes || bytes > hostBytes - <u32>from) {
-    answerUnsupported(at, kind);
-    return;
-  }
-  const place = hostMemory + <usize>from;
-  if (isRead) answerRead(at, place, bytes >> 2, ROOT_COMPLEX_ID, false);
-  else writeEnabled(place, load<u32>(at, DESCRIPTOR_PAYLOAD), bytes >> 2, enables);
-}
-
-/** Memory writes here are interrupts (MSI, MSI-X): the range of the platform. */
-function isMessage(address: u64): bool {
-  return address >= load<u32>(PARAMS, PARAM_MESSAGE_LO) && address < load<u32>(PARAMS, PARAM_MESSAGE_END);
 }
 
 /** Configuration space is the host's. A function that is not there answers with Unsupported Request (2.3.1). */
@@ -376,19 +271,14 @@ function toModel(at: usize, kind: u32, length: u32): void {
 function unclaimed(at: usize, kind: u32): void {
   store<u16>(at, SLOT_NONE, DESCRIPTOR_SLOT);
   countDelivered(at, 0);
-  answerUnsupported(at, kind);
+  refuse(at, kind, CPL_UR);
 }
 
-/** The root complex does not take a request of a function. */
-function refuseRequest(at: usize, kind: u32): void {
-  countDelivered(at, functionAt(load<u16>(at, DESCRIPTOR_SLOT)));
-  answerUnsupported(at, kind);
-}
-
-function answerUnsupported(at: usize, kind: u32): void {
+/** Nobody takes the request: a posted one is dropped, another one is answered with `status`. */
+export function refuse(at: usize, kind: u32, status: u32): void {
   const posted = kind == KIND_MWR32 || kind == KIND_MWR64;
   countUnclaimed(posted);
-  if (!posted) pushError(at, 0, CPL_UR);
+  if (!posted) pushError(at, 0, status);
 }
 
 /** Completion without data that says why; Byte Count as if it were the first one of the request (2.2.9). */
@@ -431,7 +321,7 @@ function writeDw(to: usize, from: usize, be: u32): void {
 }
 
 /** Completes a read of `length` DWs from `from`: one completion or several, as `completionPolicy` says. */
-function answerRead(request: usize, from: usize, length: u32, completer: u32, upstream: bool): void {
+export function answerRead(request: usize, from: usize, length: u32, completer: u32, upstream: bool): void {
   const enables = load<u32>(request, DESCRIPTOR_H1) & 0xff;
   const firstBe = enables & 0xf;
   const mps = load<u32>(PARAMS, PARAM_MPS);

@@ -6,7 +6,8 @@
 // stands only when it happens. The CPU has a time of its own, which runs ahead of the links: posted stores leave it in the
 // store buffer, non-posted requests make it wait.
 
-import { pushRecord, recordAt, recordCount } from '../kernel/records';
+import { resetWalkers } from '../iommu/walkers';
+import { recordCount } from '../kernel/records';
 import {
   head,
   keepDelivered,
@@ -23,20 +24,15 @@ import {
   DESCRIPTOR_BYTES,
   DESCRIPTOR_CAUSE,
   DESCRIPTOR_FLAGS,
-  DESCRIPTOR_H1,
   DESCRIPTOR_H2,
   DESCRIPTOR_KIND,
   DESCRIPTOR_SLOT,
   DESCRIPTOR_STRIDE,
   DESCRIPTOR_TICK,
-  DMA_PIECE_BYTES,
-  DMA_PIECES,
   FLAG_PASSING,
   FLAG_UPSTREAM,
   KIND_CFGRD0,
   KIND_CFGWR0,
-  RECORD_DMA,
-  RECORD_STATUS,
   SLOT_NONE,
   UNTIL_QUIET,
   UNTIL_ROOM,
@@ -58,7 +54,7 @@ import {
   TLP_BYTES,
   WAITING,
 } from '../link/port';
-import { consume, drain, expire, receive, received } from '../link/receive';
+import { consume, drain, expire, free, receive, received } from '../link/receive';
 import { send } from '../link/send';
 import {
   END_INTERVAL,
@@ -66,7 +62,6 @@ import {
   LINK_COUNT_TLPS,
   LINK_LAST_ARRIVAL,
   LINK_MOST,
-  LINK_NP,
   LINK_P,
 } from '../link-layout';
 import { addressOf, requestLength } from '../tlp/build';
@@ -107,16 +102,43 @@ import {
   unpack,
   unsentRequests,
 } from './holds';
-import { nextTag } from './request';
+import {
+  HELD_SERIAL,
+  hasHeld,
+  heldBytes,
+  heldUntil,
+  hold,
+  inboundBytes,
+  isHeldBack,
+  resetInbound,
+  takeHeld,
+} from './inbound';
+import {
+  answered,
+  BUFFER_BYTES,
+  beginOwner,
+  CPU,
+  cpuOutstanding,
+  endOwner,
+  failed,
+  hasTags,
+  resetTags,
+  takeTag,
+  waitingFor,
+  writesLeft,
+} from './tags';
 import { restoreTotals, setTotalsAside } from './traffic';
+import { decide, perform } from './upstream';
 
-/** By port: its next event. */
-const KEYS: usize = memory.data(2 * LINK_MOST * 8, 16);
+/** By port: its next event; behind those by link: when the root complex performs what it holds. */
+const KEYS: usize = memory.data(3 * LINK_MOST * 8, 16);
 /** By link: requests of the CPU that have not been sent, and whether anything is on its way. */
 const LINK_UNSENT: usize = 0;
 const LINK_IS_BUSY: usize = 4;
 const STATES: usize = memory.data(LINK_MOST * 8, 8);
 let links: u32 = 0;
+/** The root complex holds TLPs until they are translated. */
+let holdsBack: bool = false;
 let unsent: u32 = 0;
 let busyLinks: u32 = 0;
 
@@ -134,8 +156,6 @@ let cpuNext: u64 = 0;
 let storeBuffer: u32 = 64;
 /** Loads of the access do not wait for each other. */
 let isPipelined: bool = false;
-/** Non-posted requests of the CPU without an answer. */
-let cpuOutstanding: u32 = 0;
 
 /** The host keeps TLPs: those that arrived stay in the ring until it has drained them. */
 let keepsTlps: bool = false;
@@ -150,28 +170,20 @@ export let arrivedSerial: u32 = 0;
 /** Words before the last posted TLP of the access; 0: it has arrived, or there was none. */
 let lastPosted: usize = 0;
 
-// Tags: who waits for the answer: 0 nobody, 1 the CPU, 2 + number of a piece of DMA; and the port that sent the request.
-const NOBODY: u32 = 0;
-const CPU: u32 = 1;
-const FIRST_PIECE: u32 = 2;
-const TAGS: usize = memory.data(256 * 8, 16);
-let owner: u32 = CPU;
-/** Non-posted requests of one operation: 4 KiB at an MRRS of 128, unaligned. */
-const OPERATION_TAGS: u32 = 34;
-
-// Pieces of DMA: requests without an answer; status of the first of them that failed, its place, tag of the very first.
-const PIECES: usize = memory.data(DMA_PIECES * 8, 16);
-/** By link: the piece of posted writes that is not sent, counted from 1. */
-const WRITES: usize = memory.data(LINK_MOST * 4, 4);
-let buffers: usize = 0;
-
 /** Bytes that the timed machine takes. */
-export function timedBytes(count: u32, holds: u32, data: u32): u32 {
-  return count * (<u32>LINK_BYTES + holdBytes(holds, data)) + DMA_PIECES * DMA_PIECE_BYTES;
+export function timedBytes(count: u32, holds: u32, data: u32, held: u32): u32 {
+  return count * linkRoom(holds, data, held) + BUFFER_BYTES;
 }
 
-/** Begins at time 0 with `count` idle links, whose ports the host has described. Their rings stand at `at`. */
-export function startTimed(at: usize, count: u32, holds: u32, data: u32): void {
+function linkRoom(holds: u32, data: u32, held: u32): u32 {
+  return <u32>LINK_BYTES + holdBytes(holds, data) + inboundBytes(held);
+}
+
+/**
+ * Begins at time 0 with `count` idle links, whose ports the host has described. Their rings stand at `at`. With `held` the
+ * root complex may hold so many TLPs of a link.
+ */
+export function startTimed(at: usize, count: u32, holds: u32, data: u32, held: u32): void {
   setTimed(true);
   links = count;
   now = 0;
@@ -180,25 +192,24 @@ export function startTimed(at: usize, count: u32, holds: u32, data: u32): void {
   cpuTime = 0;
   cpuNext = 0;
   horizon = NEVER;
-  cpuOutstanding = 0;
   keptBytes = 0;
   mostKept = data >> 2;
   serial = 0;
   lastPosted = 0;
   unsent = 0;
   busyLinks = 0;
-  memory.fill(TAGS, 0, 256 * 8);
-  memory.fill(PIECES, 0, DMA_PIECES * 8);
-  memory.fill(WRITES, 0, LINK_MOST * 4);
   memory.fill(STATES, 0, LINK_MOST * 8);
-  buffers = at + <usize>(count * (<u32>LINK_BYTES + holdBytes(holds, data)));
+  holdsBack = held != 0;
+  resetWalkers();
+  resetTags(at + <usize>(count * linkRoom(holds, data, held)));
   for (let link: u32 = 0; link < count; link++) {
     const first = linkAt(link);
-    const base = at + <usize>(link * (<u32>LINK_BYTES + holdBytes(holds, data)));
+    const base = at + <usize>(link * linkRoom(holds, data, held));
     joinEnds(first, base);
     resetPort(first);
     resetPort(first + PORT_STRIDE);
     resetHolds(first, base + LINK_BYTES, holds, data);
+    resetInbound(link, base + LINK_BYTES + holdBytes(holds, data), held);
     update(link);
   }
 }
@@ -257,17 +268,18 @@ function update(link: u32): void {
   const keys = KEYS + ((<usize>link) << 4);
   store<u64>(keys, nextKey(first));
   store<u64>(keys, nextKey(first + PORT_STRIDE), 8);
+  if (holdsBack) store<u64>(KEYS + ((<usize>((links << 1) + link)) << 3), heldUntil(link) << KIND_BITS);
   const state = STATES + ((<usize>link) << 3);
   const count = unsentRequests(first);
   unsent += count - load<u32>(state, LINK_UNSENT);
   store<u32>(state, count, LINK_UNSENT);
-  const busy: u32 = isBusy(first) || isBusy(first + PORT_STRIDE) ? 1 : 0;
+  const busy: u32 = isBusy(first) || isBusy(first + PORT_STRIDE) || hasHeld(link) ? 1 : 0;
   busyLinks += busy - load<u32>(state, LINK_IS_BUSY);
   store<u32>(state, busy, LINK_IS_BUSY);
 }
 
 function isReached(what: u32): bool {
-  if (what == UNTIL_ROOM) return unsent < storeBuffer && tagsFree(OPERATION_TAGS);
+  if (what == UNTIL_ROOM) return unsent < storeBuffer && hasTags();
   return what == UNTIL_QUIET && busyLinks == 0;
 }
 
@@ -309,7 +321,8 @@ function step(end: u64): bool {
   let key: u64 = NEVER;
   let at: u32 = 0;
   const ports = links << 1;
-  for (let n: u32 = 0; n < ports; n++) {
+  const places = holdsBack ? ports + links : ports;
+  for (let n: u32 = 0; n < places; n++) {
     const next = load<u64>(KEYS + ((<usize>n) << 3));
     if (next < key) {
       key = next;
@@ -325,6 +338,10 @@ function step(end: u64): bool {
   now = time;
   events += 1;
   eventHash = mixed(eventHash, key, at + 1);
+  if (at >= ports) {
+    performHeld(at - ports);
+    return true;
+  }
   const port = PORTS + <usize>at * PORT_STRIDE;
   const kind = key & KINDS;
   if (kind == ARRIVAL) arrive(port, at);
@@ -359,12 +376,14 @@ function arrive(port: usize, index: u32): void {
   keptBytes += load<u32>(at, DESCRIPTOR_BYTES);
   const isRoot = (index & 1) == 0;
   const link = index >> 1;
-  if (isCompletion(load<u8>(at, DESCRIPTOR_KIND))) takeAnswer(at, isRoot, link);
-  else if (isRoot) {
-    enterRoot(link);
-    deliverOne(at);
-    leaveContext();
-  } else {
+  const kind = load<u8>(at, DESCRIPTOR_KIND);
+  const isAnswer = isCompletion(kind);
+  if (isRoot) {
+    if (!isAnswer) decide(at, kind);
+    if (isHeldBack(link) && hold(link, at, arrivedSerial, now)) return;
+    toRoot(at, kind, link);
+  } else if (isAnswer) takeAnswer(at, false, link);
+  else {
     store<u16>(at, <u16>link, DESCRIPTOR_SLOT);
     enterFunction(at);
     deliverOne(at);
@@ -372,6 +391,28 @@ function arrive(port: usize, index: u32): void {
   }
   departAll(false);
   consume(port, now, tlp);
+}
+
+/** The root complex performs a TLP, which it has decided about. */
+function toRoot(at: usize, kind: u32, link: u32): void {
+  if (isCompletion(kind)) {
+    takeAnswer(at, true, link);
+    return;
+  }
+  enterRoot(link);
+  perform(at, kind);
+  leaveContext();
+}
+
+/** The next TLP that the root complex holds has waited long enough. Its buffer is free now. */
+function performHeld(link: u32): void {
+  const at = takeHeld(link);
+  const kind = load<u8>(at, DESCRIPTOR_KIND);
+  arrivedSerial = load<u32>(at, HELD_SERIAL);
+  toRoot(at, kind, link);
+  departAll(false);
+  free(linkAt(link), now, classOf(kind), heldBytes(at));
+  update(link);
 }
 
 /** A completion arrived at its requester, or at the root complex on its way to a function. */
@@ -385,55 +426,22 @@ function takeAnswer(at: usize, isRoot: bool, link: u32): void {
     return;
   }
   const tag = (word >> 8) & 0xff;
-  const entry = TAGS + ((<usize>tag) << 3);
-  const who = load<u32>(entry);
-  const before = who == CPU ? CPL_SC : exchangeStatus(CPL_SC);
+  const isCpu = waitingFor(tag) == CPU;
+  const before = isCpu ? CPL_SC : exchangeStatus(CPL_SC);
   enterRoot(link);
   if (load<u8>(at, DESCRIPTOR_FLAGS) & FLAG_PASSING) takeCompletion(at);
   else deliverOne(at);
   leaveContext();
-  const status = who == CPU ? <u32>CPL_SC : exchangeStatus(before);
-  if (who >= FIRST_PIECE && status != CPL_SC) failPiece(who - FIRST_PIECE, tag, status);
-  if (readLeft(tag) != 0 || who == NOBODY) return;
-  store<u32>(entry, NOBODY);
-  const port: usize = load<u32>(entry, 4);
-  freeTag(port, now);
-  if (who == CPU) {
-    cpuOutstanding -= 1;
-    return;
-  }
-  const piece = pieceAt(who - FIRST_PIECE);
-  const left = load<u32>(piece) - 1;
-  store<u32>(piece, left);
-  if (left == 0) endPiece(who - FIRST_PIECE, link, load<u8>(piece, 4));
-}
-
-function pieceAt(piece: u32): usize {
-  return PIECES + ((<usize>piece) << 3);
-}
-
-/** Answers come in any order: what counts is which request was first. */
-function failPiece(number: u32, tag: u32, status: u32): void {
-  const piece = pieceAt(number);
-  const place = (tag - load<u8>(piece, 6)) & 0xff;
-  if (load<u8>(piece, 4) != CPL_SC && place > load<u8>(piece, 5)) return;
-  store<u8>(piece, status, 4);
-  store<u8>(piece, place, 5);
-}
-
-function endPiece(piece: u32, slot: u32, status: u32): void {
-  pushRecord(RECORD_DMA, slot, 0, piece, 0, 0, 0, 0, false);
-  store<u32>(recordAt(recordCount - 1), status, RECORD_STATUS);
+  const status = isCpu ? <u32>CPL_SC : exchangeStatus(before);
+  if (status != CPL_SC) failed(tag, status);
+  if (readLeft(tag) != 0) return;
+  const port = answered(tag, link);
+  if (port != 0) freeTag(port, now);
 }
 
 /** The posted writes of a function count as done when the last of them leaves it. */
 function endWrites(port: usize, index: u32): void {
-  if ((index & 1) == 0) return;
-  const entry = WRITES + ((<usize>(index >> 1)) << 2);
-  const piece = load<u32>(entry);
-  if (piece == 0 || unsentRequests(port) != 0) return;
-  store<u32>(entry, 0);
-  endPiece(piece - 1, index >> 1, CPL_SC);
+  if ((index & 1) != 0 && unsentRequests(port) == 0) writesLeft(index >> 1);
 }
 
 // ------------------------------------------------------------------------------------------------ departures
@@ -503,19 +511,6 @@ function departFromCpu(at: usize, kind: u32, slot: u32): void {
   setLastOperation(load<u32>(at, DESCRIPTOR_CAUSE));
 }
 
-function takeTag(at: usize, kind: u32, port: usize): void {
-  if (classOf(kind) != LINK_NP) return;
-  const tag = (load<u32>(at, DESCRIPTOR_H1) >> 8) & 0xff;
-  const entry = TAGS + ((<usize>tag) << 3);
-  store<u32>(entry, owner);
-  store<u32>(entry, <u32>port, 4);
-  if (owner == CPU) cpuOutstanding += 1;
-  else {
-    const piece = pieceAt(owner - FIRST_PIECE);
-    store<u32>(piece, load<u32>(piece) + 1);
-  }
-}
-
 /** Sends what the CPU has pushed. True: it goes on; false: the host has something to do first. */
 export function sendAll(): bool {
   departAll(true);
@@ -534,28 +529,10 @@ export function finishLoads(): bool {
 
 // ----------------------------------------------------------------------------------------- requests of functions
 
-/** Where the data of `piece` stand, congruent to `phase` modulo 16. */
-export function pieceData(piece: u32, phase: u32): usize {
-  return buffers + <usize>(piece * DMA_PIECE_BYTES + (phase & 15));
-}
-
-/** True while the next `count` tags are free. They are given out in their order. */
-function tagsFree(count: u32): bool {
-  for (let n: u32 = 0; n < count; n++)
-    if (load<u32>(TAGS + ((<usize>((nextTag + n) & 0xff)) << 3)) != NOBODY) return false;
-  return true;
-}
-
-/** One operation can be sent. */
-export function hasTags(): bool {
-  return tagsFree(OPERATION_TAGS);
-}
-
 /** What is pushed next belongs to `piece` of a function's DMA, until `endDma`. */
 export function beginDma(piece: u32): void {
   setTotalsAside();
-  owner = FIRST_PIECE + piece;
-  store<u64>(pieceAt(piece), (<u64>nextTag) << 48);
+  beginOwner(piece);
 }
 
 /** The requests of the piece stand in the ring. With `isLast` they end one access of the function in `slot`. */
@@ -563,9 +540,8 @@ export function endDma(piece: u32, slot: u32, isWrite: bool, isLast: bool): void
   const before = lastPosted;
   lastPosted = 0;
   departAll(false);
-  owner = CPU;
+  endOwner(piece, slot, isWrite);
   restoreTotals();
-  if (isWrite) store<u32>(WRITES + ((<usize>slot) << 2), piece + 1);
   if (isLast && lastPosted != 0)
     store<u32>(lastPosted, load<u32>(lastPosted, SIDE_SERIAL) | SERIAL_LAST, SIDE_SERIAL);
   lastPosted = before;

@@ -24,6 +24,11 @@ import {
   DESCRIPTOR_KIND,
   DESCRIPTOR_WIRE,
   FLAG_UPSTREAM,
+  FUNCTION_COHERENT,
+  FUNCTION_COHERENT_BYTES,
+  FUNCTION_NON_COHERENT,
+  FUNCTION_NON_COHERENT_BYTES,
+  FUNCTION_STRIPPED,
   FUNCTION_TLPS_DOWN,
   FUNCTION_TLPS_UP,
   FUNCTION_WIRE_DOWN,
@@ -166,4 +171,11 @@ export function countDelivered(at: usize, fn: usize): void {
   if (fn == 0) return;
   add(fn + (upstream ? FUNCTION_TLPS_UP : FUNCTION_TLPS_DOWN), 1);
   add(fn + (upstream ? FUNCTION_WIRE_UP : FUNCTION_WIRE_DOWN), wire);
+}
+
+/** A request of `fn` for `bytes` bytes of host memory: did caches look at it, and did a unit take its No Snoop away? */
+export function countSnoop(fn: usize, bytes: u32, isSnooped: bool, isStripped: bool): void {
+  add(fn + (isSnooped ? FUNCTION_COHERENT : FUNCTION_NON_COHERENT), 1);
+  add(fn + (isSnooped ? FUNCTION_COHERENT_BYTES : FUNCTION_NON_COHERENT_BYTES), bytes);
+  if (isStripped) add(fn + FUNCTION_STRIPPED, 1);
 }

@@ -93,10 +93,15 @@ export class Receiver {
   /** The buffer of a TLP is free again, at once or after the delay with which this end empties it. */
   @inline
   static consume(port: usize, now: u64, tlp: usize): void {
-    const kind = load<u32>(tlp, TLP_CLASS);
+    Receiver.free(port, now, load<u32>(tlp, TLP_CLASS), load<u16>(tlp, TLP_BYTES));
+  }
+
+  /** The same for a TLP that is known by its class and its data bytes. */
+  @inline
+  static free(port: usize, now: u64, kind: u32, bytes: u32): void {
     const finite = load<u32>(port + ((<usize>kind) << 2), OWN_FINITE);
     if (finite == 0) return;
-    const data = finite & 2 ? dataCredits(load<u16>(tlp, TLP_BYTES)) : 0;
+    const data = finite & 2 ? dataCredits(bytes) : 0;
     if ((finite & 1) == 0 && data == 0) return;
     if (load<u64>(port, LINK_DRAIN_DELAY) != 0) drainLater(port, now, kind, data);
     else release(port, now, kind, data);
@@ -162,6 +167,11 @@ function beginAck(port: usize, now: u64): void {
 /** See `Receiver.consume`. */
 export function consume(port: usize, now: u64, tlp: usize): void {
   Receiver.consume(port, now, tlp);
+}
+
+/** See `Receiver.free`. */
+export function free(port: usize, now: u64, kind: u32, bytes: u32): void {
+  Receiver.free(port, now, kind, bytes);
 }
 
 function drainLater(port: usize, now: u64, kind: u32, data: u32): void {

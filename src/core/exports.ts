@@ -62,12 +62,16 @@ export type CoreExports = {
     lastHi: number,
   ): void;
   unitClearFault(index: number, record: number): void;
+  cacheTouch(address: number, bytes: number, isWrite: number): void;
+  cacheFlush(address: number, bytes: number, isDropped: number): void;
+  cacheFlushAll(): number;
+  snoopCosts(lo: number, hi: number): void;
   linkReserve(payloadBytes: number): void;
   linkStart(windows: number): void;
   linkRun(limit: number, endLo: number, endHi: number): number;
   linkTicks(): number;
   linkEventCount(): number;
-  timedReserve(count: number, holds: number, data: number): void;
+  timedReserve(count: number, holds: number, data: number, held: number): void;
   timedStart(): void;
   timedRun(what: number, lo: number, hi: number): number;
   timedNow(): number;
@@ -150,6 +154,10 @@ export const EXPORT_NAMES = [
   'unitDropContexts',
   'unitDropPages',
   'unitClearFault',
+  'cacheTouch',
+  'cacheFlush',
+  'cacheFlushAll',
+  'snoopCosts',
   'linkReserve',
   'linkStart',
   'linkRun',

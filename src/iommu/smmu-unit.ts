@@ -41,9 +41,14 @@ export class SmmuUnit extends TranslationUnit {
     this.set(I.UNIT_ENTRIES, options.iotlbEntries);
     this.set(I.UNIT_REPLACEMENT, I.REPLACE_LRU);
     this.set(I.UNIT_KEY, I.KEY_DOMAIN);
+    this.reset();
+  }
+
+  /** As after power-on: off, no stream table, empty caches, no events. */
+  reset(): void {
     this.set(I.UNIT_IS_ON, 0);
     this.setStreamTable(0, 0);
-    core.x.unitStart(index);
+    this.core.x.unitStart(this.index);
   }
 
   /** STRTAB_BASE, and STRTAB_BASE_CFG: FMT in bits 17:16, SPLIT in 10:6, LOG2SIZE in 5:0. */

@@ -139,6 +139,22 @@ export abstract class TranslationUnit {
     return segments;
   }
 
+  /** What it did since it was made or reset. */
+  get counters(): {
+    readonly hits: number;
+    readonly misses: number;
+    readonly walkReads: number;
+    readonly faults: number;
+  } {
+    const count = (offset: number): number => Number(this.get64(offset));
+    return {
+      hits: count(I.UNIT_HITS),
+      misses: count(I.UNIT_MISSES),
+      walkReads: count(I.UNIT_WALK_READS),
+      faults: count(I.UNIT_FAULTS),
+    };
+  }
+
   /** The entries that the last translation read, in order. */
   get steps(): WalkStep[] {
     const { core } = this;

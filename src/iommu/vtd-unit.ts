@@ -101,9 +101,14 @@ export class VtdUnit extends TranslationUnit {
     this.set(I.UNIT_KEY, isQemu || options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
     this.set(I.UNIT_SEED, spread(seed));
     this.set(I.UNIT_KIND, I.UNIT_VTD);
+    this.reset();
+  }
+
+  /** As after power-on: off, no root table, empty caches, no faults. */
+  reset(): void {
     this.set(I.UNIT_IS_ON, 0);
     this.rootTable = 0;
-    core.x.unitStart(index);
+    this.core.x.unitStart(this.index);
   }
 
   /** RTADDR: address of the root table, and its mode in bits 11:10 (0 legacy, 1 scalable). Takes effect at once. */

@@ -33,6 +33,7 @@ import {
 } from '../zpci/identity.js';
 import { groupKey, resolveZpciOptions } from '../zpci/mode.js';
 import type { FunctionState } from '../zpci/states.js';
+import { checkIommus, checkUnitOf, honoursNoSnoop, type IommuConfig } from './iommus.js';
 import { type CheckedLink, checkLink, type LinkConfig } from './link-config.js';
 
 /** One function and the options of its port, group and mode. */
@@ -61,6 +62,8 @@ export interface SlotConfig {
   readonly state?: InitialState;
   /** Timed fidelity: the link of this function, `gen3x8` for short. */
   readonly link?: string | LinkConfig;
+  /** The translation unit of this function by its place in `iommus`, or none. Default: the first one, if there is one. */
+  readonly iommu?: number | 'none';
 }
 
 export type InitialState = Extract<FunctionState, 'reserved' | 'standby' | 'disabled' | 'enabled'>;
@@ -81,6 +84,10 @@ export interface MachineConfig {
   readonly slots?: readonly SlotConfig[];
   /** Size of emulated host memory in bytes, from guest address 0. Default 16 MiB. */
   readonly hostMemoryBytes?: number;
+  /** Translation units (IOMMUs) between functions and host memory, at most 4. Default none. s390x has its own translation. */
+  readonly iommus?: readonly IommuConfig[];
+  /** False: what the processor writes is in memory at once, as if its memory were not cacheable. Default true. */
+  readonly hostCache?: boolean;
   /** Where the WebAssembly core comes from. Default: the release build of this package. */
   readonly core?: CoreSource | Promise<CoreSource>;
 }
@@ -113,6 +120,8 @@ export interface CheckedSlot {
   readonly state: InitialState;
   /** Timed fidelity only. */
   readonly link: CheckedLink | undefined;
+  /** Its translation unit, counted from 0. */
+  readonly iommu: number | undefined;
 }
 
 export interface CheckedConfig {
@@ -121,6 +130,9 @@ export interface CheckedConfig {
   readonly options: Options;
   readonly slots: readonly CheckedSlot[];
   readonly hostMemoryBytes: number;
+  readonly iommus: readonly IommuConfig[];
+  readonly hostCache: boolean;
+  readonly honoursNoSnoop: boolean;
   readonly barBytes: number;
   readonly core: CoreSource | Promise<CoreSource> | undefined;
 }
@@ -144,6 +156,8 @@ const KEYS = keysOf<MachineConfig>({
   options: true,
   slots: true,
   hostMemoryBytes: true,
+  iommus: true,
+  hostCache: true,
   core: true,
 });
 const SLOT_KEYS = keysOf<SlotConfig>({
@@ -154,6 +168,7 @@ const SLOT_KEYS = keysOf<SlotConfig>({
   zpci: true,
   state: true,
   link: true,
+  iommu: true,
 });
 const INITIAL_STATES: readonly InitialState[] = ['reserved', 'standby', 'disabled', 'enabled'];
 
@@ -308,6 +323,25 @@ function refuseUntimed(input: OptionInput, { fidelity }: Pick<Options, 'fidelity
   if (fidelity !== 'timed') refuseTimed(input);
 }
 
+/**
+ * Requests that wait for their translation keep their credits: without a limit there would be none to how many wait. The
+ * buffers of a real root complex have an end, too.
+ */
+function checkWaiting(field: string, link: CheckedLink, waits: boolean): void {
+  if (!waits) return;
+  for (const pool of ['ph', 'pd'] as const)
+    if (link.rootCredits[pool] === 0)
+      throw new ZtlpError(
+        'unsupported',
+        `${field}.rootCredits.${pool}: endless, but requests wait for translation`,
+        {
+          field: `${field}.rootCredits.${pool}`,
+          value: 0,
+          allowed: 'a number of credits, where there are iommus or snoopNs',
+        },
+      );
+}
+
 /** The link of a slot, once its options and its configuration space are known. */
 function slotLink(
   index: number,
@@ -315,9 +349,14 @@ function slotLink(
   options: Options,
   config: ConfigModel | undefined,
   usual: string | undefined,
+  waits: boolean,
 ): CheckedLink | undefined {
   const field = `slots[${index}].link`;
-  if (options.fidelity === 'timed') return checkLink(field, slot.link, usual, index, config, options);
+  if (options.fidelity === 'timed') {
+    const link = checkLink(field, slot.link, usual, index, config, options);
+    checkWaiting(field, link, waits);
+    return link;
+  }
   if (slot.link === undefined) return undefined;
   throw new ZtlpError('unsupported', `${field}: links take no time in a functional machine`, {
     field,
@@ -333,6 +372,7 @@ function checkSlot(
   base: Options,
   layout: Layout,
   usualLink: string | undefined,
+  units: number,
 ): CheckedSlot {
   const field = `slots[${index}]`;
   if (!isObject(slot)) throw invalid(field, slot, 'an object with a device');
@@ -347,7 +387,9 @@ function checkSlot(
   const zpci = checkIdentity(`${field}.zpci`, slot.zpci, index);
   const { state = 'enabled' } = slot;
   if (!INITIAL_STATES.includes(state)) throw invalid(`${field}.state`, state, INITIAL_STATES.join(', '));
-  const common = { handleIndex, zpci, state };
+  const iommu = checkUnitOf(`${field}.iommu`, slot.iommu, units);
+  const waits = iommu !== undefined || base.snoopNs > 0;
+  const common = { handleIndex, zpci, state, iommu };
   if (!isObject(device) || !Array.isArray(device.bars))
     throw invalid(`${field}.device`, device, 'a device model');
   if ('definition' in device) {
@@ -365,7 +407,7 @@ function checkSlot(
       bars,
       config,
       traits: device.zpci,
-      link: slotLink(index, slot, options, config, usualLink),
+      link: slotLink(index, slot, options, config, usualLink, waits),
     };
   }
   refuseDefinition(`${field}.device`, device);
@@ -390,7 +432,7 @@ function checkSlot(
     model: undefined,
     options,
     // A plain description says nothing of a link.
-    link: slotLink(index, slot, options, undefined, usualLink),
+    link: slotLink(index, slot, options, undefined, usualLink, waits),
     bars,
     config: memoryConfig(device, bars),
     traits: checkTraits(`${field}.device.zpci`, undefined),
@@ -444,7 +486,12 @@ export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): 
   }
   const layout = new Layout();
   const base = resolveOptions(given);
-  const checked = slots.map((slot, index) => checkSlot(index, slot, given, base, layout, config.link));
+  const iommus = checkIommus(config.iommus, platform);
+  const { hostCache = true } = config;
+  if (typeof hostCache !== 'boolean') throw invalid('hostCache', hostCache, 'true, false');
+  const checked = slots.map((slot, index) =>
+    checkSlot(index, slot, given, base, layout, config.link, iommus.length),
+  );
   const indexes = new Set<number>();
   for (const [index, { handleIndex }] of checked.entries()) {
     if (indexes.has(handleIndex))
@@ -467,7 +514,18 @@ export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): 
   if (barBytes + hostMemoryBytes > 2 ** 32 - 1) {
     throw invalid('slots', barBytes, 'BARs and host memory of less than about 4 GiB together', 'resource');
   }
-  return { isTimed, platform, options, slots: checked, hostMemoryBytes, barBytes, core: config.core };
+  return {
+    isTimed,
+    platform,
+    options,
+    slots: checked,
+    hostMemoryBytes,
+    iommus,
+    hostCache,
+    honoursNoSnoop: honoursNoSnoop(platform, given.honourNoSnoop, options.s390NoSnoop),
+    barBytes,
+    core: config.core,
+  };
 }
 
 /** Options of the machine, with `fidelity` among them. */

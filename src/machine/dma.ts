@@ -152,7 +152,9 @@ export function setDmaParams(
   options: DmaOptions,
   mode: number,
 ): void {
-  const { noSnoop: ns = false, relaxedOrdering: ro = false, idOrdering: ido = false } = options;
+  const { noSnoop = false, relaxedOrdering: ro = false, idOrdering: ido = false } = options;
+  // Without Enable No Snoop a function never sets it (iommu.md 8.1).
+  const ns = noSnoop && fn.noSnoopEnabled;
   setTlpOptions(core, fn.options);
   core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);
   core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);

@@ -47,6 +47,14 @@ export interface FunctionStats {
   readonly wireBytes: number;
   /** PCI instructions that the function does not take: its model refused them, or it has no MIO and they were MIO forms. */
   readonly policyViolations: number;
+  /** Its requests for host memory that asked the caches, and those that did not: No Snoop, on a platform that honours it. */
+  readonly coherentTlps: number;
+  readonly nonCoherentTlps: number;
+  /** Their data DWs in bytes. */
+  readonly coherentBytes: number;
+  readonly nonCoherentBytes: number;
+  /** TLPs whose No Snoop the translation unit took away. */
+  readonly noSnoopStripped: number;
   /** Calls that an emulator made to the device model instead of TLPs. */
   readonly deviceCalls: number;
 }
@@ -135,6 +143,11 @@ export class PciFunction {
   get pasidEnabled(): boolean {
     const at = this.config.extendedCapability(EXT.PASID);
     return at !== undefined && (this.config.read(at + 6, 2) & 1) !== 0;
+  }
+
+  /** Enable No Snoop in Device Control: whether requests may carry the attribute (PCIe base specification 7.5.3.4). */
+  get noSnoopEnabled(): boolean {
+    return this.config.deviceControl?.noSnoop ?? false;
   }
 
   /** A function in D1, D2 or D3hot answers configuration requests only (PCI PM 1.2 section 5.4). */
@@ -285,6 +298,11 @@ export class PciFunction {
       wireBytes: wireBytesDown + wireBytesUp,
       deviceCalls: get(L.FUNCTION_DEVICE_CALLS),
       policyViolations: get(L.FUNCTION_POLICY_VIOLATIONS),
+      coherentTlps: get(L.FUNCTION_COHERENT),
+      nonCoherentTlps: get(L.FUNCTION_NON_COHERENT),
+      coherentBytes: get(L.FUNCTION_COHERENT_BYTES),
+      nonCoherentBytes: get(L.FUNCTION_NON_COHERENT_BYTES),
+      noSnoopStripped: get(L.FUNCTION_STRIPPED),
     };
   }
 
@@ -373,6 +391,8 @@ export class PciFunction {
   private writeTable(): void {
     this.set(L.FUNCTION_ID, this.id);
     this.set(L.FUNCTION_MAXSTBL, this.options.maxstbl);
+    const { iommu } = this.slotConfig;
+    this.set(L.FUNCTION_UNIT, iommu === undefined ? 0 : iommu + 1);
     const { vfioGeneration, vfioWidth } = this.options;
     this.set(L.FUNCTION_HOST_WIDTH, vfioWidth === 'preserve' ? 0 : vfioGeneration === 1 ? 4 : 8);
     this.slotConfig.bars.forEach((bar, n) => {

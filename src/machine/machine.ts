@@ -16,6 +16,7 @@ import { ConfigAccess } from './config-port.js';
 import { Cpu } from './cpu.js';
 import { enableMsix, type MsixMessage } from './driver.js';
 import { type FunctionStats, PciFunction } from './function.js';
+import { createUnits, iotlbRoom, type MachineUnit, writeSnoop } from './iommus.js';
 import type { CheckedLink } from './link-config.js';
 import { Links, type MachineLink } from './links.js';
 import { HostMemory } from './memory.js';
@@ -47,6 +48,8 @@ export class Machine {
   readonly functions: readonly PciFunction[];
   readonly memory: HostMemory;
   readonly cpu: Cpu;
+  /** Translation units, in the order of the configuration. */
+  readonly iommus: readonly MachineUnit[];
   /** Configuration space as the CPU reaches it: by configuration TLPs, with `PciFunction.id` as address. */
   readonly config: ConfigPort;
   /**
@@ -69,7 +72,7 @@ export class Machine {
     this.core = core;
     this.platform = config.platform;
     this.options = config.options;
-    this.memory = new HostMemory(core, config.hostMemoryBytes);
+    this.memory = new HostMemory(core, config.hostMemoryBytes, config.hostCache);
     this.functions = config.slots.map((slot, index) => new PciFunction(core, index, slot));
     const { isTimed } = config;
     this.timedLinks = isTimed ? new Links(core, linksOf(config)) : undefined;
@@ -120,6 +123,9 @@ export class Machine {
     const [first, behind] = MESSAGE_RANGES[platform];
     core.setParam(L.PARAM_MESSAGE_LO, first);
     core.setParam(L.PARAM_MESSAGE_END, behind);
+    core.setParam(L.PARAM_HONOURS, config.honoursNoSnoop ? 1 : 0);
+    this.iommus = createUnits(core, config.iommus, config.hostMemoryBytes, config.options);
+    writeSnoop(core, config.options.snoopNs);
     if (platform === 's390x') for (const fn of functions) fn.takeMessages();
     this.cpu = new Cpu({ core, platform, functions, trace, models, control: this.control, mode });
     this.config = new ConfigAccess({
@@ -309,6 +315,7 @@ export class Machine {
     this.events.take();
     this.control.reset();
     this.models.reset();
+    for (const unit of this.iommus) unit.reset();
     this.cpu.forgetPort();
   }
 }
@@ -356,7 +363,11 @@ const DEFAULT_DEVICE: DeviceModel = {
 export async function createMachine(config: MachineConfig = {}): Promise<Machine> {
   const checked = checkConfig(config, DEFAULT_DEVICE);
   const { hostMemoryBytes, barBytes } = checked;
-  const reserve = checked.isTimed ? (x: CoreExports): void => x.timedReserve(...roomOf(checked)) : undefined;
+  const { iommus, options } = checked;
+  const reserve = (x: CoreExports): void => {
+    if (checked.isTimed) x.timedReserve(...roomOf(checked));
+    if (iommus.length > 0) x.unitReserve(iommus.length, iotlbRoom(iommus, options));
+  };
   const core = await Core.load(checked.core, hostMemoryBytes, barBytes, 0, reserve);
   return new Machine(core, checked);
 }
@@ -370,10 +381,15 @@ const MOST_AT_ONCE = 512;
 /** A TLP without data takes this much of a data ring. */
 const LEAST_DATA = 32;
 
-/** Links, TLPs on hold at one end and data bytes on their way from it, for the largest of the slots. */
-function roomOf({ slots, options }: CheckedConfig): [number, number, number] {
+/**
+ * Links, TLPs on hold at one end and data bytes on their way from it, for the largest of the slots, and TLPs that the root
+ * complex holds until they are translated.
+ */
+function roomOf({ slots, options, iommus }: CheckedConfig): [number, number, number, number] {
   let holds = 0;
   let data = 0;
+  let waiting = 0;
+  let waitingBytes = 0;
   for (const { options: own, link } of slots) {
     // All tags may wait for completions at once, whoever asks.
     const pieces =
@@ -381,9 +397,14 @@ function roomOf({ slots, options }: CheckedConfig): [number, number, number] {
     const requests = options.storeBuffer + MOST_AT_ONCE;
     holds = Math.max(holds, TAG_VALUES * pieces, requests + TAG_VALUES);
     const completions = TAG_VALUES * (Math.max(own.mrrs, 64) + pieces * LEAST_DATA);
+    waiting = Math.max(waiting, (link?.rootCredits.ph ?? 0) + TAG_VALUES);
+    waitingBytes = Math.max(waitingBytes, 16 * (link?.rootCredits.pd ?? 0));
     data = Math.max(data, completions + requests * (own.mps + LEAST_DATA) + 2 * (link?.replayBytes ?? 0));
   }
-  return [slots.length, powerOfTwo(2 * holds), powerOfTwo(2 * data)];
+  if (iommus.length === 0 && options.snoopNs === 0)
+    return [slots.length, powerOfTwo(2 * holds), powerOfTwo(2 * data), 0];
+  // What is held still has its data at the sender's end.
+  return [slots.length, powerOfTwo(2 * holds), powerOfTwo(4 * (data + waitingBytes)), holds + waiting];
 }
 
 /** Tags are 8 bits long. */

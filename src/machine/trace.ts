@@ -12,6 +12,11 @@ export interface TracedTlp {
   readonly direction: 'down' | 'up';
   /** Function slot at the device end; undefined when nobody claimed the TLP. */
   readonly slot: number | undefined;
+  /**
+   * Of a function's request for host memory: whether caches were asked, and whether a translation unit took No Snoop away. Of
+   * one that a unit did not let pass: `denied`. Undefined for what has nothing to do with caches.
+   */
+  readonly snoop?: 'snooped' | 'not-snooped' | 'stripped' | 'denied';
   /** Data DWs in memory order; bytes that are not enabled are unspecified on a bus and 0 here. */
   readonly data: Uint8Array;
   /**
@@ -71,7 +76,8 @@ export class TlpTrace {
     const word = (offset: number): number => this.core.u32[(at + offset) >>> 2] as number;
     const tlp = decodeDescriptor(this.core, at);
     const slot = word(L.DESCRIPTOR_KIND) >>> 16;
-    const isUp = ((word(L.DESCRIPTOR_KIND) >>> 8) & L.FLAG_UPSTREAM) !== 0;
+    const flags = (word(L.DESCRIPTOR_KIND) >>> 8) & 0xff;
+    const isUp = (flags & L.FLAG_UPSTREAM) !== 0;
     const from = word(L.DESCRIPTOR_PAYLOAD);
     const data = this.core.u8.slice(from, from + word(L.DESCRIPTOR_BYTES));
     maskDisabled(tlp, data);
@@ -81,12 +87,20 @@ export class TlpTrace {
       direction: isUp ? 'up' : 'down',
       slot: isClaimed ? slot : undefined,
       data,
+      ...snoopOf(flags),
     } as const;
     if (this.links === undefined) return row;
     const ticks = word(L.DESCRIPTOR_TICK) + word(L.DESCRIPTOR_TICK + 4) * 2 ** 32;
     const sent = isClaimed ? this.links.sentTicks(slot, ticks, word(L.DESCRIPTOR_WIRE)) : ticks;
     return { ...row, sentNs: sent / L.TICKS_PER_NS, arrivedNs: ticks / L.TICKS_PER_NS };
   }
+}
+
+function snoopOf(flags: number): Pick<TracedTlp, 'snoop'> {
+  if ((flags & L.FLAG_DENIED) !== 0) return { snoop: 'denied' };
+  if ((flags & L.FLAG_NON_COHERENT) !== 0) return { snoop: 'not-snooped' };
+  if ((flags & L.FLAG_STRIPPED) !== 0) return { snoop: 'stripped' };
+  return (flags & L.FLAG_SNOOPED) === 0 ? {} : { snoop: 'snooped' };
 }
 
 /** Bytes that a request does not enable belong to nobody: 0. */

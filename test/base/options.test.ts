@@ -189,8 +189,8 @@ describe('an unknown name', () => {
   });
 
   test.each([
-    ['honorNoSnoop', 'honourNoSnoop'],
-    ['iotlbEntry', 'iotlbEntries'],
+    ['msiWindowsOverflow', 'msiWindowOverflow'],
+    ['switchLatency', 'switchLatencyNs'],
   ])('%s is near to %s, which is planned only', (wrong, right) => {
     expect(errorOf(() => checkOption(wrong, 1)).message).toBe(
       `"${wrong}" is not an option (${right} is planned and has no effect in this version); allowed: a name of docs/options.md`,

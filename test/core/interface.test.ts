@@ -178,7 +178,8 @@ const HOUSES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     fabric: 5,
     zpci: 6,
     path: 7,
-    index: 8,
+    'index-units': 8,
+    index: 9,
   },
   src: {
     base: 0,

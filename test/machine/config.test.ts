@@ -158,12 +158,14 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
     it('refuses options that are not built, of the machine and of a slot, and takes their defaults', async () => {
       const unbuilt: readonly (readonly [keyof typeof OPTIONS, unknown])[] = [
         ['crc', 'always'],
-        ['vtdModel', 'qemu72'],
+        ['snoopTerms', 'linux2021'],
         ['txArbitration', 'cocotbext'],
         // Without simulated time.
         ['skp', 'on'],
         ['tags', 32],
         ['hostPreset', 'bdw'],
+        ['iotlbWalkers', 2],
+        ['snoopNs', 10],
       ];
       for (const [name, value] of unbuilt) {
         const usual = OPTIONS[name].default;

@@ -1,0 +1,98 @@
+// Floor 7: the exported interface, translation units and the cache before host memory.
+
+import { setSnoop } from './fabric/inbound';
+import { dropAll, dropUnitContexts, dropUnitPages, startUnit, translate } from './iommu/control';
+import { clearFault, clearOverflow } from './iommu/faults';
+import { describeMemory, steps } from './iommu/tables';
+import { iotlbBytes } from './iommu/unit-iotlb';
+import { unitAt } from './iommu/units';
+import { reserveUnits, unitCaches } from './kernel/arena';
+import { flushAll, flushLines, touchLines } from './kernel/host-cache';
+
+function pair(lo: u32, hi: u32): u64 {
+  return <u64>lo | ((<u64>hi) << 32);
+}
+
+let unitStride: u32 = 0;
+
+/** Before `machineCreate`: room for `count` translation units with up to `entries` translations each. */
+export function unitReserve(count: u32, entries: u32): void {
+  unitStride = (iotlbBytes(entries) + 63) & ~63;
+  reserveUnits(<u64>count * unitStride);
+}
+
+/** RAM is [first, end), other addresses are bus errors; host memory begins at `held`, the rest of RAM reads as zeros. */
+export function unitMemory(
+  firstLo: u32,
+  firstHi: u32,
+  endLo: u32,
+  endHi: u32,
+  heldLo: u32,
+  heldHi: u32,
+): void {
+  describeMemory(pair(firstLo, firstHi), pair(endLo, endHi), pair(heldLo, heldHi));
+}
+
+/** Starts unit `index` as its block describes it, with empty caches and no faults. */
+export function unitStart(index: u32): void {
+  startUnit(index, unitCaches + <usize>index * unitStride);
+}
+
+/** Translates a request within a 4 KiB page; see `translateVtd` and `translateSmmu` in iommu/. */
+export function unitTranslate(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
+  return translate(index, sid, pasid, pair(lo, hi), flags);
+}
+
+/** Entries that the last translation read from memory; the first STEPS_MOST stand in PLACE_UNIT_STEPS. */
+export function unitSteps(): u32 {
+  return steps;
+}
+
+/** Drops all that unit `index` keeps: contexts and translations. */
+export function unitDropAll(index: u32): void {
+  dropAll(index);
+}
+
+/** Drops the contexts of `sid`, compared in the bits that `ignored` has not, and of domain `did` (~0: of any). */
+export function unitDropContexts(index: u32, sid: u32, ignored: u32, did: u32): void {
+  dropUnitContexts(index, sid, ignored, did);
+}
+
+/** Drops the translations of domain `did` (~0: of any) whose page has an address in [first, last]. */
+export function unitDropPages(
+  index: u32,
+  did: u32,
+  firstLo: u32,
+  firstHi: u32,
+  lastLo: u32,
+  lastHi: u32,
+): void {
+  dropUnitPages(index, did, pair(firstLo, firstHi), pair(lastLo, lastHi));
+}
+
+/** Software clears fault record `record`, or with ~0 the overflow. */
+export function unitClearFault(index: u32, record: u32): void {
+  if (record == ~0) clearOverflow(unitAt(index));
+  else clearFault(unitAt(index), record);
+}
+
+// ------------------------------------------------------------------------------------------------- host cache
+/** The processor reads `bytes` bytes of host memory, or is about to write them. */
+export function cacheTouch(address: u32, bytes: u32, isWrite: u32): void {
+  touchLines(address, bytes, isWrite != 0);
+}
+
+/** Writes lines back to memory; with `isDropped` they leave the cache. */
+export function cacheFlush(address: u32, bytes: u32, isDropped: u32): void {
+  flushLines(address, bytes, isDropped != 0);
+}
+
+/** Empties the cache; answers how many lines were written back. */
+export function cacheFlushAll(): u32 {
+  return flushAll();
+}
+
+/** Time in ticks (lo, hi) that a request pays which the cache is asked about. */
+export function snoopCosts(lo: u32, hi: u32): void {
+  setSnoop(pair(lo, hi));
+}

@@ -1,0 +1,151 @@
+/** Translation units of a machine: what its configuration says about them, checked, and the units themselves. */
+import * as I from '../../assembly/iommu-layout.js';
+import * as L from '../../assembly/layout.js';
+import { inRange, invalid, ZtlpError } from '../base/errors.js';
+import { checkKeys, keysOf } from '../base/names.js';
+import type { Options } from '../base/options.js';
+import type { Core } from '../core/core.js';
+import { checkU64, high32, low32, type U64 } from '../core/u64.js';
+import { SmmuUnit } from '../iommu/smmu-unit.js';
+import { iotlbEntriesOf, VtdUnit } from '../iommu/vtd-unit.js';
+import { HOSTS } from '../link/host-presets.js';
+import { ticksOf } from '../link/ports.js';
+import type { Platform } from '../path/table.js';
+
+/** Intel VT-d, for x86-64. Off until software sets `rootTable` and `isOn`. */
+export interface VtdConfig {
+  readonly kind: 'vtd';
+  /**
+   * CAP and ECAP registers. Default: 48 bits, 4 levels, pages of 2 MiB and 1 GiB, one fault record; queued invalidation,
+   * pass-through, snoop control.
+   */
+  readonly cap?: U64;
+  readonly ecap?: U64;
+  /** Address bits of the host, 30 to 52. Default 46. */
+  readonly hostWidth?: number;
+  /** Seed of `iotlbReplacement: random`, 0 to 2^32 - 1. Default: the unit's number. */
+  readonly seed?: number;
+}
+
+/** Arm SMMUv3, for arm64. Off until software sets the stream table and `isOn`. */
+export interface SmmuConfig {
+  readonly kind: 'smmuv3';
+  /** Address bits of its outputs, 32 to 48. Default 44. */
+  readonly outputWidth?: number;
+}
+
+export type IommuConfig = VtdConfig | SmmuConfig;
+
+export type MachineUnit = VtdUnit | SmmuUnit;
+
+const KEYS = {
+  vtd: keysOf<VtdConfig>({ kind: true, cap: true, ecap: true, hostWidth: true, seed: true }),
+  smmuv3: keysOf<SmmuConfig>({ kind: true, outputWidth: true }),
+};
+const PLATFORM_OF: Readonly<Record<IommuConfig['kind'], Platform>> = { vtd: 'x86-64', smmuv3: 'arm64' };
+/** What QEMU 7.2 has, with snoop control and without a device TLB (iommu.md 2.1). */
+const CAP = 0x00d2_008c_222f_0606n;
+const ECAP = 0xf0_0fcan;
+const HOST_WIDTH = 46;
+const OUTPUT_WIDTH = 44;
+
+/** Checks the units of a machine of `platform`; throws ZtlpError. */
+export function checkIommus(given: readonly IommuConfig[] | undefined, platform: Platform): IommuConfig[] {
+  if (given === undefined) return [];
+  if (!Array.isArray(given) || given.length > I.UNIT_MOST)
+    throw invalid('iommus', given, `a list of at most ${I.UNIT_MOST} translation units`);
+  return (given as readonly IommuConfig[]).map((unit, n) => {
+    const field = `iommus[${n}]`;
+    if (typeof unit !== 'object' || unit === null) throw invalid(field, unit, "an object: { kind: 'vtd' }");
+    if (!Object.hasOwn(KEYS, unit.kind))
+      throw invalid(`${field}.kind`, unit.kind, Object.keys(KEYS).join(', '));
+    if (PLATFORM_OF[unit.kind] !== platform)
+      throw new ZtlpError('unsupported', `${field}.kind: ${unit.kind} is not for platform ${platform}`, {
+        field: `${field}.kind`,
+        value: unit.kind,
+        allowed: `platform ${PLATFORM_OF[unit.kind]}`,
+      });
+    checkKeys(field, unit, KEYS[unit.kind]);
+    checkFigures(field, unit);
+    return unit;
+  });
+}
+
+function checkFigures(field: string, unit: IommuConfig): void {
+  if (unit.kind === 'smmuv3') {
+    inRange(`${field}.outputWidth`, unit.outputWidth ?? OUTPUT_WIDTH, 32, 48);
+    return;
+  }
+  checkU64(`${field}.cap`, unit.cap ?? CAP);
+  checkU64(`${field}.ecap`, unit.ecap ?? ECAP);
+  inRange(`${field}.hostWidth`, unit.hostWidth ?? HOST_WIDTH, 30, 52);
+  inRange(`${field}.seed`, unit.seed ?? 0, 0, 0xffff_ffff);
+}
+
+/** The unit of a slot, counted from 0; undefined: its requests are not translated. */
+export function checkUnitOf(
+  field: string,
+  given: number | 'none' | undefined,
+  units: number,
+): number | undefined {
+  if (given === 'none' || (given === undefined && units === 0)) return undefined;
+  if (units === 0) throw invalid(field, given, "'none': the machine has no translation units");
+  return inRange(field, given ?? 0, 0, units - 1);
+}
+
+/** Options as a preset of a measured host brings them. */
+export function withHost(options: Options): Options {
+  if (options.hostPreset === 'none') return options;
+  const { entries, walkNs, walkers } = HOSTS[options.hostPreset].iommu;
+  return { ...options, iotlbEntries: entries, iotlbWalkNs: walkNs, iotlbWalkers: walkers };
+}
+
+/** Room in a core for `units`, before it is created. */
+export function iotlbRoom(units: readonly IommuConfig[], options: Options): number {
+  const entries = withHost(options).iotlbEntries;
+  return Math.max(
+    ...units.map(({ kind }) =>
+      kind === 'vtd' ? iotlbEntriesOf({ ...options, iotlbEntries: entries }) : entries,
+    ),
+  );
+}
+
+/** Makes the units in `core`; RAM is host memory. */
+export function createUnits(
+  core: Core,
+  units: readonly IommuConfig[],
+  hostBytes: number,
+  machine: Options,
+): MachineUnit[] {
+  core.x.unitMemory(0, 0, hostBytes, 0, 0, 0);
+  const options = withHost(machine);
+  return units.map((unit, n) => {
+    const at = n * I.UNIT_STRIDE;
+    core.setWord(L.PLACE_UNITS, at + I.UNIT_WALKERS, options.iotlbWalkers);
+    core.setLong(L.PLACE_UNITS, at + I.UNIT_WALK_TICKS, ticksOf(options.iotlbWalkNs));
+    return createUnit(core, n, unit, options);
+  });
+}
+
+function createUnit(core: Core, n: number, unit: IommuConfig, options: Options): MachineUnit {
+  if (unit.kind === 'smmuv3')
+    return new SmmuUnit(core, n, { outputWidth: unit.outputWidth ?? OUTPUT_WIDTH }, options);
+  const { cap = CAP, ecap = ECAP, hostWidth = HOST_WIDTH, seed = n } = unit;
+  return new VtdUnit(core, n, { cap, ecap, hostWidth, seed }, options);
+}
+
+/** Whether the platform honours No Snoop (iommu.md 8.1): x86 and Arm do unless told otherwise, s390 ignores it. */
+export function honoursNoSnoop(
+  platform: Platform,
+  given: boolean | undefined,
+  s390: Options['s390NoSnoop'],
+): boolean {
+  if (platform === 's390x' && s390 === 'ignored') return false;
+  return given ?? platform !== 's390x';
+}
+
+/** Time of asking the caches. */
+export function writeSnoop(core: Core, snoopNs: number): void {
+  const ticks = ticksOf(snoopNs);
+  core.x.snoopCosts(low32(ticks), high32(ticks));
+}
