@@ -3,13 +3,6 @@
 import {
   CACHE_HIT,
   CACHE_MISS,
-  EVENT_ADDRESS,
-  EVENT_BYTES,
-  EVENT_FETCH,
-  EVENT_FLAGS,
-  EVENT_SID,
-  EVENT_TYPE,
-  EVENTS_MOST,
   MODEL_QEMU,
   PASID_NONE,
   PATH_FIRST,
@@ -27,8 +20,6 @@ import {
   RESULT_REASON,
   TRANSLATION_FAULT,
   TRANSLATION_REFUSED,
-  UNIT_EVENTS,
-  UNIT_FAULT_RECORDS,
   UNIT_FAULTS,
   UNIT_HITS,
   UNIT_IS_ON,
@@ -36,6 +27,7 @@ import {
   UNIT_MODEL,
   UNIT_WALK_READS,
 } from '../iommu-layout';
+import { recordEvent } from './events';
 import {
   ENTRY_FORBIDDEN,
   ENTRY_LEAF,
@@ -188,15 +180,6 @@ function event(unit: usize, type: u32, sid: u32, address: u64, fetch: u64, flags
   count(unit, UNIT_FAULTS, 1);
   store<u32>(RESULT, type, RESULT_REASON);
   if (!isKept) return TRANSLATION_FAULT;
-  const index = load<u32>(unit, UNIT_EVENTS);
-  store<u32>(unit, index + 1, UNIT_EVENTS);
-  if (index >= <u32>EVENTS_MOST) return TRANSLATION_FAULT;
-  const at = unit + UNIT_FAULT_RECORDS + <usize>index * EVENT_BYTES;
-  store<u64>(at, address, EVENT_ADDRESS);
-  store<u32>(at, type, EVENT_TYPE);
-  store<u32>(at, sid, EVENT_SID);
-  store<u64>(at, fetch, EVENT_FETCH);
-  store<u32>(at, flags, EVENT_FLAGS);
-  store<u32>(RESULT, 1, RESULT_IS_RECORDED);
+  if (recordEvent(unit, type, sid, address, fetch, flags, 0)) store<u32>(RESULT, 1, RESULT_IS_RECORDED);
   return TRANSLATION_FAULT;
 }

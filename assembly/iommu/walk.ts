@@ -10,11 +10,12 @@ import {
   ENTRY_TABLE,
   ENTRY_TOO_WIDE,
   ENTRY_UNREADABLE,
+  FORMAT_AMD,
   FORMAT_LPAE,
   FORMAT_SECOND,
   levelLg2,
 } from './formats';
-import { entry, readEntry } from './tables';
+import { entry, readEntry, writeEntry } from './tables';
 
 /** What the last walk found: the page, and the permissions that all levels have in common. */
 export let pageAddress: u64 = 0;
@@ -48,10 +49,12 @@ class Walk {
       table = Entry.address(format, found);
       if (kind != ENTRY_TABLE) {
         forcesSnoop = Entry.forcesSnoop(format, found);
-        pageLg2 = lg2;
+        pageLg2 = Entry.pageLg2(format, found, level);
+        const updated = Entry.updated(format, found);
+        if (kind == ENTRY_LEAF && updated != found) writeEntry(at, updated);
         break;
       }
-      level -= 1;
+      level = Entry.next(format, found, level);
       mask = 511;
     }
     permissions = allowed;
@@ -65,9 +68,9 @@ class Walk {
  * Answers ENTRY_LEAF when there is a page, else what stopped it. Call after the `begin` of the format.
  */
 export function walk(format: u32, root: u64, top: u32, topMask: u64, address: u64): u32 {
-  return format == FORMAT_SECOND
-    ? Walk.as(FORMAT_SECOND, root, top, topMask, address)
-    : Walk.as(FORMAT_LPAE, root, top, topMask, address);
+  if (format == FORMAT_SECOND) return Walk.as(FORMAT_SECOND, root, top, topMask, address);
+  if (format == FORMAT_AMD) return Walk.as(FORMAT_AMD, root, top, topMask, address);
+  return Walk.as(FORMAT_LPAE, root, top, topMask, address);
 }
 
 // The second stage of nested walks.
