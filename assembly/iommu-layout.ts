@@ -52,9 +52,9 @@ export const EVENT_BYTES = 32;
 export const EVENT_ADDRESS = 0; // u64, of the request
 export const EVENT_TYPE = 8;
 export const EVENT_SID = 12;
-export const EVENT_FETCH = 16; // u64, what could not be read
-export const EVENT_FLAGS = 24; // SMMU: bit 0 RnW, bits 2:1 class; AMD: AMD_*
-export const EVENT_DETAIL = 28; // AMD: domain
+export const EVENT_FETCH = 16; // u64, what could not be read, or the intermediate address that was not translated
+export const EVENT_FLAGS = 24; // SMMU: bit 0 RnW, bits 2:1 class, bit 3 S2; AMD: AMD_*
+export const EVENT_DETAIL = 28; // SMMU: substream, PASID_NONE for none; AMD: domain
 
 // Flags of an AMD event, in the order of its second word from bit 16 on.
 export const AMD_GUEST = 0x01; // GN: the request has a PASID
@@ -63,6 +63,10 @@ export const AMD_PRESENT = 0x10; // PR
 export const AMD_WRITE = 0x20; // RW
 export const AMD_PERMISSION = 0x40; // PE
 export const AMD_RESERVED = 0x80; // RZ
+
+// SMMU, behind the fault records.
+export const UNIT_SUBSTREAM_BITS = 448; // SSIDSIZE: log2 of the substreams that a stream may have
+export const UNIT_ABORTS = 452; // GBPA.ABORT: 1: requests are aborted while the unit is off
 
 export const FAULT_OVERFLOW = 1; // PFO
 export const FAULT_PENDING = 2; // PPF
@@ -121,6 +125,7 @@ export const PATH_OFF = 0;
 export const PATH_PASS_THROUGH = 1;
 export const PATH_SECOND = 2;
 export const PATH_FIRST = 3;
+export const PATH_NESTED = 4;
 
 // Answers of `unitTranslate`.
 export const TRANSLATED = 0;

@@ -15,7 +15,7 @@ import { dropDevice, dropDevices } from './amd-device';
 import { resetFaults } from './faults';
 import { translateSmmu } from './smmu';
 import { dropStream, dropStreams } from './smmu-config';
-import { clearIotlb, dropPages, startIotlb } from './unit-iotlb';
+import { clearIotlb, dropPages, dropTagged, startIotlb } from './unit-iotlb';
 import { unitAt } from './units';
 import { translateVtd } from './vtd';
 import { dropContexts, dropContextsOf, useContextCache } from './vtd-context';
@@ -76,4 +76,9 @@ export function dropUnitContexts(index: u32, sid: u32, ignored: u32, did: u32): 
 
 export function dropUnitPages(index: u32, did: u32, first: u64, last: u64): void {
   dropPages(index, did, first, last);
+}
+
+/** Drops the pages whose domain has the bits `did` where `mask` has ones; SMMU: of the kind `kind`, ~0 for both. */
+export function dropUnitTagged(index: u32, did: u32, mask: u32, kind: u32, first: u64, last: u64): void {
+  dropTagged(index, did, mask, kind, first, last);
 }

@@ -11,8 +11,9 @@ import {
   amdPermissions,
   amdUpdated,
 } from './amd-v1';
-import { FORMAT_AMD, FORMAT_SECOND, levelLg2 } from './formats';
-import { lpaeAddress, lpaeKind, lpaePermissions } from './lpae';
+import { FORMAT_AMD, FORMAT_LPAE_2, FORMAT_SECOND, levelLg2 } from './formats';
+import { lpaeAddress, lpaeKind, lpaePermissions, lpaeUpdated } from './lpae';
+import { stage2Address, stage2Kind, stage2Needs, stage2Permissions, stage2Updated } from './lpae-stage2';
 import { secondAddress, secondForcesSnoop, secondKind, secondNeeds, secondPermissions } from './vtd-second';
 
 export class Entry {
@@ -21,6 +22,7 @@ export class Entry {
   static kind(format: u32, found: u64, level: u32): u32 {
     if (format == FORMAT_SECOND) return secondKind(found, level);
     if (format == FORMAT_AMD) return amdKind(found, level);
+    if (format == FORMAT_LPAE_2) return stage2Kind(found, level);
     return lpaeKind(found, level);
   }
 
@@ -29,6 +31,7 @@ export class Entry {
   static permissions(format: u32, found: u64, level: u32): u32 {
     if (format == FORMAT_SECOND) return secondPermissions(found);
     if (format == FORMAT_AMD) return amdPermissions(found);
+    if (format == FORMAT_LPAE_2) return stage2Permissions(found, level);
     return lpaePermissions(found, level);
   }
 
@@ -37,6 +40,7 @@ export class Entry {
   static address(format: u32, found: u64): u64 {
     if (format == FORMAT_SECOND) return secondAddress(found);
     if (format == FORMAT_AMD) return amdAddress(found);
+    if (format == FORMAT_LPAE_2) return stage2Address(found);
     return lpaeAddress(found);
   }
 
@@ -62,12 +66,16 @@ export class Entry {
   /** What the entry of a page becomes with the access: flags that hardware sets. */
   @inline
   static updated(format: u32, found: u64): u64 {
-    return format == FORMAT_AMD ? amdUpdated(found) : found;
+    if (format == FORMAT_SECOND) return found;
+    if (format == FORMAT_AMD) return amdUpdated(found);
+    if (format == FORMAT_LPAE_2) return stage2Updated(found);
+    return lpaeUpdated(found);
   }
 
-  /** The permission that a walk of a second stage is for: the tables of the first are read. */
+  /** The permission that a walk of a second stage is for: with `isTable` for a structure of the first stage. */
   @inline
-  static needs(_format: u32, isWrite: bool): void {
-    secondNeeds(isWrite);
+  static needs(format: u32, isWrite: bool, isTable: bool): void {
+    if (format == FORMAT_SECOND) secondNeeds(isWrite);
+    else stage2Needs(isWrite, isTable);
   }
 }

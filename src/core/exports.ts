@@ -61,6 +61,16 @@ export type CoreExports = {
     lastLo: number,
     lastHi: number,
   ): void;
+  unitDropTagged(
+    index: number,
+    did: number,
+    mask: number,
+    kind: number,
+    firstLo: number,
+    firstHi: number,
+    lastLo: number,
+    lastHi: number,
+  ): void;
   unitClearFault(index: number, record: number): void;
   linkReserve(payloadBytes: number): void;
   linkStart(windows: number): void;
@@ -149,6 +159,7 @@ export const EXPORT_NAMES = [
   'unitDropAll',
   'unitDropContexts',
   'unitDropPages',
+  'unitDropTagged',
   'unitClearFault',
   'linkReserve',
   'linkStart',

@@ -28,7 +28,7 @@ export type UnitAnswer =
       readonly permissions: { readonly read: boolean; readonly write: boolean };
       /** The page takes No Snoop away from requests (iommu.md 8). */
       readonly forcesSnoop: boolean;
-      readonly path: 'off' | 'pass-through' | 'second-stage' | 'first-stage';
+      readonly path: 'off' | 'pass-through' | 'second-stage' | 'first-stage' | 'nested';
       readonly iotlb: 'hit' | 'miss' | 'bypass';
     }
   | { readonly kind: 'fault'; readonly reason: number; readonly isRecorded: boolean }
@@ -51,7 +51,7 @@ export interface WalkStep {
   readonly entry: U64;
 }
 
-const PATHS = ['off', 'pass-through', 'second-stage', 'first-stage'] as const;
+const PATHS = ['off', 'pass-through', 'second-stage', 'first-stage', 'nested'] as const;
 const CACHES = ['bypass', 'hit', 'miss'] as const;
 /** By WHAT_*, from WHAT_ROOT on. */
 const STRUCTURES = [
