@@ -39,7 +39,7 @@ export class Smmu {
   private readonly tables = new Map<string, bigint>();
 
   constructor(
-    private readonly core: Core,
+    readonly core: Core,
     options: Partial<SmmuOptions> = {},
     readonly t0sz = 16,
     input: Partial<SmmuUnitInput> = {},
@@ -111,4 +111,63 @@ export class Smmu {
     this.unit.takeEvents();
     return this.go(address, isWrite, isPrivileged, sid);
   }
+}
+
+export const VMID = 3n;
+/** The top tables of stage 2, up to 16 of them, and where its next table goes. */
+export const TOP_2 = 0x2_0000n;
+const NEXT_2 = 0x4_0000n;
+/** Stage 2: a page with AF, S2AP for both, normal memory. */
+export const LEAF_2 = 0x4ffn;
+export const BLOCK_2 = 0x4fdn;
+/** A nested stream has its structures here, 2 MiB of intermediate addresses that are the first of memory. */
+export const NESTED = 0x8000_0000n;
+
+/** Word 2 of a stream table entry with stage 2: AArch64, recording, 44 bits of output, `size` T0SZ and `start` S2SL0. */
+export function stage2Word({ size = 24n, start = 1n, outputs = 4n, extra = 0n, clear = 0n } = {}): bigint {
+  const word = VMID | (size << 32n) | (start << 38n) | (outputs << 48n) | (1n << 51n) | (1n << 58n);
+  return (word | extra) & ~clear;
+}
+
+/** Tables of stage 2, from the level that `start` (S2SL0) names. */
+export class Stage2 {
+  private next = NEXT_2;
+  private readonly tables = new Map<string, bigint>();
+
+  constructor(
+    private readonly smmu: Smmu,
+    readonly start = 1,
+  ) {}
+
+  /** Maps `address` with tables down to `level` of the architecture (3: pages); answers where the entry stands. */
+  map(address: bigint, entry: bigint, level = 3): bigint {
+    const first = 2 - this.start;
+    let table = TOP_2;
+    for (let at = first; ; at++) {
+      const index = address >> BigInt(12 + 9 * (3 - at));
+      const place = table + 8n * (at === first ? index : index & 511n);
+      if (at === level) {
+        this.smmu.poke(place, entry);
+        return place;
+      }
+      const name = hex(place);
+      let below = this.tables.get(name);
+      if (below === undefined) {
+        below = this.next;
+        this.next += 0x1000n;
+        this.tables.set(name, below);
+        this.smmu.poke(place, below | TABLE);
+      }
+      table = below;
+    }
+  }
+}
+
+/** A stream with both stages: the structures of `smmu` are seen through stage 2, at NESTED. */
+export function nest(smmu: Smmu, word = stage2Word(), bits = 0n): Stage2 {
+  smmu.stream(SID, NESTED | DESCRIPTOR | 1n | (7n << 1n) | bits, 0n, word, TOP_2);
+  smmu.context({ table: NESTED | TOP });
+  const second = new Stage2(smmu);
+  second.map(NESTED, BLOCK_2, 2);
+  return second;
 }
