@@ -53,7 +53,7 @@ export const EVENT_ADDRESS = 0; // u64, of the request
 export const EVENT_TYPE = 8;
 export const EVENT_SID = 12;
 export const EVENT_FETCH = 16; // u64, what could not be read, or the intermediate address that was not translated
-export const EVENT_FLAGS = 24; // SMMU: bit 0 RnW, bits 2:1 class, bit 3 S2; AMD: AMD_*
+export const EVENT_FLAGS = 24; // SMMU: bit 0 RnW, bits 2:1 class, bit 3 S2, bit 4 PnU; AMD: AMD_*
 export const EVENT_DETAIL = 28; // SMMU: substream, PASID_NONE for none; AMD: domain
 
 // Flags of an AMD event, in the order of its second word from bit 16 on.

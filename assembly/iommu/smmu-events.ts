@@ -24,6 +24,7 @@ export const CLASS_DESCRIPTOR: u32 = 0 << 1;
 export const CLASS_TABLE: u32 = 1 << 1;
 export const CLASS_INPUT: u32 = 2 << 1;
 export const OF_STAGE_2: u32 = 1 << 3;
+export const PRIVILEGED: u32 = 1 << 4;
 
 /** Event of a walk that ended with `kind` (ENTRY_*). */
 export function eventOf(kind: u32): u32 {

@@ -71,6 +71,7 @@ import {
   F_WALK_EABT,
   isConfigRecorded,
   OF_STAGE_2,
+  PRIVILEGED,
   READ_NOT_WRITE,
 } from './smmu-events';
 import { isStage2Recording, stage2EventOf, stage2Fetch, vmid } from './smmu-stage2';
@@ -199,8 +200,9 @@ function halfOf(address: u64): u32 {
   return NO_HALF;
 }
 
+/** RnW and PnU of a request. */
 function rnw(flags: u32): u32 {
-  return flags & REQUEST_WRITE ? 0 : READ_NOT_WRITE;
+  return (flags & REQUEST_WRITE ? 0 : READ_NOT_WRITE) | (flags & REQUEST_PRIVILEGED ? PRIVILEGED : 0);
 }
 
 /** A fault of stage 1: recorded if the context says so. The reference leaves out its class. */

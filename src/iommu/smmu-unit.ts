@@ -28,6 +28,8 @@ export interface SmmuEvent {
   /** Address of the structure that could not be read. */
   readonly fetch: U64;
   readonly isRead: boolean;
+  /** PnU: the request was privileged. */
+  readonly isPrivileged?: true;
   /** 0 context descriptor, 1 table, 2 input. */
   readonly class: number;
   /** Of a request with a PASID. */
@@ -41,6 +43,7 @@ const ALL_BITS = 0xffff_ffff;
 // Flags of an event.
 const IS_READ = 1;
 const OF_STAGE_2 = 8;
+const IS_PRIVILEGED = 16;
 // Kinds of pages in the TLB.
 const STAGE_1 = 0;
 const STAGE_2 = 1;
@@ -149,6 +152,7 @@ export class SmmuUnit extends TranslationUnit {
         fetch: (flags & OF_STAGE_2) === 0 ? fetch : 0,
         isRead: (flags & IS_READ) !== 0,
         class: (flags >>> 1) & 3,
+        ...((flags & IS_PRIVILEGED) === 0 ? {} : { isPrivileged: true as const }),
         ...(substream === I.PASID_NONE ? {} : { substream }),
         ...((flags & OF_STAGE_2) === 0 ? {} : { intermediate: fetch }),
       };
