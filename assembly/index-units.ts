@@ -1,7 +1,14 @@
 // Floor 7: the exported interface, translation units and the cache before host memory.
 
 import { setSnoop } from './fabric/inbound';
-import { dropAll, dropUnitContexts, dropUnitPages, startUnit, translate } from './iommu/control';
+import {
+  dropAll,
+  dropUnitContexts,
+  dropUnitPages,
+  dropUnitTagged,
+  startUnit,
+  translate,
+} from './iommu/control';
 import { clearFault, clearOverflow } from './iommu/faults';
 import { describeMemory, steps } from './iommu/tables';
 import { iotlbBytes } from './iommu/unit-iotlb';
@@ -68,6 +75,20 @@ export function unitDropPages(
   lastHi: u32,
 ): void {
   dropUnitPages(index, did, pair(firstLo, firstHi), pair(lastLo, lastHi));
+}
+
+/** The same of the domains with the bits `did` where `mask` has ones; SMMU: of the kind `kind`, ~0 for any. */
+export function unitDropTagged(
+  index: u32,
+  did: u32,
+  mask: u32,
+  kind: u32,
+  firstLo: u32,
+  firstHi: u32,
+  lastLo: u32,
+  lastHi: u32,
+): void {
+  dropUnitTagged(index, did, mask, kind, pair(firstLo, firstHi), pair(lastLo, lastHi));
 }
 
 /** Software clears fault record `record`, or with ~0 the overflow. */

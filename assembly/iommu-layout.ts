@@ -6,6 +6,7 @@ export const UNIT_STRIDE = 512;
 
 export const UNIT_VTD = 0;
 export const UNIT_SMMU = 1;
+export const UNIT_AMD = 2;
 
 // What the unit is, written by the host before `unitStart`.
 export const UNIT_HOST_WIDTH = 0; // address bits that entries may name
@@ -18,12 +19,12 @@ export const UNIT_ENTRIES = 24; // of the IOTLB
 export const UNIT_REPLACEMENT = 28; // REPLACE_*
 export const UNIT_KEY = 32; // KEY_*
 export const UNIT_SEED = 36; // of the generator for REPLACE_RANDOM, not 0
-export const UNIT_KIND = 44; // UNIT_VTD or UNIT_SMMU
+export const UNIT_KIND = 44; // UNIT_VTD, UNIT_SMMU or UNIT_AMD
 
 // Registers.
 export const UNIT_IS_ON = 40; // 1: translation is on (TE, SMMUEN)
-export const UNIT_ROOT = 48; // u64, RTADDR, STRTAB_BASE
-export const UNIT_STREAMS = 104; // STRTAB_BASE_CFG
+export const UNIT_ROOT = 48; // u64, RTADDR, STRTAB_BASE, base of the device table
+export const UNIT_STREAMS = 104; // STRTAB_BASE_CFG; AMD: entries of the device table
 export const UNIT_FAULT_STATUS = 56; // FSTS: FAULT_OVERFLOW, FAULT_PENDING, index of the first record in bits 15:8
 
 export const UNIT_NEXT_RECORD = 60; // the core's: where the next fault goes
@@ -49,15 +50,28 @@ export const FAULT_RECORD_PASID = 16; // PASID_NONE: the request had none
 export const FAULT_RECORD_FLAGS = 20; // REQUEST_*
 export const FAULT_RECORD_IS_SET = 24; // F
 
-/** SMMU: events since software looked; the first EVENTS_MOST stand where a VT-d unit has its fault records. */
+/** SMMU and AMD: events since software looked; the first EVENTS_MOST stand where a VT-d unit has its fault records. */
 export const UNIT_EVENTS = 96;
 export const EVENTS_MOST = 8;
 export const EVENT_BYTES = 32;
 export const EVENT_ADDRESS = 0; // u64, of the request
 export const EVENT_TYPE = 8;
 export const EVENT_SID = 12;
-export const EVENT_FETCH = 16; // u64, what could not be read
-export const EVENT_FLAGS = 24; // bit 0: RnW, bits 2:1: class
+export const EVENT_FETCH = 16; // u64, what could not be read, or the intermediate address that was not translated
+export const EVENT_FLAGS = 24; // SMMU: bit 0 RnW, bits 2:1 class, bit 3 S2, bit 4 PnU; AMD: AMD_*
+export const EVENT_DETAIL = 28; // SMMU: substream, PASID_NONE for none; AMD: domain
+
+// Flags of an AMD event, in the order of its second word from bit 16 on.
+export const AMD_GUEST = 0x01; // GN: the request has a PASID
+export const AMD_INTERRUPT = 0x08; // I
+export const AMD_PRESENT = 0x10; // PR
+export const AMD_WRITE = 0x20; // RW
+export const AMD_PERMISSION = 0x40; // PE
+export const AMD_RESERVED = 0x80; // RZ
+
+// SMMU, behind the fault records.
+export const UNIT_SUBSTREAM_BITS = 448; // SSIDSIZE: log2 of the substreams that a stream may have
+export const UNIT_ABORTS = 452; // GBPA.ABORT: 1: requests are aborted while the unit is off
 
 export const FAULT_OVERFLOW = 1; // PFO
 export const FAULT_PENDING = 2; // PPF
@@ -68,6 +82,8 @@ export const FEATURE_PASS_THROUGH = 4; // ECAP.PT
 export const FEATURE_SCALABLE = 8; // ECAP.SMTS
 export const FEATURE_2M = 16; // CAP.SLLPS
 export const FEATURE_1G = 32;
+export const FEATURE_ACCESS_FLAG = 0x1_0000; // SMMU, AMD: hardware sets access flags
+export const FEATURE_DIRTY_FLAG = 0x2_0000; // and marks pages as dirty
 
 export const MODEL_QEMU = 1; // vtdModel qemu72
 export const MODEL_QEMU_REASONS = 2; // faultReasons qemu72
@@ -116,6 +132,7 @@ export const PATH_OFF = 0;
 export const PATH_PASS_THROUGH = 1;
 export const PATH_SECOND = 2;
 export const PATH_FIRST = 3;
+export const PATH_NESTED = 4;
 
 // Answers of `unitTranslate`.
 export const TRANSLATED = 0;
@@ -138,3 +155,4 @@ export const WHAT_PASID = 19;
 export const WHAT_STREAM_LIST = 20;
 export const WHAT_STREAM = 21;
 export const WHAT_DESCRIPTOR = 22;
+export const WHAT_DEVICE = 23;

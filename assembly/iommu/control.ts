@@ -1,6 +1,7 @@
 // Floor 4: what every kind of translation unit has: a start, requests, caches to be dropped.
 
 import {
+  UNIT_AMD,
   UNIT_EVENTS,
   UNIT_FAULTS,
   UNIT_HITS,
@@ -9,16 +10,18 @@ import {
   UNIT_SMMU,
   UNIT_WALK_READS,
 } from '../iommu-layout';
+import { translateAmd } from './amd';
+import { dropDevice, dropDevices } from './amd-device';
 import { resetFaults } from './faults';
 import { translateSmmu } from './smmu';
 import { dropStream, dropStreams } from './smmu-config';
-import { clearIotlb, dropPages, startIotlb } from './unit-iotlb';
+import { clearIotlb, dropPages, dropTagged, startIotlb } from './unit-iotlb';
 import { unitAt } from './units';
 import { translateVtd } from './vtd';
 import { dropContexts, dropContextsOf, useContextCache } from './vtd-context';
 
-function isSmmu(index: u32): bool {
-  return load<u32>(unitAt(index), UNIT_KIND) == UNIT_SMMU;
+function kindOf(index: u32): u32 {
+  return load<u32>(unitAt(index), UNIT_KIND);
 }
 
 /** An empty unit whose IOTLB stands at `at`. */
@@ -36,9 +39,10 @@ export function startUnit(index: u32, at: usize): void {
 
 /** Translates a request within a 4 KiB page. Answers TRANSLATED, or why not. */
 export function translate(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
-  return isSmmu(index)
-    ? translateSmmu(index, sid, pasid, address, flags)
-    : translateVtd(index, sid, pasid, address, flags);
+  const kind = kindOf(index);
+  if (kind == UNIT_SMMU) return translateSmmu(index, sid, pasid, address, flags);
+  if (kind == UNIT_AMD) return translateAmd(index, sid, pasid, address, flags);
+  return translateVtd(index, sid, pasid, address, flags);
 }
 
 export function dropAll(index: u32): void {
@@ -50,13 +54,20 @@ function dropAllContexts(index: u32): void {
   useContextCache(index);
   dropContexts();
   dropStreams(index);
+  dropDevices(index);
 }
 
 /** Drops what is kept of requester `sid`; VT-d: of all that differ from it in the bits of `ignored` only, in domain `did`. */
 export function dropUnitContexts(index: u32, sid: u32, ignored: u32, did: u32): void {
-  if (isSmmu(index)) {
+  const kind = kindOf(index);
+  if (kind == UNIT_SMMU) {
     if (ignored == 0) dropStream(index, sid);
     else dropStreams(index);
+    return;
+  }
+  if (kind == UNIT_AMD) {
+    if (ignored == 0) dropDevice(index, sid);
+    else dropDevices(index);
     return;
   }
   useContextCache(index);
@@ -65,4 +76,9 @@ export function dropUnitContexts(index: u32, sid: u32, ignored: u32, did: u32): 
 
 export function dropUnitPages(index: u32, did: u32, first: u64, last: u64): void {
   dropPages(index, did, first, last);
+}
+
+/** Drops the pages whose domain has the bits `did` where `mask` has ones; SMMU: of the kind `kind`, ~0 for both. */
+export function dropUnitTagged(index: u32, did: u32, mask: u32, kind: u32, first: u64, last: u64): void {
+  dropTagged(index, did, mask, kind, first, last);
 }

@@ -1,39 +1,81 @@
 // Floor 4: the questions that a walk asks about an entry, answered by the file of its format.
 //
-// `format` is a constant wherever they are asked, so that of each format remains a walk of its own.
+// `format` is a constant wherever they are asked of one stage, so that of each format remains a walk of its own.
 
-import { FORMAT_SECOND } from './formats';
-import { lpaeAddress, lpaeKind, lpaePermissions } from './lpae';
+import {
+  amdAddress,
+  amdForcesSnoop,
+  amdKind,
+  amdNext,
+  amdPageLg2,
+  amdPermissions,
+  amdUpdated,
+} from './amd-v1';
+import { FORMAT_AMD, FORMAT_LPAE_2, FORMAT_SECOND, levelLg2 } from './formats';
+import { lpaeAddress, lpaeKind, lpaePermissions, lpaeUpdated } from './lpae';
+import { stage2Address, stage2Kind, stage2Needs, stage2Permissions, stage2Updated } from './lpae-stage2';
 import { secondAddress, secondForcesSnoop, secondKind, secondNeeds, secondPermissions } from './vtd-second';
 
 export class Entry {
   /** ENTRY_* of `found` at `level`. */
   @inline
   static kind(format: u32, found: u64, level: u32): u32 {
-    return format == FORMAT_SECOND ? secondKind(found, level) : lpaeKind(found, level);
+    if (format == FORMAT_SECOND) return secondKind(found, level);
+    if (format == FORMAT_AMD) return amdKind(found, level);
+    if (format == FORMAT_LPAE_2) return stage2Kind(found, level);
+    return lpaeKind(found, level);
   }
 
   /** PERMISSION_* that it leaves. */
   @inline
   static permissions(format: u32, found: u64, level: u32): u32 {
-    return format == FORMAT_SECOND ? secondPermissions(found) : lpaePermissions(found, level);
+    if (format == FORMAT_SECOND) return secondPermissions(found);
+    if (format == FORMAT_AMD) return amdPermissions(found);
+    if (format == FORMAT_LPAE_2) return stage2Permissions(found, level);
+    return lpaePermissions(found, level);
   }
 
   /** Address of the table or page that it names. */
   @inline
   static address(format: u32, found: u64): u64 {
-    return format == FORMAT_SECOND ? secondAddress(found) : lpaeAddress(found);
+    if (format == FORMAT_SECOND) return secondAddress(found);
+    if (format == FORMAT_AMD) return amdAddress(found);
+    if (format == FORMAT_LPAE_2) return stage2Address(found);
+    return lpaeAddress(found);
+  }
+
+  /** Log2 of the page that it names. */
+  @inline
+  static pageLg2(format: u32, found: u64, level: u32): u32 {
+    return format == FORMAT_AMD ? amdPageLg2(found, level) : levelLg2(level);
+  }
+
+  /** Level of the table that it names, lower than `level`. */
+  @inline
+  static next(format: u32, found: u64, level: u32): u32 {
+    return format == FORMAT_AMD ? amdNext(found) : level - 1;
   }
 
   /** The page takes No Snoop away from requests. */
   @inline
   static forcesSnoop(format: u32, found: u64): bool {
-    return format == FORMAT_SECOND && secondForcesSnoop(found);
+    if (format == FORMAT_SECOND) return secondForcesSnoop(found);
+    return format == FORMAT_AMD && amdForcesSnoop(found);
   }
 
-  /** The permission that a walk of a second stage is for: the tables of the first are read. */
+  /** What the entry of a page becomes with the access: flags that hardware sets. */
   @inline
-  static needs(_format: u32, isWrite: bool): void {
-    secondNeeds(isWrite);
+  static updated(format: u32, found: u64): u64 {
+    if (format == FORMAT_SECOND) return found;
+    if (format == FORMAT_AMD) return amdUpdated(found);
+    if (format == FORMAT_LPAE_2) return stage2Updated(found);
+    return lpaeUpdated(found);
+  }
+
+  /** The permission that a walk of a second stage is for: with `isTable` for a structure of the first stage. */
+  @inline
+  static needs(format: u32, isWrite: bool, isTable: bool): void {
+    if (format == FORMAT_SECOND) secondNeeds(isWrite);
+    else stage2Needs(isWrite, isTable);
   }
 }

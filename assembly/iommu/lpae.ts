@@ -22,6 +22,8 @@ const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 const UNPRIVILEGED: u64 = 1 << 6;
 const READ_ONLY: u64 = 1 << 7;
 const ACCESSED: u64 = 1 << 10;
+/** DBM: the page is writable, and is no longer marked read only with the first write. */
+const MODIFIED_BY_HARDWARE: u64 = (<u64>1) << 51;
 /** APTable: no unprivileged access below; read only below. */
 const TABLE_NO_UNPRIVILEGED: u64 = (<u64>1) << 61;
 const TABLE_READ_ONLY: u64 = (<u64>1) << 62;
@@ -36,11 +38,14 @@ let isFlat: bool = false;
 /** Access flag, unprivileged accesses and output width are looked at. */
 let isStrict: bool = false;
 let outputMask: u64 = 0;
+/** Hardware sets access flags, and marks pages as dirty. */
+let hasAccess: bool = false;
+let hasDirty: bool = false;
 /** What tables above took away. */
 let isReadOnly: bool = false;
 let isHidden: bool = false;
 
-/** Prepares for the descriptors of a walk. Addresses have `width` bits. */
+/** Prepares for the descriptors of a walk. Addresses have `width` bits. Call `lpaeSets` next. */
 export function beginLpae(write: bool, privileged: bool, flat: bool, strict: bool, width: u32): void {
   isWrite = write;
   isPrivileged = privileged;
@@ -49,6 +54,12 @@ export function beginLpae(write: bool, privileged: bool, flat: bool, strict: boo
   outputMask = ~(((<u64>1) << width) - 1);
   isReadOnly = false;
   isHidden = false;
+}
+
+/** Which flags hardware sets in the walks to come: access flags (HA), the dirty state of pages (HD). */
+export function lpaeSets(access: bool, dirty: bool): void {
+  hasAccess = access;
+  hasDirty = dirty;
 }
 
 /** ENTRY_* of `entry` at `level`. Faults come in the order of the architecture: translation, size, access flag, permission. */
@@ -63,21 +74,27 @@ export function lpaeKind(entry: u64, level: u32): u32 {
   const isLeaf = level == PAGES ? type == TYPE_TABLE : type == TYPE_BLOCK && level <= LARGEST_BLOCK;
   if (!isLeaf) return ENTRY_DENIED;
   if (isStrict && (entry & ADDRESS & outputMask) != 0) return ENTRY_TOO_WIDE;
-  if (isStrict && (entry & ACCESSED) == 0) return ENTRY_UNUSED;
+  if (isStrict && (entry & ACCESSED) == 0 && !hasAccess) return ENTRY_UNUSED;
   return isAllowed(entry) ? ENTRY_LEAF : ENTRY_FORBIDDEN;
 }
 
 function isAllowed(entry: u64): bool {
-  if (isWrite && (isReadOnly || entry & READ_ONLY)) return false;
+  if (isWrite && (isReadOnly || lpaeUpdated(entry) & READ_ONLY)) return false;
   return !isStrict || isPrivileged || (!isHidden && (entry & UNPRIVILEGED) != 0);
 }
 
-/** PERMISSION_* of a leaf, with what tables above it left; a table has all. */
+/** PERMISSION_* of a leaf as the access leaves it, with what tables above it left; a table has all. */
 export function lpaePermissions(entry: u64, level: u32): u32 {
   if (level != PAGES && (entry & TYPE) == TYPE_TABLE) return PERMISSION_READ | PERMISSION_WRITE;
-  return isReadOnly || entry & READ_ONLY ? PERMISSION_READ : PERMISSION_READ | PERMISSION_WRITE;
+  return isReadOnly || lpaeUpdated(entry) & READ_ONLY ? PERMISSION_READ : PERMISSION_READ | PERMISSION_WRITE;
 }
 
 export function lpaeAddress(entry: u64): u64 {
   return entry & ADDRESS;
+}
+
+/** The descriptor of a page after the access. */
+export function lpaeUpdated(entry: u64): u64 {
+  const updated = hasAccess ? entry | ACCESSED : entry;
+  return hasDirty && isWrite && entry & MODIFIED_BY_HARDWARE ? updated & ~READ_ONLY : updated;
 }

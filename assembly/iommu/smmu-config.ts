@@ -1,81 +1,73 @@
-// Floor 4: what a stream is to an SMMUv3: stream table entry and context descriptor (iommu.md 4.4), and a cache of it.
+// Floor 4: what a stream is to an SMMUv3: its stream table entry (iommu.md 4.4), and a cache of it with its context descriptor.
 //
 //   linear      STE[sid]
 //   two levels  L1[sid >> SPLIT] -> STE[sid & (2^SPLIT - 1)], as many as the span of the L1 descriptor says
 //
-// Offered are one stage, one context per stream, granules of 4 KiB, no stalls.
+// Offered are both stages with granules of 4 KiB, substreams, no stalls; of the reference stage 1 with one context.
 
 import {
   MODEL_QEMU,
-  UNIT_HOST_WIDTH,
+  PASID_NONE,
   UNIT_MODEL,
   UNIT_MOST,
   UNIT_ROOT,
   UNIT_STREAMS,
-  WHAT_DESCRIPTOR,
+  UNIT_SUBSTREAM_BITS,
   WHAT_STREAM,
   WHAT_STREAM_LIST,
 } from '../iommu-layout';
+import { findDescriptor, keepContext, restoreContext } from './smmu-context';
+import {
+  C_BAD_STE,
+  C_BAD_STREAMID,
+  C_BAD_SUBSTREAMID,
+  F_STE_FETCH,
+  F_STREAM_DISABLED,
+  fail,
+} from './smmu-events';
+import { decodeStage2, keepStage2, restoreStage2, useStage2, useVmid } from './smmu-stage2';
 import { entry, readEntry } from './tables';
-
-// Events of configuration (iommu.md 11.2).
-export const C_BAD_STREAMID: u32 = 0x02;
-export const F_STE_FETCH: u32 = 0x03;
-export const C_BAD_STE: u32 = 0x04;
-export const F_CD_FETCH: u32 = 0x09;
-export const C_BAD_CD: u32 = 0x0a;
 
 // STE.Config: without bit 2 the stream is aborted; bit 0 is stage 1, bit 1 stage 2.
 const CONFIG_TRANSLATES: u32 = 4;
+const CONFIG_STAGE_1: u32 = 1;
+const CONFIG_STAGE_2: u32 = 2;
 export const STREAM_ABORT: u32 = 0;
 export const STREAM_BYPASS: u32 = 4;
-const STREAM_STAGE_1: u32 = 5;
+export const STREAM_STAGE_2: u32 = 6;
+export const STREAM_NESTED: u32 = 7;
 
 const POINTER: u64 = 0x000f_ffff_ffff_ffc0;
-const TABLE: u64 = 0x000f_ffff_ffff_fff0;
 const VALID: u64 = 1;
 const STALL_DISABLE: u64 = 1 << 27;
+// S1DSS: what becomes of requests without a substream of a stream that has some.
+const DEFAULT_BYPASS: u32 = 1;
+const DEFAULT_FIRST: u32 = 2; // the first context, which no substream may use then
 
-/** What the last look found: STREAM_*, and of a context descriptor both halves of the address space. */
+/** What the last look found: STREAM_*. */
 export let streamConfig: u32 = 0;
-export let asid: u32 = 0;
-/** Translation faults are recorded (CD.R). */
-export let isRecording: bool = false;
-/** By half: T0SZ or T1SZ, 0 where the half is disabled; top byte ignored; table; tables without permissions. */
-export let sizes0: u32 = 0;
-export let sizes1: u32 = 0;
-export let ignoresTop0: bool = false;
-export let ignoresTop1: bool = false;
-export let table0: u64 = 0;
-export let table1: u64 = 0;
-export let isFlat0: bool = false;
-export let isFlat1: bool = false;
-export let outputWidth: u32 = 0;
 
-/** Why there is none, and the address that could not be read. */
-export let configEvent: u32 = 0;
-export let configFetch: u64 = 0;
-
+let streamAt: u64 = 0;
 let first: u64 = 0;
 let second: u64 = 0;
-let descriptor: u64 = 0;
 
-function fail(event: u32, fetch: u64): bool {
-  configEvent = event;
-  configFetch = fetch;
-  return false;
-}
-
-/** Finds out about stream `sid`. False: an event, see `configEvent`. */
-export function findStream(index: u32, unit: usize, sid: u32): bool {
-  const slot = slotOf(index, sid);
-  if (load<u64>(slot) == (USED | sid)) {
-    restore(slot);
+/** Finds out about stream `sid` and its substream, PASID_NONE for none. False: an event, see `configEvent`. */
+export function findStream(index: u32, unit: usize, sid: u32, pasid: u32): bool {
+  const slot = slotOf(index, sid, pasid);
+  const key = USED | ((<u64>pasid) << 16) | sid;
+  if (load<u64>(slot) == key) {
+    streamConfig = load<u32>(slot, 8);
+    restoreContext(slot + CONTEXT);
+    restoreStage2(slot + STAGE_2);
+    if (streamConfig & CONFIG_STAGE_2) useStage2();
     return true;
   }
-  if (!readStream(unit, sid) || !decodeStream(unit)) return false;
-  store<u64>(slot, USED | sid);
-  keep(slot);
+  if (!readStream(unit, sid)) return false;
+  if (!decodeStream(unit, pasid)) return false;
+  store<u64>(slot, key);
+  store<u32>(slot, streamConfig, 8);
+  keepContext(slot + CONTEXT);
+  keepStage2(slot + STAGE_2);
   return true;
 }
 
@@ -87,6 +79,7 @@ function readStream(unit: usize, sid: u32): bool {
   const isLinear = ((config >> 16) & 3) == 0;
   const at = isLinear ? base + ((<u64>sid) << 6) : streamOfList(unit, base, sid, (config >> 6) & 31);
   if (at == 0) return false;
+  streamAt = at;
   if (!readEntry(at, WHAT_STREAM)) return fail(F_STE_FETCH, at);
   first = entry;
   if (!readEntry(at + 8, WHAT_STREAM)) return fail(F_STE_FETCH, at);
@@ -116,104 +109,66 @@ function streamOfList(unit: usize, base: u64, sid: u32, split: u32): u64 {
   return (entry & POINTER) + ((<u64>offset) << 6);
 }
 
-function decodeStream(unit: usize): bool {
+function decodeStream(unit: usize, pasid: u32): bool {
+  useVmid(0);
   if ((first & VALID) == 0) return fail(C_BAD_STE, 0);
   streamConfig = <u32>(first >> 1) & 7;
   if ((streamConfig & CONFIG_TRANSLATES) == 0) {
     streamConfig = STREAM_ABORT;
     return true;
   }
-  if (streamConfig == STREAM_BYPASS) return true;
-  // No second stage, no substreams, no stalls to be disabled.
-  if (streamConfig != STREAM_STAGE_1 || first >> 59 != 0 || second & STALL_DISABLE) return fail(C_BAD_STE, 0);
-  const at = first & POINTER;
-  if (!readEntry(at, WHAT_DESCRIPTOR)) return fail(F_CD_FETCH, at);
-  descriptor = entry;
-  if (!readEntry(at + 8, WHAT_DESCRIPTOR)) return fail(F_CD_FETCH, at);
-  const low = entry;
-  if (!readEntry(at + 16, WHAT_DESCRIPTOR)) return fail(F_CD_FETCH, at);
-  const high = entry;
-  return decodeDescriptor(unit, low, high);
+  const isQemu = (load<u32>(unit, UNIT_MODEL) & MODEL_QEMU) != 0;
+  if (isQemu && streamConfig & CONFIG_STAGE_2) return fail(C_BAD_STE, 0);
+  const substreams = <u32>(first >> 59);
+  // No stalls to be disabled.
+  if (streamConfig & CONFIG_STAGE_1)
+    if (substreams > load<u32>(unit, UNIT_SUBSTREAM_BITS) || second & STALL_DISABLE)
+      return fail(C_BAD_STE, 0);
+  if (!isQemu && streamConfig != STREAM_BYPASS && !readStage2(unit)) return false;
+  if ((streamConfig & CONFIG_STAGE_1) == 0) return pasid == PASID_NONE ? true : fail(C_BAD_SUBSTREAMID, 0);
+  let substream: u32 = 0;
+  if (pasid != PASID_NONE) {
+    if (substreams == 0 || pasid >> substreams != 0) return fail(C_BAD_SUBSTREAMID, 0);
+    substream = pasid;
+  }
+  const byDefault = <u32>second & 3;
+  if (substreams != 0) {
+    if (pasid == 0 && byDefault == DEFAULT_FIRST) return fail(F_STREAM_DISABLED, 0);
+    if (pasid == PASID_NONE && byDefault == DEFAULT_BYPASS) {
+      streamConfig &= ~CONFIG_STAGE_1;
+      return true;
+    }
+    if (pasid == PASID_NONE && byDefault != DEFAULT_FIRST) return fail(F_STREAM_DISABLED, 0);
+  }
+  return findDescriptor(unit, first, substream, streamConfig == STREAM_NESTED);
 }
 
-function bit(at: u64): bool {
-  return ((descriptor >> at) & 1) != 0;
-}
-
-/** Valid, AArch64, little-endian, aborts (A), no stalls, no hardware update of flags. */
-function decodeDescriptor(unit: usize, low: u64, high: u64): bool {
-  const isOffered = bit(31) && bit(41) && !bit(15) && bit(46) && !bit(44) && !bit(42) && !bit(43);
-  if (!isOffered) return fail(C_BAD_CD, 0);
-  const width = widthOf(<u32>(descriptor >> 32) & 7);
-  outputWidth = min(width, load<u32>(unit, UNIT_HOST_WIDTH));
-  sizes0 = bit(14) ? 0 : <u32>descriptor & 63;
-  sizes1 = bit(30) ? 0 : <u32>(descriptor >> 16) & 63;
-  table0 = low & TABLE;
-  table1 = high & TABLE;
-  if (!bit(14) && !isHalf(sizes0, (<u32>descriptor >> 6) & 3, 0, table0)) return fail(C_BAD_CD, 0);
-  if (!bit(30) && !isHalf(sizes1, (<u32>descriptor >> 22) & 3, 2, table1)) return fail(C_BAD_CD, 0);
-  ignoresTop0 = bit(38);
-  ignoresTop1 = bit(39);
-  isFlat0 = (low & 2) != 0;
-  isFlat1 = (high & 2) != 0;
-  isRecording = bit(45);
-  asid = <u32>(descriptor >> 48);
+/** Reads what an entry says of stage 2; without one it still has a VMID. */
+function readStage2(unit: usize): bool {
+  if (!readEntry(streamAt + 16, WHAT_STREAM)) return fail(F_STE_FETCH, streamAt + 16);
+  const third = entry;
+  useVmid(third);
+  if ((streamConfig & CONFIG_STAGE_2) == 0) return true;
+  if (!readEntry(streamAt + 24, WHAT_STREAM)) return fail(F_STE_FETCH, streamAt + 24);
+  if (!decodeStage2(unit, third, entry)) return fail(C_BAD_STE, 0);
+  useStage2();
   return true;
 }
 
-/** Size, granule (4 KiB is 0 in TG0, 2 in TG1) and table of a half. */
-function isHalf(size: u32, granule: u32, wanted: u32, table: u64): bool {
-  return size >= 16 && size <= 39 && granule == wanted && table >> outputWidth == 0;
-}
-
-/** Bits of IPS: 32, 36, 40, 42, 44, 48, 52. */
-function widthOf(ips: u32): u32 {
-  if (ips < 3) return 32 + 4 * ips;
-  return ips == 3 ? 42 : ips == 4 ? 44 : ips == 5 ? 48 : 52;
-}
-
 // --------------------------------------------------------------------------------------------------------- cache
-// Direct-mapped by stream: key (u64), tables (2 u64), STREAM_*, ASID, sizes, output width, flags.
+// Direct-mapped by stream and substream: key (u64), STREAM_*, the context, stage 2.
 
 const SLOTS: u32 = 64;
 const STRIDE: usize = 64;
+const CONTEXT: usize = 16;
+const STAGE_2: usize = 48;
 const CACHE: usize = memory.data(UNIT_MOST * 64 * 64, 16);
 const USED: u64 = (<u64>1) << 40;
+const SID_MASK: u64 = 0xffff;
 
-function slotOf(index: u32, sid: u32): usize {
-  return CACHE + <usize>(index * SLOTS + ((sid ^ (sid >> 8)) & (SLOTS - 1))) * STRIDE;
-}
-
-function keep(slot: usize): void {
-  store<u64>(slot, table0, 8);
-  store<u64>(slot, table1, 16);
-  store<u32>(slot, streamConfig, 24);
-  store<u32>(slot, asid, 28);
-  store<u32>(slot, sizes0 | (sizes1 << 8), 32);
-  store<u32>(slot, outputWidth, 36);
-  const flags: u32 =
-    (isRecording ? 1 : 0) |
-    (ignoresTop0 ? 2 : 0) |
-    (ignoresTop1 ? 4 : 0) |
-    (isFlat0 ? 8 : 0) |
-    (isFlat1 ? 16 : 0);
-  store<u32>(slot, flags, 40);
-}
-
-function restore(slot: usize): void {
-  table0 = load<u64>(slot, 8);
-  table1 = load<u64>(slot, 16);
-  streamConfig = load<u32>(slot, 24);
-  asid = load<u32>(slot, 28);
-  sizes0 = load<u32>(slot, 32) & 63;
-  sizes1 = load<u32>(slot, 32) >> 8;
-  outputWidth = load<u32>(slot, 36);
-  const flags = load<u32>(slot, 40);
-  isRecording = (flags & 1) != 0;
-  ignoresTop0 = (flags & 2) != 0;
-  ignoresTop1 = (flags & 4) != 0;
-  isFlat0 = (flags & 8) != 0;
-  isFlat1 = (flags & 16) != 0;
+function slotOf(index: u32, sid: u32, pasid: u32): usize {
+  const mixed = sid ^ (sid >> 8) ^ pasid ^ (pasid >> 6);
+  return CACHE + <usize>(index * SLOTS + (mixed & (SLOTS - 1))) * STRIDE;
 }
 
 /** Drops what is kept of all streams. */
@@ -221,7 +176,11 @@ export function dropStreams(index: u32): void {
   memory.fill(CACHE + <usize>(index * SLOTS) * STRIDE, 0, <usize>SLOTS * STRIDE);
 }
 
+/** Drops stream `sid` with all its substreams. */
 export function dropStream(index: u32, sid: u32): void {
-  const slot = slotOf(index, sid);
-  if (load<u64>(slot) == (USED | sid)) store<u64>(slot, 0);
+  const cache = CACHE + <usize>(index * SLOTS) * STRIDE;
+  for (let n: u32 = 0; n < SLOTS; n++) {
+    const slot = cache + <usize>n * STRIDE;
+    if ((load<u64>(slot) & (USED | SID_MASK)) == (USED | sid)) store<u64>(slot, 0);
+  }
 }

@@ -1,20 +1,14 @@
-// Floor 4: what an SMMUv3 does with a request (iommu.md 4): stream, TLB, stage 1, event.
+// Floor 4: what an SMMUv3 does with a request (iommu.md 4): stream, TLB, stage 1, stage 2 or both, event.
 
 import {
   CACHE_HIT,
   CACHE_MISS,
-  EVENT_ADDRESS,
-  EVENT_BYTES,
-  EVENT_FETCH,
-  EVENT_FLAGS,
-  EVENT_SID,
-  EVENT_TYPE,
-  EVENTS_MOST,
   MODEL_QEMU,
-  PASID_NONE,
   PATH_FIRST,
+  PATH_NESTED,
   PATH_OFF,
   PATH_PASS_THROUGH,
+  PATH_SECOND,
   PERMISSION_READ,
   PERMISSION_WRITE,
   REQUEST_PRIVILEGED,
@@ -25,67 +19,83 @@ import {
   RESULT_PATH,
   RESULT_READS,
   RESULT_REASON,
+  TRANSLATED,
   TRANSLATION_FAULT,
   TRANSLATION_REFUSED,
-  UNIT_EVENTS,
-  UNIT_FAULT_RECORDS,
+  UNIT_ABORTS,
   UNIT_FAULTS,
   UNIT_HITS,
+  UNIT_HOST_WIDTH,
   UNIT_IS_ON,
   UNIT_MISSES,
   UNIT_MODEL,
   UNIT_WALK_READS,
 } from '../iommu-layout';
+import { recordEvent } from './events';
+import { ENTRY_LEAF, ENTRY_UNREADABLE, FORMAT_LPAE, levelLg2 } from './formats';
+import { beginLpae, lpaeSets } from './lpae';
 import {
-  ENTRY_FORBIDDEN,
-  ENTRY_LEAF,
-  ENTRY_TOO_WIDE,
-  ENTRY_UNREADABLE,
-  ENTRY_UNUSED,
-  FORMAT_LPAE,
-  levelLg2,
-} from './formats';
-import { beginLpae } from './lpae';
+  findStream,
+  STREAM_ABORT,
+  STREAM_BYPASS,
+  STREAM_NESTED,
+  STREAM_STAGE_2,
+  streamConfig,
+} from './smmu-config';
 import {
   asid,
-  configEvent,
-  configFetch,
-  F_CD_FETCH,
-  findStream,
   ignoresTop0,
   ignoresTop1,
   isFlat0,
   isFlat1,
   isRecording,
+  marksDirty,
   outputWidth,
-  STREAM_ABORT,
-  STREAM_BYPASS,
+  setsAccess,
   sizes0,
   sizes1,
-  streamConfig,
   table0,
   table1,
-} from './smmu-config';
+} from './smmu-context';
+import {
+  CLASS_INPUT,
+  CLASS_TABLE,
+  configEvent,
+  configFetch,
+  configFlags,
+  eventOf,
+  F_ADDR_SIZE,
+  F_CD_FETCH,
+  F_PERMISSION,
+  F_TRANSLATION,
+  F_WALK_EABT,
+  isConfigRecorded,
+  OF_STAGE_2,
+  PRIVILEGED,
+  READ_NOT_WRITE,
+} from './smmu-events';
+import { isStage2Recording, stage2EventOf, stage2Fetch, vmid } from './smmu-stage2';
 import { steps } from './tables';
-import { findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
+import { dropTagged, findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
 import { answer, answerAsSent, beginAnswer, count, RESULT, unitAt } from './units';
-import { lastAddress, pageAddress, pageLg2, permissions, walk } from './walk';
-
-// Events of translation (iommu.md 11.2).
-const C_BAD_SUBSTREAMID: u32 = 0x08;
-const F_WALK_EABT: u32 = 0x0b;
-const F_TRANSLATION: u32 = 0x10;
-const F_ADDR_SIZE: u32 = 0x11;
-const F_ACCESS: u32 = 0x12;
-const F_PERMISSION: u32 = 0x13;
-
-// What could not be translated: an address of a table, or the one that came in.
-const CLASS_TABLE: u32 = 1 << 1;
-const CLASS_INPUT: u32 = 2 << 1;
-const READ_NOT_WRITE: u32 = 1;
+import {
+  isOfSecond,
+  isOfTable,
+  lastAddress,
+  pageAddress,
+  pageLg2,
+  permissions,
+  walk,
+  walkNested,
+  walkSecond,
+} from './walk';
 
 /** Which half of the address space an address is in. */
 const NO_HALF: u32 = 2;
+
+/** Pages in the TLB belong to a VMID and an ASID, or to stage 2 of a VMID. */
+const KIND_STAGE_1: u32 = 0;
+const KIND_STAGE_2: u32 = 1;
 
 /**
  * Translates a request of stream `sid` at `address`, within one 4 KiB page. `flags` are REQUEST_*. Answers TRANSLATED, or why
@@ -94,8 +104,11 @@ const NO_HALF: u32 = 2;
 export function translateSmmu(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
   const unit = unitAt(index);
   beginAnswer();
-  // GBPA lets them pass.
-  if (load<u32>(unit, UNIT_IS_ON) == 0) return answerAsSent(address, PATH_OFF, false);
+  if (load<u32>(unit, UNIT_IS_ON) == 0) {
+    // GBPA lets them pass, or aborts them.
+    if (load<u32>(unit, UNIT_ABORTS) != 0) return TRANSLATION_REFUSED;
+    return answerAsSent(address, PATH_OFF, false);
+  }
   const status = lookUp(index, unit, sid, pasid, address, flags);
   store<u32>(RESULT, steps, RESULT_READS);
   if (steps != 0) count(unit, UNIT_WALK_READS, steps);
@@ -103,55 +116,75 @@ export function translateSmmu(index: u32, sid: u32, pasid: u32, address: u64, fl
 }
 
 function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
-  if (!findStream(index, unit, sid)) return refuseStream(unit, sid);
+  if (!findStream(index, unit, sid, pasid)) return refuseStream(unit, sid, pasid, address, flags);
   if (streamConfig == STREAM_ABORT) return TRANSLATION_REFUSED;
   if (streamConfig == STREAM_BYPASS) return answerAsSent(address, PATH_PASS_THROUGH, false);
-  // A stream has one context: there are no substreams.
-  if (pasid != PASID_NONE) return event(unit, C_BAD_SUBSTREAMID, sid, address, 0, 0, true);
-  store<u32>(RESULT, asid, RESULT_DOMAIN);
-  store<u32>(RESULT, PATH_FIRST, RESULT_PATH);
+  const isStage2 = streamConfig == STREAM_STAGE_2;
+  const isNested = streamConfig == STREAM_NESTED;
+  const kind = isStage2 ? KIND_STAGE_2 : KIND_STAGE_1;
+  const owner = isStage2 ? vmid << 16 : (vmid << 16) | asid;
+  store<u32>(RESULT, isStage2 ? vmid : asid, RESULT_DOMAIN);
+  store<u32>(RESULT, isNested ? PATH_NESTED : isStage2 ? PATH_SECOND : PATH_FIRST, RESULT_PATH);
   const needed: u32 = flags & REQUEST_WRITE ? PERMISSION_WRITE : PERMISSION_READ;
-  if (findPage(index, unit, address, sid, asid, 0)) {
-    count(unit, UNIT_HITS, 1);
-    store<u32>(RESULT, CACHE_HIT, RESULT_CACHE);
+  if (findPage(index, unit, address, sid, owner, kind)) {
     const allowed = <u32>foundValue & (PERMISSION_READ | PERMISSION_WRITE);
-    if ((allowed & needed) == 0) return deny(unit, F_PERMISSION, sid, address, flags);
-    const inPage = ((<u64>1) << foundLg2) - 1;
-    return answer((foundValue & ~0xfff) | (address & inPage), foundLg2, allowed, false);
+    const isAllowed = (allowed & needed) != 0;
+    // A walk may mark the page as dirty, or say which of two stages refuses.
+    const isFinal = isAllowed || (!isStage2 && !isNested && !marksDirty);
+    if (isFinal) {
+      count(unit, UNIT_HITS, 1);
+      store<u32>(RESULT, CACHE_HIT, RESULT_CACHE);
+      if (!isAllowed) return deny(unit, F_PERMISSION, sid, pasid, address, flags);
+      const inPage = ((<u64>1) << foundLg2) - 1;
+      return answer((foundValue & ~0xfff) | (address & inPage), foundLg2, allowed, false);
+    }
+    dropTagged(index, owner, ~0, kind, address, address);
   }
   count(unit, UNIT_MISSES, 1);
   store<u32>(RESULT, CACHE_MISS, RESULT_CACHE);
-  return miss(index, unit, sid, address, flags);
+  const status: u32 = isStage2
+    ? missStage2(unit, sid, pasid, address, flags)
+    : missStage1(unit, sid, pasid, address, flags, isNested);
+  if (status != TRANSLATED) return status;
+  // What a privileged request found need not be there for others.
+  if ((flags & REQUEST_PRIVILEGED) == 0 || isStage2)
+    keepPage(index, unit, address, pageLg2, pageAddress | permissions, sid, owner, kind);
+  const inPage = ((<u64>1) << pageLg2) - 1;
+  return answer(pageAddress | (address & inPage), pageLg2, permissions, false);
 }
 
-function miss(index: u32, unit: usize, sid: u32, address: u64, flags: u32): u32 {
+/** TRANSLATED with what the walk found, or TRANSLATION_FAULT with an event. */
+function missStage2(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
+  // Stage 1 lets pass what an intermediate address can be.
+  if (address >> load<u32>(unit, UNIT_HOST_WIDTH) != 0)
+    return event(unit, F_ADDR_SIZE, sid, pasid, address, 0, CLASS_INPUT | rnw(flags), true);
+  const kind = walkSecond(address, (flags & REQUEST_WRITE) != 0, false);
+  return kind == ENTRY_LEAF ? TRANSLATED : denyStage2(unit, kind, sid, pasid, address, flags);
+}
+
+/** The same. */
+function missStage1(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32, isNested: bool): u32 {
   const half = halfOf(address);
-  if (half == NO_HALF) return deny(unit, F_TRANSLATION, sid, address, flags);
+  if (half == NO_HALF) return deny(unit, F_TRANSLATION, sid, pasid, address, flags);
   const bits = 64 - (half == 0 ? sizes0 : sizes1);
   const top = (bits - 4) / 9;
   const topBits = bits - levelLg2(top);
+  const topMask = ((<u64>1) << topBits) - 1;
   // The top table may be shorter than a page, and stands at a multiple of its size.
   const root = (half == 0 ? table0 : table1) & ~(((<u64>8) << topBits) - 1);
   const isQemu = (load<u32>(unit, UNIT_MODEL) & MODEL_QEMU) != 0;
-  const isPrivileged = (flags & REQUEST_PRIVILEGED) != 0;
+  const isWrite = (flags & REQUEST_WRITE) != 0;
   const isFlat = half == 0 ? isFlat0 : isFlat1;
-  beginLpae((flags & REQUEST_WRITE) != 0, isPrivileged, isFlat, !isQemu, outputWidth);
-  const kind = walk(FORMAT_LPAE, root, top, ((<u64>1) << topBits) - 1, address);
-  if (kind == ENTRY_UNREADABLE) {
-    const fetch = lastAddress;
-    return event(unit, F_WALK_EABT, sid, address, fetch, CLASS_TABLE | rnw(flags), true);
-  }
-  if (kind != ENTRY_LEAF) {
-    let type = F_TRANSLATION;
-    if (kind == ENTRY_FORBIDDEN) type = F_PERMISSION;
-    else if (kind == ENTRY_UNUSED) type = F_ACCESS;
-    else if (kind == ENTRY_TOO_WIDE) type = F_ADDR_SIZE;
-    return deny(unit, type, sid, address, flags);
-  }
-  // What a privileged request found need not be there for others.
-  if (!isPrivileged) keepPage(index, unit, address, pageLg2, pageAddress | permissions, sid, asid, 0);
-  const inPage = ((<u64>1) << pageLg2) - 1;
-  return answer(pageAddress | (address & inPage), pageLg2, permissions, false);
+  beginLpae(isWrite, (flags & REQUEST_PRIVILEGED) != 0, isFlat, !isQemu, outputWidth);
+  lpaeSets(setsAccess, marksDirty);
+  const kind = isNested
+    ? walkNested(FORMAT_LPAE, root, top, topMask, address, isWrite)
+    : walk(FORMAT_LPAE, root, top, topMask, address);
+  if (kind == ENTRY_LEAF) return TRANSLATED;
+  if (isNested && isOfSecond) return denyStage2(unit, kind, sid, pasid, address, flags);
+  if (kind == ENTRY_UNREADABLE)
+    return event(unit, F_WALK_EABT, sid, pasid, address, lastAddress, CLASS_TABLE | rnw(flags), true);
+  return deny(unit, eventOf(kind), sid, pasid, address, flags);
 }
 
 /** 0: below 2^(64 - T0SZ); 1: as far below 2^64; the top byte may be ignored. A disabled half has no addresses. */
@@ -167,36 +200,56 @@ function halfOf(address: u64): u32 {
   return NO_HALF;
 }
 
+/** RnW and PnU of a request. */
 function rnw(flags: u32): u32 {
-  return flags & REQUEST_WRITE ? 0 : READ_NOT_WRITE;
+  return (flags & REQUEST_WRITE ? 0 : READ_NOT_WRITE) | (flags & REQUEST_PRIVILEGED ? PRIVILEGED : 0);
 }
 
-/** A fault of translation: recorded if the context says so. The reference leaves out its class. */
-function deny(unit: usize, type: u32, sid: u32, address: u64, flags: u32): u32 {
+/** A fault of stage 1: recorded if the context says so. The reference leaves out its class. */
+function deny(unit: usize, type: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
   const isQemu = (load<u32>(unit, UNIT_MODEL) & MODEL_QEMU) != 0;
-  return event(unit, type, sid, address, 0, (isQemu ? 0 : CLASS_INPUT) | rnw(flags), isRecording);
+  return event(unit, type, sid, pasid, address, 0, (isQemu ? 0 : CLASS_INPUT) | rnw(flags), isRecording);
+}
+
+/** A fault of stage 2, on the way to a table of stage 1 or to the page: recorded if the stream's entry says so. */
+function denyStage2(unit: usize, kind: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
+  const what = OF_STAGE_2 | (isOfTable ? CLASS_TABLE : CLASS_INPUT) | rnw(flags);
+  const isRecorded = kind == ENTRY_UNREADABLE || isStage2Recording;
+  return event(unit, stage2EventOf(kind), sid, pasid, address, stage2Fetch(kind), what, isRecorded);
 }
 
 /** The reference puts the address of a context descriptor where that of the request goes. */
-function refuseStream(unit: usize, sid: u32): u32 {
+function refuseStream(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
+  if (configFlags & OF_STAGE_2)
+    return event(
+      unit,
+      configEvent,
+      sid,
+      pasid,
+      address,
+      configFetch,
+      configFlags | rnw(flags),
+      isConfigRecorded,
+    );
   const isQemu = (load<u32>(unit, UNIT_MODEL) & MODEL_QEMU) != 0;
-  if (configEvent == F_CD_FETCH && isQemu) return event(unit, configEvent, sid, configFetch, 0, 0, true);
-  return event(unit, configEvent, sid, 0, configFetch, 0, true);
+  if (configEvent == F_CD_FETCH && isQemu)
+    return event(unit, configEvent, sid, pasid, configFetch, 0, 0, true);
+  return event(unit, configEvent, sid, pasid, 0, configFetch, 0, true);
 }
 
-function event(unit: usize, type: u32, sid: u32, address: u64, fetch: u64, flags: u32, isKept: bool): u32 {
+function event(
+  unit: usize,
+  type: u32,
+  sid: u32,
+  pasid: u32,
+  address: u64,
+  fetch: u64,
+  flags: u32,
+  isRecorded: bool,
+): u32 {
   count(unit, UNIT_FAULTS, 1);
   store<u32>(RESULT, type, RESULT_REASON);
-  if (!isKept) return TRANSLATION_FAULT;
-  const index = load<u32>(unit, UNIT_EVENTS);
-  store<u32>(unit, index + 1, UNIT_EVENTS);
-  if (index >= <u32>EVENTS_MOST) return TRANSLATION_FAULT;
-  const at = unit + UNIT_FAULT_RECORDS + <usize>index * EVENT_BYTES;
-  store<u64>(at, address, EVENT_ADDRESS);
-  store<u32>(at, type, EVENT_TYPE);
-  store<u32>(at, sid, EVENT_SID);
-  store<u64>(at, fetch, EVENT_FETCH);
-  store<u32>(at, flags, EVENT_FLAGS);
-  store<u32>(RESULT, 1, RESULT_IS_RECORDED);
+  if (isRecorded && recordEvent(unit, type, sid, address, fetch, flags, pasid))
+    store<u32>(RESULT, 1, RESULT_IS_RECORDED);
   return TRANSLATION_FAULT;
 }

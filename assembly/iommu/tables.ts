@@ -44,6 +44,13 @@ export function readEntry(address: u64, what: u32): bool {
   return isRam;
 }
 
+/** Sets the entry at `address`, which `readEntry` has found in RAM, to `value`; RAM that is not held forgets it. */
+export function writeEntry(address: u64, value: u64): void {
+  const offset = address - heldFirst;
+  if (offset >= hostBytes || hostBytes - <u32>offset < 8) return;
+  store<u64>(hostMemory + <usize>offset, value);
+}
+
 function heldAt(address: u64): u64 {
   const offset = address - heldFirst;
   if (offset >= hostBytes || hostBytes - <u32>offset < 8) return 0;

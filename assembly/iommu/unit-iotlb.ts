@@ -20,13 +20,15 @@ export const IOTLB_MOST: u32 = 65536;
 
 // An entry. Numbers of entries count from 1; 0 is none.
 const TAG: usize = 0; // u64, page number << 6 | log2 of the page's bytes
-const OWNER: usize = 8; // u64, domain or requester, and PASID above
+const OWNER: usize = 8; // u64, domain or requester, and PASID above; SMMU: ASID and VMID, and KIND_* above
 const VALUE: usize = 16; // u64, address of the page, and flags below
 const DOMAIN: usize = 24;
 const NEXT: usize = 28; // of the same hash
 const OLDER: usize = 32;
 const NEWER: usize = 36;
 const STRIDE: usize = 40;
+
+const OWNER_PASID: u64 = 32;
 
 /** 2^64 divided by the golden ratio, odd. */
 const MULTIPLIER: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
@@ -93,7 +95,7 @@ function bucketOf(state: usize, tag: u64, owner: u64): usize {
 }
 
 function ownerOf(unit: usize, sid: u32, domain: u32, pasid: u32): u64 {
-  return (load<u32>(unit, UNIT_KEY) == KEY_REQUESTER ? sid : domain) | ((<u64>pasid) << 16);
+  return (load<u32>(unit, UNIT_KEY) == KEY_REQUESTER ? sid : domain) | ((<u64>pasid) << OWNER_PASID);
 }
 
 /** Looks for the page of `address`; it becomes the newest with LRU. */
@@ -209,13 +211,19 @@ function remove(state: usize, n: u32): void {
 
 /** Drops the pages of domain `did` that have an address in [first, last]; `did` ~0: of every domain. */
 export function dropPages(index: u32, did: u32, first: u64, last: u64): void {
+  dropTagged(index, did, did == ~0 ? 0 : ~0, ~0, first, last);
+}
+
+/** The same, of the domains that have the bits `did` where `mask` has ones, and with the PASID or kind `pasid`; ~0: with any. */
+export function dropTagged(index: u32, did: u32, mask: u32, pasid: u32, first: u64, last: u64): void {
   const state = stateOf(index);
   const top = load<u32>(state, TOP);
   for (let n: u32 = 1; n <= top; n++) {
     const at = entryAt(state, n);
     const tag = load<u64>(at, TAG);
     // No page has the size 2^0: a free entry.
-    if (tag == 0 || (did != ~0 && load<u32>(at, DOMAIN) != did)) continue;
+    if (tag == 0 || ((load<u32>(at, DOMAIN) ^ did) & mask) != 0) continue;
+    if (pasid != ~0 && load<u64>(at, OWNER) >> OWNER_PASID != pasid) continue;
     const lg2 = tag & 63;
     const begin = (tag >> 6) << lg2;
     const end = begin + (((<u64>1) << lg2) - 1);

@@ -10,11 +10,13 @@ import {
   ENTRY_TABLE,
   ENTRY_TOO_WIDE,
   ENTRY_UNREADABLE,
+  FORMAT_AMD,
   FORMAT_LPAE,
+  FORMAT_LPAE_2,
   FORMAT_SECOND,
   levelLg2,
 } from './formats';
-import { entry, readEntry } from './tables';
+import { entry, readEntry, writeEntry } from './tables';
 
 /** What the last walk found: the page, and the permissions that all levels have in common. */
 export let pageAddress: u64 = 0;
@@ -26,6 +28,8 @@ export let lastLevel: u32 = 0;
 export let lastAddress: u64 = 0;
 /** Of a nested walk: what stopped it was the second stage, on its way to this address of the first stage's output. */
 export let isOfSecond: bool = false;
+/** That address is of a structure of the first stage. */
+export let isOfTable: bool = false;
 export let middleAddress: u64 = 0;
 
 class Walk {
@@ -48,10 +52,12 @@ class Walk {
       table = Entry.address(format, found);
       if (kind != ENTRY_TABLE) {
         forcesSnoop = Entry.forcesSnoop(format, found);
-        pageLg2 = lg2;
+        pageLg2 = Entry.pageLg2(format, found, level);
+        const updated = Entry.updated(format, found);
+        if (kind == ENTRY_LEAF && updated != found) writeEntry(at, updated);
         break;
       }
-      level -= 1;
+      level = Entry.next(format, found, level);
       mask = 511;
     }
     permissions = allowed;
@@ -65,9 +71,10 @@ class Walk {
  * Answers ENTRY_LEAF when there is a page, else what stopped it. Call after the `begin` of the format.
  */
 export function walk(format: u32, root: u64, top: u32, topMask: u64, address: u64): u32 {
-  return format == FORMAT_SECOND
-    ? Walk.as(FORMAT_SECOND, root, top, topMask, address)
-    : Walk.as(FORMAT_LPAE, root, top, topMask, address);
+  if (format == FORMAT_SECOND) return Walk.as(FORMAT_SECOND, root, top, topMask, address);
+  if (format == FORMAT_AMD) return Walk.as(FORMAT_AMD, root, top, topMask, address);
+  if (format == FORMAT_LPAE_2) return Walk.as(FORMAT_LPAE_2, root, top, topMask, address);
+  return Walk.as(FORMAT_LPAE, root, top, topMask, address);
 }
 
 // The second stage of nested walks.
@@ -86,12 +93,13 @@ export function beginNested(format: u32, root: u64, top: u32, topMask: u64, widt
   secondWidth = width;
 }
 
-/** Walks the second stage for `address`, for a write or for a read. */
-function walkSecond(address: u64, isWrite: bool): u32 {
+/** Walks the second stage alone for `address`, for a write or for a read; with `isTable` of a structure of the first stage. */
+export function walkSecond(address: u64, isWrite: bool, isTable: bool): u32 {
   middleAddress = address;
+  isOfTable = isTable;
   isOfSecond = true;
   if (secondWidth < 64 && address >> secondWidth != 0) return ENTRY_TOO_WIDE;
-  Entry.needs(secondFormat, isWrite);
+  Entry.needs(secondFormat, isWrite, isTable);
   const kind = walk(secondFormat, secondRoot, secondTop, secondMask, address);
   if (kind == ENTRY_LEAF) isOfSecond = false;
   return kind;
@@ -106,11 +114,12 @@ export function walkNested(format: u32, root: u64, top: u32, topMask: u64, addre
   while (true) {
     const lg2 = levelLg2(level);
     const at = table + (((address >> lg2) & mask) << 3);
-    const second = walkSecond(at, false);
+    const second = walkSecond(at, false, true);
     if (second != ENTRY_LEAF) return second;
     lastLevel = level;
     lastAddress = pageAddress | (at & (((<u64>1) << pageLg2) - 1));
     if (!readEntry(lastAddress, level)) return ENTRY_UNREADABLE;
+    const lastOfFirst = lastAddress;
     const found = entry;
     const kind = Entry.kind(format, found, level);
     allowed &= Entry.permissions(format, found, level);
@@ -121,8 +130,14 @@ export function walkNested(format: u32, root: u64, top: u32, topMask: u64, addre
       continue;
     }
     if (kind != ENTRY_LEAF) return kind;
+    const updated = Entry.updated(format, found);
+    if (updated != found) {
+      const written = walkSecond(at, true, true);
+      if (written != ENTRY_LEAF) return written;
+      writeEntry(lastOfFirst, updated);
+    }
     const inPage = ((<u64>1) << lg2) - 1;
-    const last = walkSecond((table & ~inPage) | (address & inPage), isWrite);
+    const last = walkSecond((table & ~inPage) | (address & inPage), isWrite, false);
     if (last != ENTRY_LEAF) return last;
     permissions &= allowed;
     if (lg2 < pageLg2) {

@@ -61,6 +61,16 @@ export type CoreExports = {
     lastLo: number,
     lastHi: number,
   ): void;
+  unitDropTagged(
+    index: number,
+    did: number,
+    mask: number,
+    kind: number,
+    firstLo: number,
+    firstHi: number,
+    lastLo: number,
+    lastHi: number,
+  ): void;
   unitClearFault(index: number, record: number): void;
   cacheTouch(address: number, bytes: number, isWrite: number): void;
   cacheFlush(address: number, bytes: number, isDropped: number): void;
@@ -153,6 +163,7 @@ export const EXPORT_NAMES = [
   'unitDropAll',
   'unitDropContexts',
   'unitDropPages',
+  'unitDropTagged',
   'unitClearFault',
   'cacheTouch',
   'cacheFlush',

@@ -1,7 +1,7 @@
 /** A translation unit in the core: what it answers to requests and transfers, whatever its kind. */
 import * as I from '../../assembly/iommu-layout.js';
 import * as L from '../../assembly/layout.js';
-import { inRange } from '../base/errors.js';
+import { inRange, invalid } from '../base/errors.js';
 import type { OptionValue } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { add64, checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
@@ -28,7 +28,7 @@ export type UnitAnswer =
       readonly permissions: { readonly read: boolean; readonly write: boolean };
       /** The page takes No Snoop away from requests (iommu.md 8). */
       readonly forcesSnoop: boolean;
-      readonly path: 'off' | 'pass-through' | 'second-stage' | 'first-stage';
+      readonly path: 'off' | 'pass-through' | 'second-stage' | 'first-stage' | 'nested';
       readonly iotlb: 'hit' | 'miss' | 'bypass';
     }
   | { readonly kind: 'fault'; readonly reason: number; readonly isRecorded: boolean }
@@ -51,7 +51,7 @@ export interface WalkStep {
   readonly entry: U64;
 }
 
-const PATHS = ['off', 'pass-through', 'second-stage', 'first-stage'] as const;
+const PATHS = ['off', 'pass-through', 'second-stage', 'first-stage', 'nested'] as const;
 const CACHES = ['bypass', 'hit', 'miss'] as const;
 /** By WHAT_*, from WHAT_ROOT on. */
 const STRUCTURES = [
@@ -62,6 +62,7 @@ const STRUCTURES = [
   'stream list',
   'stream',
   'context descriptor',
+  'device',
 ] as const;
 const PAGE = 4096;
 /** No domain: all of them. */
@@ -81,6 +82,29 @@ export function bits(value: U64, from: number, count: number): number {
 /** For REPLACE_RANDOM: the generator must not begin with 0, and small seeds are alike in its high bits. */
 export function spread(seed: number): number {
   return (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + 1, 0x9e37_79b1) | 1) >>> 0;
+}
+
+export const REPLACEMENTS = {
+  lru: I.REPLACE_LRU,
+  fifo: I.REPLACE_FIFO,
+  random: I.REPLACE_RANDOM,
+  flushWhenFull: I.REPLACE_FLUSH,
+} as const;
+
+/** Flags in tables that hardware sets: none, the access flag, or that and the dirty state of pages. */
+export type HardwareFlags = 'none' | 'access' | 'dirty';
+
+const FLAG_FEATURES = {
+  none: 0,
+  access: I.FEATURE_ACCESS_FLAG,
+  dirty: I.FEATURE_ACCESS_FLAG | I.FEATURE_DIRTY_FLAG,
+} as const;
+
+/** FEATURE_* of what hardware sets. Throws ZtlpError for another word. */
+export function flagFeatures(flags: HardwareFlags = 'none'): number {
+  if (!Object.hasOwn(FLAG_FEATURES, flags))
+    throw invalid('hardwareFlags', flags, Object.keys(FLAG_FEATURES).join(', '));
+  return FLAG_FEATURES[flags];
 }
 
 export abstract class TranslationUnit {

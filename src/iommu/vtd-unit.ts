@@ -4,7 +4,7 @@ import { inRange, invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { checkU64, type U64 } from '../core/u64.js';
-import { ANY_DOMAIN, bits, LAST, spread, TranslationUnit } from './unit.js';
+import { ANY_DOMAIN, bits, LAST, REPLACEMENTS, spread, TranslationUnit } from './unit.js';
 
 /** Options that a unit follows. */
 export type UnitOptions = Pick<
@@ -40,12 +40,6 @@ export interface UnitFault {
   readonly isWrite: boolean;
 }
 
-const REPLACEMENTS = {
-  lru: I.REPLACE_LRU,
-  fifo: I.REPLACE_FIFO,
-  random: I.REPLACE_RANDOM,
-  flushWhenFull: I.REPLACE_FLUSH,
-} as const;
 /** What a reference unit has, whatever the options say (iommu.md 5). */
 const QEMU_ENTRIES = 1024;
 
