@@ -65,7 +65,7 @@ export function show(value: unknown): string {
   if (typeof value === 'string')
     // A backslash stays one, so that a Windows path can be copied from a message.
     return JSON.stringify(value.length > 200 ? `${value.slice(0, 197)}...` : value).replaceAll('\\\\', '\\');
-  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
+  if (typeof value === 'bigint') return value < 0n ? String(value) : `0x${value.toString(16)}`;
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
   return String(value);

@@ -10,6 +10,7 @@ import { conformCommand } from './commands/conform.js';
 import { decodeCommand } from './commands/decode.js';
 import { encodeCommand } from './commands/encode.js';
 import { inspectCommand } from './commands/inspect.js';
+import { iommuCommand } from './commands/iommu.js';
 import { newDeviceCommand } from './commands/new-device.js';
 import { regressCommand } from './commands/regress.js';
 import { replayCommand } from './commands/replay.js';
@@ -24,6 +25,7 @@ Examples:
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
   $ ztlp regress                                 a 4 KiB PCISTB against splits
   $ ztlp zpci examples/pcistb.zpci               a script of zPCI instructions
+  $ ztlp iommu walk examples/walk.yaml            a table walk step by step
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
   $ ztlp inspect --device ./my-device.mjs        what software finds in a device
   $ ztlp check-device ./my-device.mjs            a model against the rules
@@ -38,8 +40,9 @@ function version(): string {
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
-/** Every command reports a wrong call in one line and throws instead of ending the process. */
+/** Every command, with those below it, reports a wrong call in one line and throws instead of ending the process. */
 function strict(command: Command): Command {
+  for (const below of command.commands) strict(below);
   return command
     .exitOverride()
     .configureOutput({
@@ -59,17 +62,17 @@ function helpCommand(root: Command): Command {
   return new Command('help')
     .summary('display help for a command')
     .description('Shows what a command does, its options and its exit codes.')
-    .argument('[command]', 'name of a command')
-    .action((name?: string) => {
-      const names = root.commands.map((command) => command.name());
-      const command = name === undefined ? root : root.commands.find((one) => one.name() === name);
-      if (command === undefined) {
-        const detail = { field: 'command', value: name, allowed: names.join(', ') };
-        throw new ZtlpError(
-          'unknown-name',
-          `unknown command '${name}'${didYouMean(name ?? '', names)}`,
-          detail,
-        );
+    .argument('[command...]', 'name of a command, and of one below it')
+    .action((path: readonly string[]) => {
+      let command = root;
+      for (const name of path) {
+        const names = command.commands.map((one) => one.name());
+        const next = command.commands.find((one) => one.name() === name);
+        if (next === undefined) {
+          const detail = { field: 'command', value: name, allowed: names.join(', ') };
+          throw new ZtlpError('unknown-name', `unknown command '${name}'${didYouMean(name, names)}`, detail);
+        }
+        command = next;
       }
       command.outputHelp();
     });
@@ -89,6 +92,7 @@ function program(): Command {
     zpciCommand(),
     decodeCommand(),
     encodeCommand(),
+    iommuCommand(),
     conformCommand(),
     inspectCommand(),
     checkDeviceCommand(),

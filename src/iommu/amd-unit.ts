@@ -53,9 +53,14 @@ export class AmdUnit extends TranslationUnit {
     this.set(I.UNIT_REPLACEMENT, REPLACEMENTS[options.iotlbReplacement]);
     this.set(I.UNIT_KEY, options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
     this.set(I.UNIT_SEED, spread(input.seed ?? 1));
+    this.reset();
+  }
+
+  /** As after power-on: off, no device table, empty caches, no events. */
+  reset(): void {
     this.set(I.UNIT_IS_ON, 0);
     this.setDeviceTable(0, 1);
-    core.x.unitStart(index);
+    this.core.x.unitStart(this.index);
   }
 
   /** Device Table Base Address Register: `base` a multiple of 4 KiB below 2^52, `pages` of 128 entries, 1 to 512. */

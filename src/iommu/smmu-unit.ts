@@ -64,7 +64,6 @@ export class SmmuUnit extends TranslationUnit {
     const isQemu = options.smmuModel === 'qemu72';
     this.set(I.UNIT_SUBSTREAM_BITS, isQemu ? 0 : inRange('substreamBits', substreamBits, 0, 20));
     this.set(I.UNIT_FEATURES, isQemu ? 0 : flagFeatures(hardwareFlags));
-    this.set(I.UNIT_ABORTS, 0);
     this.set(I.UNIT_KIND, I.UNIT_SMMU);
     this.set(I.UNIT_HOST_WIDTH, inRange('outputWidth', outputWidth, 32, 48));
     this.set(I.UNIT_MODEL, isQemu ? I.MODEL_QEMU : 0);
@@ -78,6 +77,7 @@ export class SmmuUnit extends TranslationUnit {
   /** As after power-on: off, no stream table, empty caches, no events. */
   reset(): void {
     this.set(I.UNIT_IS_ON, 0);
+    this.set(I.UNIT_ABORTS, 0);
     this.setStreamTable(0, 0);
     this.core.x.unitStart(this.index);
   }

@@ -101,9 +101,9 @@ const FLAG_FEATURES = {
 } as const;
 
 /** FEATURE_* of what hardware sets. Throws ZtlpError for another word. */
-export function flagFeatures(flags: HardwareFlags = 'none'): number {
+export function flagFeatures(flags: HardwareFlags = 'none', field = 'hardwareFlags'): number {
   if (!Object.hasOwn(FLAG_FEATURES, flags))
-    throw invalid('hardwareFlags', flags, Object.keys(FLAG_FEATURES).join(', '));
+    throw invalid(field, flags, Object.keys(FLAG_FEATURES).join(', '));
   return FLAG_FEATURES[flags];
 }
 

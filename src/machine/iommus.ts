@@ -6,7 +6,9 @@ import { checkKeys, keysOf } from '../base/names.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
+import { AmdUnit } from '../iommu/amd-unit.js';
 import { SmmuUnit } from '../iommu/smmu-unit.js';
+import { flagFeatures, type HardwareFlags } from '../iommu/unit.js';
 import { iotlbEntriesOf, VtdUnit } from '../iommu/vtd-unit.js';
 import { HOSTS } from '../link/host-presets.js';
 import { ticksOf } from '../link/ports.js';
@@ -32,17 +34,35 @@ export interface SmmuConfig {
   readonly kind: 'smmuv3';
   /** Address bits of its outputs, 32 to 48. Default 44. */
   readonly outputWidth?: number;
+  /** Log2 of the substreams (PASIDs) of a stream, 0 to 20. Default 20. */
+  readonly substreamBits?: number;
+  /** Flags in tables that hardware sets where a context or stream says so. Default none. */
+  readonly hardwareFlags?: HardwareFlags;
 }
 
-export type IommuConfig = VtdConfig | SmmuConfig;
+/** AMD-Vi with host tables, for x86-64. Off until software sets the device table and `isOn`. */
+export interface AmdConfig {
+  readonly kind: 'amd';
+  /** Flags in tables that hardware sets where a device table entry says so. Default none. */
+  readonly hardwareFlags?: HardwareFlags;
+  /** Seed of `iotlbReplacement: random`, 0 to 2^32 - 1. Default: the unit's number. */
+  readonly seed?: number;
+}
 
-export type MachineUnit = VtdUnit | SmmuUnit;
+export type IommuConfig = VtdConfig | SmmuConfig | AmdConfig;
+
+export type MachineUnit = VtdUnit | SmmuUnit | AmdUnit;
 
 const KEYS = {
   vtd: keysOf<VtdConfig>({ kind: true, cap: true, ecap: true, hostWidth: true, seed: true }),
-  smmuv3: keysOf<SmmuConfig>({ kind: true, outputWidth: true }),
+  smmuv3: keysOf<SmmuConfig>({ kind: true, outputWidth: true, substreamBits: true, hardwareFlags: true }),
+  amd: keysOf<AmdConfig>({ kind: true, hardwareFlags: true, seed: true }),
 };
-const PLATFORM_OF: Readonly<Record<IommuConfig['kind'], Platform>> = { vtd: 'x86-64', smmuv3: 'arm64' };
+const PLATFORM_OF: Readonly<Record<IommuConfig['kind'], Platform>> = {
+  vtd: 'x86-64',
+  amd: 'x86-64',
+  smmuv3: 'arm64',
+};
 /** What QEMU 7.2 has, with snoop control and without a device TLB (iommu.md 2.1). */
 const CAP = 0x00d2_008c_222f_0606n;
 const ECAP = 0xf0_0fcan;
@@ -74,12 +94,18 @@ export function checkIommus(given: readonly IommuConfig[] | undefined, platform:
 function checkFigures(field: string, unit: IommuConfig): void {
   if (unit.kind === 'smmuv3') {
     inRange(`${field}.outputWidth`, unit.outputWidth ?? OUTPUT_WIDTH, 32, 48);
+    inRange(`${field}.substreamBits`, unit.substreamBits ?? 0, 0, 20);
+    flagFeatures(unit.hardwareFlags, `${field}.hardwareFlags`);
+    return;
+  }
+  inRange(`${field}.seed`, unit.seed ?? 0, 0, 0xffff_ffff);
+  if (unit.kind === 'amd') {
+    flagFeatures(unit.hardwareFlags, `${field}.hardwareFlags`);
     return;
   }
   checkU64(`${field}.cap`, unit.cap ?? CAP);
   checkU64(`${field}.ecap`, unit.ecap ?? ECAP);
   inRange(`${field}.hostWidth`, unit.hostWidth ?? HOST_WIDTH, 30, 52);
-  inRange(`${field}.seed`, unit.seed ?? 0, 0, 0xffff_ffff);
 }
 
 /** The unit of a slot, counted from 0; undefined: its requests are not translated. */
@@ -117,7 +143,7 @@ export function createUnits(
   hostBytes: number,
   machine: Options,
 ): MachineUnit[] {
-  core.x.unitMemory(0, 0, hostBytes, 0, 0, 0);
+  core.x.unitMemory(0, 0, low32(hostBytes), high32(hostBytes), 0, 0);
   const options = withHost(machine);
   return units.map((unit, n) => {
     const at = n * I.UNIT_STRIDE;
@@ -127,9 +153,11 @@ export function createUnits(
   });
 }
 
-function createUnit(core: Core, n: number, unit: IommuConfig, options: Options): MachineUnit {
+/** Unit `n` of `core`, which has been reserved room, with its defaults. */
+export function createUnit(core: Core, n: number, unit: IommuConfig, options: Options): MachineUnit {
   if (unit.kind === 'smmuv3')
-    return new SmmuUnit(core, n, { outputWidth: unit.outputWidth ?? OUTPUT_WIDTH }, options);
+    return new SmmuUnit(core, n, { ...unit, outputWidth: unit.outputWidth ?? OUTPUT_WIDTH }, options);
+  if (unit.kind === 'amd') return new AmdUnit(core, n, { ...unit, seed: unit.seed ?? n }, options);
   const { cap = CAP, ecap = ECAP, hostWidth = HOST_WIDTH, seed = n } = unit;
   return new VtdUnit(core, n, { cap, ecap, hostWidth, seed }, options);
 }
