@@ -6,6 +6,7 @@ export const FORMAT_SECOND: u32 = 0; // VT-d second stage: vtd-second.ts
 export const FORMAT_LPAE: u32 = 1; // Armv8 stage 1: lpae.ts
 export const FORMAT_AMD: u32 = 3; // AMD v1: amd-v1.ts
 export const FORMAT_LPAE_2: u32 = 4; // Armv8 stage 2: lpae-stage2.ts
+export const FORMAT_S390: u32 = 5; // s390: s390-tables.ts
 
 export const ENTRY_TABLE: u32 = 0;
 export const ENTRY_LEAF: u32 = 1;

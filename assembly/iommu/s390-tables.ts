@@ -1,12 +1,14 @@
-// Floor 4: I/O translation tables of s390 in host memory (zpci.md 5.1 to 5.3): region first, second and third, segment, page.
+// Floor 4: entries of I/O translation tables of s390 (zpci.md 5.1 to 5.3): region first, second and third, segment, page.
 //
 //   I/O address   63      53 52      42 41      31 30      20 19      12 11        0
 //                 | region 1 | region 2 | region 3 | segment  |   page   |   offset  |
 //   entries         2048       2048       2048       2048        256        of 8 bytes, big-endian
-//   begins at DT    3          2          1          0
+//   level           5          4          3          2           1
 
+import { PERMISSION_READ, PERMISSION_WRITE } from '../iommu-layout';
 import { hostBytes, hostMemory } from '../kernel/arena';
 import { EVENT_INVALID_ENTRY, EVENT_TABLE_LENGTH, EVENT_TABLE_TYPE } from '../layout';
+import { ENTRY_DENIED, ENTRY_LEAF, ENTRY_RESERVED, ENTRY_TABLE } from './formats';
 
 // Bits of entries.
 const INVALID: u64 = 0x20; // region and segment
@@ -20,63 +22,66 @@ const TABLE_LENGTH: u64 = 0x3; // has to be 3: a whole table
 const PAGE_LG2: u32 = 12;
 const SEGMENT_LG2: u32 = 20;
 const LEVEL_LG2: u32 = 11;
+const PAGES: u32 = 1;
+const SEGMENTS: u32 = 2;
 
-// What the last walk found.
-/** Address of the 4 KiB frame. */
-export let walkFrame: u64 = 0;
-export let walkMapped: bool = false;
-export let walkWritable: bool = false;
-/** First I/O address behind what the last entry read covers; 0: 2^64. */
-export let walkEnd: u64 = 0;
+/** EVENT_* of an entry that is malformed. */
+export let s390Event: u32 = 0;
+/** The last entry that was read; 0 outside host memory. */
+export let s390Entry: u64 = 0;
+/** A next table or a frame may stand at address 0. */
+let zeroOrigin: bool = false;
 
-/** An entry; 0 outside host memory. */
-function entryAt(address: u64): u64 {
-  if (address >= hostBytes || hostBytes - <u32>address < 8) return 0;
-  return bswap<u64>(load<u64>(hostMemory + <usize>address));
+/** Prepares for the entries of a walk. */
+export function beginS390(hasZero: bool): void {
+  s390Event = 0;
+  zeroOrigin = hasZero;
 }
 
-/** Lowest address bit that an entry of level `level` decides: page 12 (-1), segment 20 (0), region third 31 (1), ... */
-function levelShift(level: i32): u32 {
-  return level < 0 ? PAGE_LG2 : SEGMENT_LG2 + <u32>level * LEVEL_LG2;
+/** Reads the entry at `address` of host memory. */
+export function readS390(address: u64): void {
+  const isInside = address < hostBytes && hostBytes - <u32>address >= 8;
+  s390Entry = isInside ? bswap<u64>(load<u64>(hostMemory + <usize>address)) : 0;
 }
 
-/**
- * Walks the tables of `iota` for `address`. Answers 0, or EVENT_* when an entry is malformed. An invalid entry is no error:
- * nothing is mapped. With `zeroOrigin` false a next table or frame at address 0 is an error, as in QEMU 7.2.
- */
-export function walkTables(iota: u64, address: u64, zeroOrigin: bool): u32 {
-  let origin = iota & ~0xfff;
-  walkMapped = false;
-  walkWritable = (iota & PROTECTED) == 0;
-  let level = <i32>((<u32>iota >> 2) & 7);
-  // The other designations name a frame or a page table, which no group offers.
-  if (level > 3) return EVENT_TABLE_TYPE;
-  while (true) {
-    const shift = levelShift(level);
-    const index = (address >> shift) & (level < 0 ? 0xff : 0x7ff);
-    const entry = entryAt(origin + (index << 3));
-    walkEnd = ((address >> shift) + 1) << shift;
-    if (entry == 0) return EVENT_INVALID_ENTRY;
-    if (entry & (level < 0 ? PAGE_INVALID : INVALID)) return 0;
-    if (level > 0 && ((entry & TABLE_LENGTH) != TABLE_LENGTH || entry & TABLE_OFFSET))
-      return EVENT_TABLE_LENGTH;
-    if (level >= 0 && (entry & TYPE) >> 2 != <u64>level) return EVENT_TABLE_TYPE;
-    const isFrame = level < 0 || (level == 0 && (entry & FRAME_CONTROL) != 0);
-    origin = entry & nextMask(level, isFrame);
-    if (origin == 0 && !zeroOrigin) return EVENT_TABLE_TYPE;
-    if (entry & PROTECTED) walkWritable = false;
-    if (isFrame) {
-      walkMapped = true;
-      walkFrame = level < 0 ? origin : origin | (address & 0xff000);
-      return 0;
-    }
-    level -= 1;
-  }
+/** Lowest address bit that an entry of `level` decides. */
+export function s390Lg2(level: u32): u32 {
+  return level == PAGES ? PAGE_LG2 : SEGMENT_LG2 + (level - SEGMENTS) * LEVEL_LG2;
 }
 
-/** Address bits of an entry: a table of 16 KiB, a page table of 2 KiB, a frame of 1 MiB or 4 KiB. */
-function nextMask(level: i32, isFrame: bool): u64 {
-  if (level > 0) return ~0x3fff;
-  if (level < 0) return ~0xfff;
-  return isFrame ? ~0xfffff : ~0x7ff;
+/** Bits of index of a table of `level`, as a mask. */
+export function s390Mask(level: u32): u64 {
+  return level == PAGES ? 0xff : 0x7ff;
+}
+
+/** ENTRY_* of `entry` at `level`: ENTRY_DENIED where nothing is mapped, ENTRY_RESERVED with `s390Event`. */
+export function s390Kind(entry: u64, level: u32): u32 {
+  if (entry == 0) return malformed(EVENT_INVALID_ENTRY);
+  if (entry & (level == PAGES ? PAGE_INVALID : INVALID)) return ENTRY_DENIED;
+  if (level > SEGMENTS && ((entry & TABLE_LENGTH) != TABLE_LENGTH || entry & TABLE_OFFSET))
+    return malformed(EVENT_TABLE_LENGTH);
+  if (level != PAGES && (entry & TYPE) >> 2 != level - SEGMENTS) return malformed(EVENT_TABLE_TYPE);
+  if (s390Address(entry, level) == 0 && !zeroOrigin) return malformed(EVENT_TABLE_TYPE);
+  return isFrame(entry, level) ? ENTRY_LEAF : ENTRY_TABLE;
+}
+
+function malformed(event: u32): u32 {
+  s390Event = event;
+  return ENTRY_RESERVED;
+}
+
+function isFrame(entry: u64, level: u32): bool {
+  return level == PAGES || (level == SEGMENTS && (entry & FRAME_CONTROL) != 0);
+}
+
+/** PERMISSION_* that an entry leaves: protection takes writes away. */
+export function s390Permissions(entry: u64): u32 {
+  return entry & PROTECTED ? PERMISSION_READ : PERMISSION_READ | PERMISSION_WRITE;
+}
+
+/** Address in an entry: of a table of 16 KiB, a page table of 2 KiB, a frame of 1 MiB or 4 KiB. */
+export function s390Address(entry: u64, level: u32): u64 {
+  if (level > SEGMENTS) return entry & ~0x3fff;
+  if (level == PAGES) return entry & ~0xfff;
+  return entry & (isFrame(entry, level) ? ~0xfffff : ~0x7ff);
 }

@@ -13,6 +13,7 @@ import {
   FORMAT_AMD,
   FORMAT_LPAE,
   FORMAT_LPAE_2,
+  FORMAT_S390,
   FORMAT_SECOND,
   levelLg2,
 } from './formats';
@@ -41,15 +42,15 @@ class Walk {
     let allowed: u32 = PERMISSION_READ | PERMISSION_WRITE;
     let kind: u32;
     while (true) {
-      const lg2 = levelLg2(level);
+      const lg2 = Entry.lg2(format, level);
       const at = table + (((address >> lg2) & mask) << 3);
       lastLevel = level;
       lastAddress = at;
-      if (!readEntry(at, level)) return ENTRY_UNREADABLE;
-      const found = entry;
+      if (!Entry.read(format, at, level)) return ENTRY_UNREADABLE;
+      const found = Entry.found(format);
       kind = Entry.kind(format, found, level);
       allowed &= Entry.permissions(format, found, level);
-      table = Entry.address(format, found);
+      table = Entry.address(format, found, level);
       if (kind != ENTRY_TABLE) {
         forcesSnoop = Entry.forcesSnoop(format, found);
         pageLg2 = Entry.pageLg2(format, found, level);
@@ -58,7 +59,7 @@ class Walk {
         break;
       }
       level = Entry.next(format, found, level);
-      mask = 511;
+      mask = Entry.mask(format, level);
     }
     permissions = allowed;
     pageAddress = table & ~(((<u64>1) << pageLg2) - 1);
@@ -73,6 +74,7 @@ class Walk {
 export function walk(format: u32, root: u64, top: u32, topMask: u64, address: u64): u32 {
   if (format == FORMAT_SECOND) return Walk.as(FORMAT_SECOND, root, top, topMask, address);
   if (format == FORMAT_AMD) return Walk.as(FORMAT_AMD, root, top, topMask, address);
+  if (format == FORMAT_S390) return Walk.as(FORMAT_S390, root, top, topMask, address);
   if (format == FORMAT_LPAE_2) return Walk.as(FORMAT_LPAE_2, root, top, topMask, address);
   return Walk.as(FORMAT_LPAE, root, top, topMask, address);
 }
@@ -123,7 +125,7 @@ export function walkNested(format: u32, root: u64, top: u32, topMask: u64, addre
     const found = entry;
     const kind = Entry.kind(format, found, level);
     allowed &= Entry.permissions(format, found, level);
-    table = Entry.address(format, found);
+    table = Entry.address(format, found, level);
     if (kind == ENTRY_TABLE) {
       level -= 1;
       mask = 511;

@@ -3,7 +3,7 @@
 import { raiseEvent } from '../fabric/events';
 import { slotOf } from '../fabric/functions';
 import { dropRange, setTranslation } from '../iommu/iotlb';
-import { walkEnd, walkFrame, walkMapped, walkTables, walkWritable } from '../iommu/s390-tables';
+import { walkEnd, walkFrame, walkMapped, walkTables, walkWritable } from '../iommu/s390-walk';
 import { dmaOf } from '../iommu/zpci';
 import {
   DMA_FLAGS,
