@@ -4,6 +4,7 @@
 
 export const FORMAT_SECOND: u32 = 0; // VT-d second stage: vtd-second.ts
 export const FORMAT_LPAE: u32 = 1; // Armv8 stage 1: lpae.ts
+export const FORMAT_FIRST: u32 = 4; // VT-d first stage: vtd-first.ts
 
 export const ENTRY_TABLE: u32 = 0;
 export const ENTRY_LEAF: u32 = 1;
@@ -16,6 +17,8 @@ export const ENTRY_UNREADABLE: u32 = 4;
 export const ENTRY_FORBIDDEN: u32 = 5;
 export const ENTRY_UNUSED: u32 = 6;
 export const ENTRY_TOO_WIDE: u32 = 7;
+/** The page is for privileged requests. */
+export const ENTRY_SUPERVISOR: u32 = 8;
 
 /** Log2 of what an entry at `level` covers. */
 export function levelLg2(level: u32): u32 {

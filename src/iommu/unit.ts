@@ -28,7 +28,7 @@ export type UnitAnswer =
       readonly permissions: { readonly read: boolean; readonly write: boolean };
       /** The page takes No Snoop away from requests (iommu.md 8). */
       readonly forcesSnoop: boolean;
-      readonly path: 'off' | 'pass-through' | 'second-stage' | 'first-stage';
+      readonly path: (typeof PATHS)[number];
       readonly iotlb: 'hit' | 'miss' | 'bypass';
     }
   | { readonly kind: 'fault'; readonly reason: number; readonly isRecorded: boolean }
@@ -46,12 +46,12 @@ export interface UnitSegment {
 
 /** An entry that a walk read. */
 export interface WalkStep {
-  readonly what: (typeof STRUCTURES)[number] | `level ${number}`;
+  readonly what: (typeof STRUCTURES)[number] | `level ${number}` | `second-stage level ${number}`;
   readonly address: U64;
   readonly entry: U64;
 }
 
-const PATHS = ['off', 'pass-through', 'second-stage', 'first-stage'] as const;
+const PATHS = ['off', 'pass-through', 'second-stage', 'first-stage', 'nested', 'translated'] as const;
 const CACHES = ['bypass', 'hit', 'miss'] as const;
 /** By WHAT_*, from WHAT_ROOT on. */
 const STRUCTURES = [
@@ -78,6 +78,10 @@ export function bits(value: U64, from: number, count: number): number {
   return Number((BigInt(value) >> BigInt(from)) & ((1n << BigInt(count)) - 1n));
 }
 
+function levelName(what: number): WalkStep['what'] {
+  return what > I.WHAT_SECOND ? `second-stage level ${what - I.WHAT_SECOND}` : `level ${what}`;
+}
+
 /** For REPLACE_RANDOM: the generator must not begin with 0, and small seeds are alike in its high bits. */
 export function spread(seed: number): number {
   return (Math.imul(inRange('seed', seed, 0, 0xffff_ffff) * 2 + 1, 0x9e37_79b1) | 1) >>> 0;
@@ -91,7 +95,15 @@ export abstract class TranslationUnit {
   ) {}
 
   /** Translates one access within a 4 KiB page. */
-  translate({ sid, pasid, address, isWrite, isPrivileged = false }: UnitRequest): UnitAnswer {
+  translate(request: UnitRequest): UnitAnswer {
+    return this.ask(request, 0);
+  }
+
+  /** The same with further REQUEST_* flags. */
+  protected ask(
+    { sid, pasid, address, isWrite, isPrivileged = false }: UnitRequest,
+    flags: number,
+  ): UnitAnswer {
     inRange('sid', sid, 0, 0xffff);
     if (pasid !== undefined) inRange('pasid', pasid, 0, 0xf_ffff);
     checkU64('address', address);
@@ -102,7 +114,7 @@ export abstract class TranslationUnit {
       pasid ?? I.PASID_NONE,
       low32(address),
       high32(address),
-      (isWrite ? I.REQUEST_WRITE : 0) | (isPrivileged ? I.REQUEST_PRIVILEGED : 0),
+      flags | (isWrite ? I.REQUEST_WRITE : 0) | (isPrivileged ? I.REQUEST_PRIVILEGED : 0),
     );
     const word = (offset: number): number => core.word(L.PLACE_UNIT_RESULT, offset);
     if (status === I.TRANSLATION_MESSAGE) return { kind: 'message' };
@@ -147,7 +159,7 @@ export abstract class TranslationUnit {
       const at = n * I.STEP_STRIDE;
       const what = core.word(L.PLACE_UNIT_STEPS, at + I.STEP_WHAT);
       return {
-        what: STRUCTURES[what - I.WHAT_ROOT] ?? (`level ${what}` as const),
+        what: STRUCTURES[what - I.WHAT_ROOT] ?? levelName(what),
         address: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_ADDRESS),
         entry: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_VALUE),
       };

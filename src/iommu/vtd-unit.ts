@@ -4,7 +4,15 @@ import { inRange, invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { checkU64, type U64 } from '../core/u64.js';
-import { ANY_DOMAIN, bits, LAST, spread, TranslationUnit } from './unit.js';
+import {
+  ANY_DOMAIN,
+  bits,
+  LAST,
+  spread,
+  TranslationUnit,
+  type UnitAnswer,
+  type UnitRequest,
+} from './unit.js';
 
 /** Options that a unit follows. */
 export type UnitOptions = Pick<
@@ -31,6 +39,17 @@ export interface VtdUnitInput {
   readonly seed?: number;
 }
 
+/** A request as a VT-d unit takes it. */
+export interface VtdRequest extends UnitRequest {
+  /**
+   * Address type of the TLP. `translation`: an endpoint asks where an address leads, and is answered with the permissions that
+   * there are, none included; a `message` tells it to write there untranslated. `translated`: the address is such an answer.
+   */
+  readonly at?: keyof typeof ADDRESS_TYPES;
+  /** Of a `translation`: it is for reads only (NW). Units without ECAP.NWFS do not look. */
+  readonly noWrite?: boolean;
+}
+
 export interface UnitFault {
   readonly reason: number;
   readonly sid: number;
@@ -46,6 +65,37 @@ const REPLACEMENTS = {
   random: I.REPLACE_RANDOM,
   flushWhenFull: I.REPLACE_FLUSH,
 } as const;
+const ADDRESS_TYPES = {
+  untranslated: 0,
+  translation: I.REQUEST_TRANSLATION,
+  translated: I.REQUEST_TRANSLATED,
+} as const;
+/** FEATURE_* by bits of CAP and of ECAP. */
+const CAP_FEATURES: readonly (readonly [number, number])[] = [
+  [34, I.FEATURE_2M],
+  [35, I.FEATURE_1G],
+  [56, I.FEATURE_FIRST_1G],
+  [60, I.FEATURE_FIVE_LEVELS],
+];
+const ECAP_FEATURES: readonly (readonly [number, number])[] = [
+  [2, I.FEATURE_DEVICE_TLB],
+  [6, I.FEATURE_PASS_THROUGH],
+  [7, I.FEATURE_SNOOP_CONTROL],
+  [26, I.FEATURE_NESTED],
+  [31, I.FEATURE_SUPERVISOR],
+  [33, I.FEATURE_NO_WRITE],
+  [34, I.FEATURE_EXTENDED_FLAG],
+  [43, I.FEATURE_SCALABLE],
+  [45, I.FEATURE_SECOND_FLAGS],
+  [47, I.FEATURE_FIRST_STAGE],
+  [48, I.FEATURE_WALK_SNOOPS],
+  [52, I.FEATURE_ABORT],
+];
+
+function featuresOf(register: U64, features: readonly (readonly [number, number])[]): number {
+  return features.reduce((all, [bit, feature]) => all | (bits(register, bit, 1) === 1 ? feature : 0), 0);
+}
+
 /** What a reference unit has, whatever the options say (iommu.md 5). */
 const QEMU_ENTRIES = 1024;
 
@@ -74,15 +124,7 @@ export class VtdUnit extends TranslationUnit {
     this.set(I.UNIT_HOST_WIDTH, inRange('hostWidth', hostWidth, 30, 52));
     this.set(I.UNIT_GUEST_WIDTH, bits(cap, 16, 6) + 1);
     this.set(I.UNIT_WIDTHS, widths);
-    this.set(
-      I.UNIT_FEATURES,
-      (bits(ecap, 7, 1) === 1 ? I.FEATURE_SNOOP_CONTROL : 0) |
-        (bits(ecap, 2, 1) === 1 ? I.FEATURE_DEVICE_TLB : 0) |
-        (bits(ecap, 6, 1) === 1 ? I.FEATURE_PASS_THROUGH : 0) |
-        (bits(ecap, 43, 1) === 1 ? I.FEATURE_SCALABLE : 0) |
-        (bits(cap, 34, 1) === 1 ? I.FEATURE_2M : 0) |
-        (bits(cap, 35, 1) === 1 ? I.FEATURE_1G : 0),
-    );
+    this.set(I.UNIT_FEATURES, featuresOf(cap, CAP_FEATURES) | featuresOf(ecap, ECAP_FEATURES));
     this.set(
       I.UNIT_MODEL,
       (isQemu ? I.MODEL_QEMU : 0) |
@@ -106,7 +148,13 @@ export class VtdUnit extends TranslationUnit {
     core.x.unitStart(index);
   }
 
-  /** RTADDR: address of the root table, and its mode in bits 11:10 (0 legacy, 1 scalable). Takes effect at once. */
+  override translate(request: VtdRequest): UnitAnswer {
+    const { at = 'untranslated', noWrite = false } = request;
+    if (!Object.hasOwn(ADDRESS_TYPES, at)) throw invalid('at', at, Object.keys(ADDRESS_TYPES).join(', '));
+    return this.ask(request, ADDRESS_TYPES[at] | (noWrite ? I.REQUEST_NO_WRITE : 0));
+  }
+
+  /** RTADDR: address of the root table, and its mode in bits 11:10 (0 legacy, 1 scalable, 3 abort). Takes effect at once. */
   set rootTable(value: U64) {
     this.set64(I.UNIT_ROOT, checkU64('rootTable', value));
   }
