@@ -30,6 +30,8 @@ export type UnitAnswer =
       readonly forcesSnoop: boolean;
       readonly path: (typeof PATHS)[number];
       readonly iotlb: 'hit' | 'miss' | 'bypass';
+      /** A translated request with No Snoop, where the translation forbade it (iommu.md 7). */
+      readonly translatedNsViolation?: true;
     }
   | { readonly kind: 'fault'; readonly reason: number; readonly isRecorded: boolean }
   /** A write to the interrupt range: a message. */

@@ -4,6 +4,7 @@ import { inRange, invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { checkU64, type U64 } from '../core/u64.js';
+import { AtsGrants, completionOf } from './ats.js';
 import {
   ANY_DOMAIN,
   bits,
@@ -48,6 +49,8 @@ export interface VtdRequest extends UnitRequest {
   readonly at?: keyof typeof ADDRESS_TYPES;
   /** Of a `translation`: it is for reads only (NW). Units without ECAP.NWFS do not look. */
   readonly noWrite?: boolean;
+  /** The No Snoop attribute. It does not change the answer; of a `translated` request it is checked against N. */
+  readonly noSnoop?: boolean;
 }
 
 export interface UnitFault {
@@ -107,6 +110,7 @@ export function iotlbEntriesOf({ vtdModel, iotlbEntries }: UnitOptions): number 
 export class VtdUnit extends TranslationUnit {
   /** SAGAW is empty where the unit cannot translate: translation enable has no effect then. */
   private readonly canTranslate: boolean;
+  private readonly grants = new AtsGrants();
 
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for registers that do not fit. */
   constructor(
@@ -149,9 +153,16 @@ export class VtdUnit extends TranslationUnit {
   }
 
   override translate(request: VtdRequest): UnitAnswer {
-    const { at = 'untranslated', noWrite = false } = request;
+    const { at = 'untranslated', noWrite = false, noSnoop = false } = request;
     if (!Object.hasOwn(ADDRESS_TYPES, at)) throw invalid('at', at, Object.keys(ADDRESS_TYPES).join(', '));
-    return this.ask(request, ADDRESS_TYPES[at] | (noWrite ? I.REQUEST_NO_WRITE : 0));
+    const answer = this.ask(request, ADDRESS_TYPES[at] | (noWrite ? I.REQUEST_NO_WRITE : 0));
+    if (at === 'translation') {
+      const completion = completionOf(answer);
+      if (completion.status === 'success') this.grants.grant(request.sid, completion.entry);
+    }
+    const isViolation =
+      at === 'translated' && noSnoop && this.grants.isViolation(request.sid, request.address);
+    return answer.kind === 'translated' && isViolation ? { ...answer, translatedNsViolation: true } : answer;
   }
 
   /** RTADDR: address of the root table, and its mode in bits 11:10 (0 legacy, 1 scalable, 3 abort). Takes effect at once. */
