@@ -12,10 +12,10 @@ import {
 import { resetFaults } from './faults';
 import { translateSmmu } from './smmu';
 import { dropStream, dropStreams } from './smmu-config';
-import { clearIotlb, dropPages, startIotlb } from './unit-iotlb';
+import { clearIotlb, dropPages, dropPasidPages, startIotlb } from './unit-iotlb';
 import { unitAt } from './units';
 import { translateVtd } from './vtd';
-import { dropContexts, dropContextsOf, useContextCache } from './vtd-context';
+import { dropContexts, dropContextsOf, dropPasids, useContextCache } from './vtd-context';
 
 function isSmmu(index: u32): bool {
   return load<u32>(unitAt(index), UNIT_KIND) == UNIT_SMMU;
@@ -65,4 +65,21 @@ export function dropUnitContexts(index: u32, sid: u32, ignored: u32, did: u32): 
 
 export function dropUnitPages(index: u32, did: u32, first: u64, last: u64): void {
   dropPages(index, did, first, last);
+}
+
+/** VT-d: drops what is kept of PASID `pasid` in domain `did`; ~0: of any. */
+export function dropUnitPasids(index: u32, did: u32, pasid: u32): void {
+  useContextCache(index);
+  dropPasids(did, pasid);
+}
+
+export function dropUnitPasidPages(
+  index: u32,
+  did: u32,
+  pasid: u32,
+  first: u64,
+  last: u64,
+  others: bool,
+): void {
+  dropPasidPages(index, did, pasid, first, last, others);
 }

@@ -61,6 +61,17 @@ export type CoreExports = {
     lastLo: number,
     lastHi: number,
   ): void;
+  unitDropPasids(index: number, did: number, pasid: number): void;
+  unitDropPasidPages(
+    index: number,
+    did: number,
+    pasid: number,
+    firstLo: number,
+    firstHi: number,
+    lastLo: number,
+    lastHi: number,
+    others: number,
+  ): void;
   unitClearFault(index: number, record: number): void;
   linkReserve(payloadBytes: number): void;
   linkStart(windows: number): void;
@@ -149,6 +160,8 @@ export const EXPORT_NAMES = [
   'unitDropAll',
   'unitDropContexts',
   'unitDropPages',
+  'unitDropPasids',
+  'unitDropPasidPages',
   'unitClearFault',
   'linkReserve',
   'linkStart',

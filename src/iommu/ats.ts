@@ -46,16 +46,30 @@ export function encodeAtsEntry(entry: AtsEntry): bigint {
   );
 }
 
+/** Log2 of the size that 1s from bit 12 of an address up say, 13 to 64. */
+function sizeOf(word: bigint): number {
+  let lg2 = 13;
+  while (((word >> BigInt(lg2 - 1)) & 1n) === 1n) lg2 += 1;
+  return Math.min(lg2, 64);
+}
+
+/** What an Invalidate Request means: a page, or with `isLarge` (S) the region that its address says, up to everything. */
+export function invalidationRange(
+  address: U64,
+  isLarge: boolean,
+): { readonly first: bigint; readonly last: bigint } {
+  const word = BigInt(checkU64('address', address));
+  const lg2 = BigInt(isLarge ? sizeOf(word) : SMALLEST_LG2);
+  const first = (word >> lg2) << lg2;
+  return { first, last: first + (1n << lg2) - 1n };
+}
+
 /** The entry of 8 bytes. Throws ZtlpError where the size is not a number of address bits (all of them 1). */
 export function decodeAtsEntry(value: U64): AtsEntry {
   const word = BigInt(checkU64('value', value));
-  let pageLg2 = SMALLEST_LG2;
-  if ((word & SIZE) !== 0n) {
-    pageLg2 += 1;
-    while (((word >> BigInt(pageLg2 - 1)) & 1n) === 1n) pageLg2 += 1;
-    if (pageLg2 > LARGEST_LG2)
-      throw invalid('value', value, 'with S an address that has a 0 in bits 62:12', 'malformed');
-  }
+  const pageLg2 = (word & SIZE) === 0n ? SMALLEST_LG2 : sizeOf(word);
+  if (pageLg2 > LARGEST_LG2)
+    throw invalid('value', value, 'with S an address that has a 0 in bits 62:12', 'malformed');
   const lg2 = BigInt(pageLg2);
   return {
     address: (word >> lg2) << lg2,

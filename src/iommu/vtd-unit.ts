@@ -3,7 +3,7 @@ import * as I from '../../assembly/iommu-layout.js';
 import { inRange, invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
-import { checkU64, type U64 } from '../core/u64.js';
+import { checkU64, high32, low32, type U64 } from '../core/u64.js';
 import { AtsGrants, completionOf } from './ats.js';
 import {
   ANY_DOMAIN,
@@ -62,6 +62,16 @@ export interface UnitFault {
   readonly isWrite: boolean;
 }
 
+/** A fault recording register. */
+export interface FaultRecord {
+  /** F: software has not cleared it. */
+  readonly isSet: boolean;
+  readonly fault: UnitFault;
+  readonly isPrivileged: boolean;
+  /** AT of the request: 0 untranslated, 1 for a translation, 2 translated. */
+  readonly addressType: number;
+}
+
 const REPLACEMENTS = {
   lru: I.REPLACE_LRU,
   fifo: I.REPLACE_FIFO,
@@ -97,6 +107,14 @@ const ECAP_FEATURES: readonly (readonly [number, number])[] = [
 
 function featuresOf(register: U64, features: readonly (readonly [number, number])[]): number {
   return features.reduce((all, [bit, feature]) => all | (bits(register, bit, 1) === 1 ? feature : 0), 0);
+}
+
+/** 2^`mask` pages of 4 KiB, aligned, around `address`. */
+function rangeOf(address: U64, mask: number): { readonly first: bigint; readonly last: bigint } {
+  inRange('mask', mask, 0, 51);
+  const size = 1n << BigInt(12 + mask);
+  const first = BigInt(checkU64('address', address)) & ~(size - 1n) & LAST;
+  return { first, last: first + size - 1n };
 }
 
 /** What a reference unit has, whatever the options say (iommu.md 5). */
@@ -183,10 +201,7 @@ export class VtdUnit extends TranslationUnit {
 
   /** Page-selective invalidation of domain `did`: 2^`mask` pages of 4 KiB, aligned, around `address`. */
   invalidatePages(did: number, address: U64, mask: number): void {
-    inRange('mask', mask, 0, 51);
-    const size = 1n << BigInt(12 + mask);
-    const first = BigInt(checkU64('address', address)) & ~(size - 1n) & LAST;
-    const last = first + size - 1n;
+    const { first, last } = rangeOf(address, mask);
     this.dropPages(did, first, last);
   }
 
@@ -200,22 +215,73 @@ export class VtdUnit extends TranslationUnit {
     this.core.x.unitDropContexts(this.index, sid ?? 0, ignored, did);
   }
 
-  /** Fault records that software has not cleared, oldest register first. */
-  get faults(): UnitFault[] {
-    const found: UnitFault[] = [];
-    for (let n = 0; n < this.get(I.UNIT_RECORDS); n++) {
-      const at = I.UNIT_FAULT_RECORDS + n * I.FAULT_RECORD_BYTES;
-      if (this.get(at + I.FAULT_RECORD_IS_SET) === 0) continue;
-      const pasid = this.get(at + I.FAULT_RECORD_PASID);
-      found.push({
+  /** Invalidation of PASID entries: of all, of a domain, or of one PASID in it. */
+  invalidatePasidCache({
+    did = ANY_DOMAIN,
+    pasid,
+  }: {
+    readonly did?: number;
+    readonly pasid?: number;
+  } = {}): void {
+    this.core.x.unitDropPasids(
+      this.index,
+      did,
+      pasid === undefined ? ANY_DOMAIN : inRange('pasid', pasid, 0, 0xf_ffff),
+    );
+  }
+
+  /**
+   * PASID-based invalidation of the IOTLB in domain `did`: of all that the PASID uses, or with `pages` of 2^`mask` pages of its
+   * first stage, aligned, around `address`. Second-stage pages do not know who used them: without `pages` those of the domain go.
+   */
+  invalidatePasidPages(
+    did: number,
+    pasid: number,
+    pages?: { readonly address: U64; readonly mask: number },
+  ): void {
+    inRange('pasid', pasid, 0, 0xf_ffff);
+    const { first, last } =
+      pages === undefined ? { first: 0n, last: LAST } : rangeOf(pages.address, pages.mask);
+    const { x } = this.core;
+    const [lo, hi, endLo, endHi] = [low32(first), high32(first), low32(last), high32(last)];
+    x.unitDropPasidPages(this.index, did, pasid, lo, hi, endLo, endHi, pages === undefined ? 1 : 0);
+  }
+
+  /** Fault recording register `n`, 0 to `records` - 1. */
+  faultRecord(n: number): FaultRecord {
+    const at = I.UNIT_FAULT_RECORDS + inRange('n', n, 0, this.records - 1) * I.FAULT_RECORD_BYTES;
+    const pasid = this.get(at + I.FAULT_RECORD_PASID);
+    const flags = this.get(at + I.FAULT_RECORD_FLAGS);
+    const isTranslation = (flags & I.REQUEST_TRANSLATION) !== 0;
+    return {
+      isSet: this.get(at + I.FAULT_RECORD_IS_SET) !== 0,
+      fault: {
         reason: this.get(at + I.FAULT_RECORD_REASON),
         sid: this.get(at + I.FAULT_RECORD_SID),
         ...(pasid === I.PASID_NONE ? {} : { pasid }),
         page: this.get64(at),
-        isWrite: (this.get(at + I.FAULT_RECORD_FLAGS) & I.REQUEST_WRITE) !== 0,
-      });
-    }
-    return found;
+        isWrite: (flags & I.REQUEST_WRITE) !== 0,
+      },
+      isPrivileged: (flags & I.REQUEST_PRIVILEGED) !== 0,
+      addressType: isTranslation ? 1 : (flags & I.REQUEST_TRANSLATED) !== 0 ? 2 : 0,
+    };
+  }
+
+  /** Fault recording registers that there are. */
+  get records(): number {
+    return this.get(I.UNIT_RECORDS);
+  }
+
+  /** Fault records that software has not cleared, oldest register first. */
+  get faults(): UnitFault[] {
+    return Array.from({ length: this.records }, (_, n) => this.faultRecord(n))
+      .filter(({ isSet }) => isSet)
+      .map(({ fault }) => fault);
+  }
+
+  /** PFO, PPF and FRI as FSTS has them. */
+  get faultStatusBits(): number {
+    return this.get(I.UNIT_FAULT_STATUS);
   }
 
   /** FSTS: PPF, a record is set; PFO, faults were lost. */
@@ -226,7 +292,17 @@ export class VtdUnit extends TranslationUnit {
 
   /** Software writes 1 to F of every record, and to PFO. */
   clearFaults(): void {
-    for (let n = 0; n < this.get(I.UNIT_RECORDS); n++) this.core.x.unitClearFault(this.index, n);
+    for (let n = 0; n < this.records; n++) this.clearFault(n);
+    this.clearOverflow();
+  }
+
+  /** Software writes 1 to F of record `n`. */
+  clearFault(n: number): void {
+    this.core.x.unitClearFault(this.index, inRange('n', n, 0, this.records - 1));
+  }
+
+  /** Software writes 1 to PFO. */
+  clearOverflow(): void {
     this.core.x.unitClearFault(this.index, 0xffff_ffff);
   }
 }
