@@ -5,6 +5,8 @@ import {
   dropAll,
   dropUnitContexts,
   dropUnitPages,
+  dropUnitPasidPages,
+  dropUnitPasids,
   dropUnitTagged,
   startUnit,
   translate,
@@ -89,6 +91,28 @@ export function unitDropTagged(
   lastHi: u32,
 ): void {
   dropUnitTagged(index, did, mask, kind, pair(firstLo, firstHi), pair(lastLo, lastHi));
+}
+
+/** Drops what unit `index` keeps of PASID entries of `pasid` in domain `did`; ~0: of any. */
+export function unitDropPasids(index: u32, did: u32, pasid: u32): void {
+  dropUnitPasids(index, did, pasid);
+}
+
+/**
+ * Drops the first-stage translations of PASID `pasid` in domain `did` whose page has an address in [first, last]; with `others`
+ * also the second-stage ones of the domain.
+ */
+export function unitDropPasidPages(
+  index: u32,
+  did: u32,
+  pasid: u32,
+  firstLo: u32,
+  firstHi: u32,
+  lastLo: u32,
+  lastHi: u32,
+  others: u32,
+): void {
+  dropUnitPasidPages(index, did, pasid, pair(firstLo, firstHi), pair(lastLo, lastHi), others != 0);
 }
 
 /** Software clears fault record `record`, or with ~0 the overflow. */

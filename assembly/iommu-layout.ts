@@ -84,6 +84,16 @@ export const FEATURE_2M = 16; // CAP.SLLPS
 export const FEATURE_1G = 32;
 export const FEATURE_ACCESS_FLAG = 0x1_0000; // SMMU, AMD: hardware sets access flags
 export const FEATURE_DIRTY_FLAG = 0x2_0000; // and marks pages as dirty
+export const FEATURE_FIRST_STAGE = 64; // ECAP.FLTS
+export const FEATURE_NESTED = 128; // ECAP.NEST
+export const FEATURE_FIRST_1G = 256; // CAP.FL1GP
+export const FEATURE_FIVE_LEVELS = 512; // CAP.FL5LP, of the first stage
+export const FEATURE_WALK_SNOOPS = 1024; // ECAP.SMPWCS
+export const FEATURE_SECOND_FLAGS = 2048; // ECAP.SLADS: accessed and dirty flags of the second stage
+export const FEATURE_EXTENDED_FLAG = 4096; // ECAP.EAFS
+export const FEATURE_SUPERVISOR = 8192; // ECAP.SRS
+export const FEATURE_NO_WRITE = 16384; // ECAP.NWFS
+export const FEATURE_ABORT = 32768; // ECAP.ADMS
 
 export const MODEL_QEMU = 1; // vtdModel qemu72
 export const MODEL_QEMU_REASONS = 2; // faultReasons qemu72
@@ -105,6 +115,9 @@ export const PASID_NONE = 0xfffff + 1;
 // Flags of a request.
 export const REQUEST_WRITE = 1;
 export const REQUEST_PRIVILEGED = 2;
+export const REQUEST_TRANSLATION = 4; // AT 01: an endpoint asks for a translation
+export const REQUEST_TRANSLATED = 8; // AT 10: the address comes from one
+export const REQUEST_NO_WRITE = 16; // NW of a request for a translation
 
 // ---------------------------------------------------------------------------------------- RESULT: of the last translation
 export const RESULT_BYTES = 64;
@@ -133,6 +146,7 @@ export const PATH_PASS_THROUGH = 1;
 export const PATH_SECOND = 2;
 export const PATH_FIRST = 3;
 export const PATH_NESTED = 4;
+export const PATH_TRANSLATED = 5;
 
 // Answers of `unitTranslate`.
 export const TRANSLATED = 0;
@@ -156,3 +170,4 @@ export const WHAT_STREAM_LIST = 20;
 export const WHAT_STREAM = 21;
 export const WHAT_DESCRIPTOR = 22;
 export const WHAT_DEVICE = 23;
+export const WHAT_SECOND = 32; // and the level: a second stage on the way of a first

@@ -15,10 +15,10 @@ import { dropDevice, dropDevices } from './amd-device';
 import { resetFaults } from './faults';
 import { translateSmmu } from './smmu';
 import { dropStream, dropStreams } from './smmu-config';
-import { clearIotlb, dropPages, dropTagged, startIotlb } from './unit-iotlb';
+import { clearIotlb, dropPages, dropPasidPages, dropTagged, startIotlb } from './unit-iotlb';
 import { unitAt } from './units';
 import { translateVtd } from './vtd';
-import { dropContexts, dropContextsOf, useContextCache } from './vtd-context';
+import { dropContexts, dropContextsOf, dropPasids, useContextCache } from './vtd-context';
 
 function kindOf(index: u32): u32 {
   return load<u32>(unitAt(index), UNIT_KIND);
@@ -81,4 +81,21 @@ export function dropUnitPages(index: u32, did: u32, first: u64, last: u64): void
 /** Drops the pages whose domain has the bits `did` where `mask` has ones; SMMU: of the kind `kind`, ~0 for both. */
 export function dropUnitTagged(index: u32, did: u32, mask: u32, kind: u32, first: u64, last: u64): void {
   dropTagged(index, did, mask, kind, first, last);
+}
+
+/** VT-d: drops what is kept of PASID `pasid` in domain `did`; ~0: of any. */
+export function dropUnitPasids(index: u32, did: u32, pasid: u32): void {
+  useContextCache(index);
+  dropPasids(did, pasid);
+}
+
+export function dropUnitPasidPages(
+  index: u32,
+  did: u32,
+  pasid: u32,
+  first: u64,
+  last: u64,
+  others: bool,
+): void {
+  dropPasidPages(index, did, pasid, first, last, others);
 }

@@ -11,7 +11,7 @@ import {
   amdPermissions,
   amdUpdated,
 } from './amd-v1';
-import { FORMAT_AMD, FORMAT_LPAE_2, FORMAT_S390, FORMAT_SECOND, levelLg2 } from './formats';
+import { FORMAT_AMD, FORMAT_FIRST, FORMAT_LPAE_2, FORMAT_S390, FORMAT_SECOND, levelLg2 } from './formats';
 import { lpaeAddress, lpaeKind, lpaePermissions, lpaeUpdated } from './lpae';
 import { stage2Address, stage2Kind, stage2Needs, stage2Permissions, stage2Updated } from './lpae-stage2';
 import {
@@ -24,6 +24,7 @@ import {
   s390Permissions,
 } from './s390-tables';
 import { entry, readEntry } from './tables';
+import { firstAddress, firstKind, firstPermissions } from './vtd-first';
 import { secondAddress, secondForcesSnoop, secondKind, secondNeeds, secondPermissions } from './vtd-second';
 
 export class Entry {
@@ -56,6 +57,7 @@ export class Entry {
   /** ENTRY_* of `found` at `level`. */
   @inline
   static kind(format: u32, found: u64, level: u32): u32 {
+    if (format == FORMAT_FIRST) return firstKind(found, level);
     if (format == FORMAT_SECOND) return secondKind(found, level);
     if (format == FORMAT_AMD) return amdKind(found, level);
     if (format == FORMAT_LPAE_2) return stage2Kind(found, level);
@@ -66,6 +68,7 @@ export class Entry {
   /** PERMISSION_* that it leaves. */
   @inline
   static permissions(format: u32, found: u64, level: u32): u32 {
+    if (format == FORMAT_FIRST) return firstPermissions(found);
     if (format == FORMAT_SECOND) return secondPermissions(found);
     if (format == FORMAT_AMD) return amdPermissions(found);
     if (format == FORMAT_LPAE_2) return stage2Permissions(found, level);
@@ -76,6 +79,7 @@ export class Entry {
   /** Address of the table or page that it names. */
   @inline
   static address(format: u32, found: u64, level: u32): u64 {
+    if (format == FORMAT_FIRST) return firstAddress(found);
     if (format == FORMAT_SECOND) return secondAddress(found);
     if (format == FORMAT_AMD) return amdAddress(found);
     if (format == FORMAT_LPAE_2) return stage2Address(found);

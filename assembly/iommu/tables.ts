@@ -56,3 +56,12 @@ function heldAt(address: u64): u64 {
   if (offset >= hostBytes || hostBytes - <u32>offset < 8) return 0;
   return load<u64>(hostMemory + <usize>offset);
 }
+
+/** Sets bits of the entry at `address`, a multiple of 8, as one access. What host memory does not hold stays as it is. */
+export function setBits(address: u64, bits: u64): void {
+  const offset = address - heldFirst;
+  if (address < ramFirst || address >= ramEnd || ramEnd - address < 8) return;
+  if (offset >= hostBytes || hostBytes - <u32>offset < 8) return;
+  const at = hostMemory + <usize>offset;
+  store<u64>(at, load<u64>(at) | bits);
+}

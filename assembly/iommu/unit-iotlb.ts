@@ -26,7 +26,11 @@ const DOMAIN: usize = 24;
 const NEXT: usize = 28; // of the same hash
 const OLDER: usize = 32;
 const NEWER: usize = 36;
-const STRIDE: usize = 40;
+const SPACE: usize = 40; // SPACE_*
+const STRIDE: usize = 48;
+
+/** The page is of an address space of its own, of the PASID in the bits below; without it, of its domain. */
+export const SPACE_OF_PASID: u32 = 1 << 20;
 
 const OWNER_PASID: u64 = 32;
 
@@ -50,6 +54,7 @@ const STATES: usize = memory.data(UNIT_MOST * (40 + 64 * 4), 16);
 /** What `findPage` found. */
 export let foundValue: u64 = 0;
 export let foundLg2: u32 = 0;
+let foundEntry: u32 = 0;
 
 function stateOf(index: u32): usize {
   return STATES + <usize>index * STATE_BYTES;
@@ -111,6 +116,7 @@ export function findPage(index: u32, unit: usize, address: u64, sid: u32, domain
       if (load<u64>(at, TAG) == tag && load<u64>(at, OWNER) == owner) {
         foundValue = load<u64>(at, VALUE);
         foundLg2 = <u32>lg2;
+        foundEntry = n;
         if (load<u32>(unit, UNIT_REPLACEMENT) == REPLACE_LRU && load<u32>(state, NEWEST) != n) {
           unlink(state, at);
           link(state, at, n);
@@ -123,6 +129,11 @@ export function findPage(index: u32, unit: usize, address: u64, sid: u32, domain
   return false;
 }
 
+/** Drops the page that `findPage` found. */
+export function dropFound(index: u32): void {
+  remove(stateOf(index), foundEntry);
+}
+
 /** Keeps a translation; with a full IOTLB another one goes, or all. */
 export function keepPage(
   index: u32,
@@ -133,6 +144,7 @@ export function keepPage(
   sid: u32,
   domain: u32,
   pasid: u32,
+  space: u32 = 0,
 ): void {
   const state = stateOf(index);
   const most = load<u32>(unit, UNIT_ENTRIES);
@@ -155,6 +167,7 @@ export function keepPage(
   store<u64>(at, owner, OWNER);
   store<u64>(at, value, VALUE);
   store<u32>(at, domain, DOMAIN);
+  store<u32>(at, space, SPACE);
   store<u32>(at, load<u32>(bucket), NEXT);
   store<u32>(bucket, n);
   link(state, at, n);
@@ -209,24 +222,53 @@ function remove(state: usize, n: u32): void {
   if (load<u32>(count) == 0) store<u64>(state, load<u64>(state, SIZES) & ~((<u64>1) << lg2), SIZES);
 }
 
-/** Drops the pages of domain `did` that have an address in [first, last]; `did` ~0: of every domain. */
+/**
+ * Drops the pages of domain `did` that have an address in [first, last]; `did` ~0: of every domain. Spaces of a PASID have other
+ * addresses than the domain: all of their pages go.
+ */
 export function dropPages(index: u32, did: u32, first: u64, last: u64): void {
-  dropTagged(index, did, did == ~0 ? 0 : ~0, ~0, first, last);
-}
-
-/** The same, of the domains that have the bits `did` where `mask` has ones, and with the PASID or kind `pasid`; ~0: with any. */
-export function dropTagged(index: u32, did: u32, mask: u32, pasid: u32, first: u64, last: u64): void {
   const state = stateOf(index);
   const top = load<u32>(state, TOP);
   for (let n: u32 = 1; n <= top; n++) {
     const at = entryAt(state, n);
-    const tag = load<u64>(at, TAG);
-    // No page has the size 2^0: a free entry.
-    if (tag == 0 || ((load<u32>(at, DOMAIN) ^ did) & mask) != 0) continue;
-    if (pasid != ~0 && load<u64>(at, OWNER) >> OWNER_PASID != pasid) continue;
-    const lg2 = tag & 63;
-    const begin = (tag >> 6) << lg2;
-    const end = begin + (((<u64>1) << lg2) - 1);
-    if (begin <= last && end >= first) remove(state, n);
+    if (!isOf(at, did)) continue;
+    if ((load<u32>(at, SPACE) & SPACE_OF_PASID) != 0 || touches(at, first, last)) remove(state, n);
   }
+}
+
+/** SMMU: those of the domains that have the bits `did` where `mask` has ones, and of the kind `kind`; ~0: of any. */
+export function dropTagged(index: u32, did: u32, mask: u32, kind: u32, first: u64, last: u64): void {
+  const state = stateOf(index);
+  const top = load<u32>(state, TOP);
+  for (let n: u32 = 1; n <= top; n++) {
+    const at = entryAt(state, n);
+    if (load<u64>(at, TAG) == 0 || ((load<u32>(at, DOMAIN) ^ did) & mask) != 0) continue;
+    if (kind != ~0 && load<u64>(at, OWNER) >> OWNER_PASID != kind) continue;
+    if (touches(at, first, last)) remove(state, n);
+  }
+}
+
+/** Drops the pages of `pasid` in domain `did` with an address in [first, last]. With `others` also those of the domain itself. */
+export function dropPasidPages(index: u32, did: u32, pasid: u32, first: u64, last: u64, others: bool): void {
+  const state = stateOf(index);
+  const top = load<u32>(state, TOP);
+  for (let n: u32 = 1; n <= top; n++) {
+    const at = entryAt(state, n);
+    if (!isOf(at, did)) continue;
+    const space = load<u32>(at, SPACE);
+    const isMeant = space == (SPACE_OF_PASID | pasid) && touches(at, first, last);
+    if (isMeant || (others && (space & SPACE_OF_PASID) == 0)) remove(state, n);
+  }
+}
+
+/** A used entry of domain `did`, or with ~0 of any: no page has the size 2^0. */
+function isOf(at: usize, did: u32): bool {
+  return load<u64>(at, TAG) != 0 && (did == ~0 || load<u32>(at, DOMAIN) == did);
+}
+
+function touches(at: usize, first: u64, last: u64): bool {
+  const tag = load<u64>(at, TAG);
+  const lg2 = tag & 63;
+  const begin = (tag >> 6) << lg2;
+  return begin <= last && begin + (((<u64>1) << lg2) - 1) >= first;
 }

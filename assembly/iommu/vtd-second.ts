@@ -31,11 +31,16 @@ const LEVEL_1G: u32 = 3;
 let leafReserved: u64 = 0;
 let tableReserved: u64 = 0;
 let largeLevels: u32 = 0;
-/** The permission that the request needs. */
+/** The permission that the request needs, one of these bits. */
 let needed: u64 = 0;
+/** What a write needs. */
+let writeNeeds: u64 = WRITE;
 
-/** Prepares for the entries of a walk. In scalable mode the reference takes SNP in a leaf for granted. */
-export function beginSecond(unit: usize, isWrite: bool, isScalable: bool): void {
+/**
+ * Prepares for the entries of a walk. In scalable mode the reference takes SNP in a leaf for granted. With `isEither` a write
+ * stands for a request that takes what there is.
+ */
+export function beginSecond(unit: usize, isWrite: bool, isScalable: bool, isEither: bool): void {
   const features = load<u32>(unit, UNIT_FEATURES);
   const above = ADDRESS & ~(((<u64>1) << load<u32>(unit, UNIT_HOST_WIDTH)) - 1);
   const takesSnoop =
@@ -45,12 +50,13 @@ export function beginSecond(unit: usize, isWrite: bool, isScalable: bool): void 
   tableReserved = above | SNOOP | TRANSIENT;
   largeLevels =
     (features & FEATURE_2M ? (<u32>1) << LEVEL_2M : 0) | (features & FEATURE_1G ? (<u32>1) << LEVEL_1G : 0);
+  writeNeeds = isEither ? READ | WRITE : WRITE;
   secondNeeds(isWrite);
 }
 
 /** The permission that a walk is for: of a nested one the tables of the first stage are read. */
 export function secondNeeds(isWrite: bool): void {
-  needed = isWrite ? WRITE : READ;
+  needed = isWrite ? writeNeeds : READ;
 }
 
 /** ENTRY_* of `entry` at `level`. Permission comes before reserved bits (iommu.md 2.6, step 8). */

@@ -3,191 +3,198 @@
 import {
   CACHE_BYPASS,
   CACHE_HIT,
-  CACHE_MISS,
+  FEATURE_1G,
+  FEATURE_2M,
   FEATURE_SNOOP_CONTROL,
-  MODEL_BYTE_CHECK,
+  KEY_REQUESTER,
   MODEL_PASS_AS_SENT,
   MODEL_QEMU,
-  MODEL_QEMU_REASONS,
   MODEL_WIDTH_CHECK,
   PASID_NONE,
   PATH_OFF,
   PATH_PASS_THROUGH,
   PATH_SECOND,
+  PATH_TRANSLATED,
   PERMISSION_READ,
   PERMISSION_WRITE,
-  REQUEST_WRITE,
   RESULT_CACHE,
   RESULT_DOMAIN,
-  RESULT_IS_RECORDED,
+  RESULT_PAGE_LG2,
   RESULT_PATH,
+  RESULT_PERMISSIONS,
   RESULT_READS,
-  RESULT_REASON,
-  TRANSLATION_FAULT,
+  TRANSLATED,
   TRANSLATION_MESSAGE,
   TRANSLATION_REFUSED,
-  UNIT_FAULTS,
-  UNIT_FEATURES,
-  UNIT_GUEST_WIDTH,
   UNIT_HITS,
+  UNIT_HOST_WIDTH,
   UNIT_IS_ON,
-  UNIT_MISSES,
-  UNIT_MODEL,
+  UNIT_KEY,
   UNIT_WALK_READS,
 } from '../iommu-layout';
-import { recordFault } from './faults';
-import { ENTRY_DENIED, ENTRY_LEAF, ENTRY_RESERVED, FORMAT_SECOND } from './formats';
 import { steps } from './tables';
-import { findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
-import { answer, answerAsSent, beginAnswer, count, RESULT, unitAt } from './units';
+import { dropFound, findPage, foundLg2, foundValue } from './unit-iotlb';
+import { answer, answerAsSent, beginAnswer, count, RESULT } from './units';
 import {
+  beginContext,
   domain,
   findContext,
-  forcesPages,
+  hasMode,
   isScalable,
-  isSilent,
-  levels,
   path,
-  qemuReason,
-  reason,
-  scalableReason,
-  tables,
+  TRAIT_DEVICE_TLB,
+  TRAIT_PAGE_SNOOP,
+  TRAIT_SUPERVISOR,
+  traits,
   useContextCache,
+  usedPasid,
 } from './vtd-context';
-import { beginSecond } from './vtd-second';
-import { forcesSnoop, lastLevel, pageAddress, pageLg2, permissions, walk } from './walk';
+import {
+  address,
+  beginRequest,
+  deny,
+  fault,
+  features,
+  forbidsWrites,
+  isPrivileged,
+  isTranslated,
+  isTranslation,
+  isWrite,
+  mayWrite,
+  model,
+  pasid,
+  refuseContext,
+  sid,
+  unit,
+  unitIndex,
+} from './vtd-request';
+import {
+  isInterrupts,
+  VALUE_FORCES,
+  VALUE_PATH_SHIFT,
+  VALUE_SILENT,
+  VALUE_UNMARKED,
+  walkTables,
+} from './vtd-walk';
 
-/** Addresses of interrupt messages (msi-reserved.md 3): not translated on their way in, and no target of a translation. */
-const INTERRUPTS_FIRST: u64 = 0xfee0_0000;
-const INTERRUPTS_LAST: u64 = 0xfeef_ffff;
-
-/** Flag of an IOTLB value beside the permissions. */
-const VALUE_FORCES: u64 = 4;
-
-/** Whether pages of the requester force coherency, as far as the PASID entry says. */
-function forcesByPasid(unit: usize, isPassing: bool): bool {
-  if (!forcesPages) return false;
-  return !isPassing || (load<u32>(unit, UNIT_MODEL) & MODEL_PASS_AS_SENT) == 0;
-}
+// What tells pages of the IOTLB apart beside domain or requester: a PASID below, and in scalable mode path and privilege.
+const SPACE_SCALABLE: u32 = 1 << 21;
+const SPACE_PATH_SHIFT: u32 = 22;
+const SPACE_PRIVILEGED: u32 = 1 << 25;
 
 /**
- * Translates a request of requester `sid` at `address`, within one 4 KiB page. `flags` are REQUEST_*. Answers TRANSLATED,
- * or why not; RESULT says more.
+ * Translates a request of requester `requester` at `at`, within one 4 KiB page. `flags` are REQUEST_*. Answers TRANSLATED, or why
+ * not; RESULT says more. A request for a translation is answered with the permissions that there are; TRANSLATION_MESSAGE says
+ * that untranslated writes are meant to be used.
  */
-export function translateVtd(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
-  const unit = unitAt(index);
-  const isWrite = (flags & REQUEST_WRITE) != 0;
+export function translateVtd(index: u32, requester: u32, space: u32, at: u64, flags: u32): u32 {
+  beginRequest(index, requester, space, at, flags);
   beginAnswer();
-  if (load<u32>(unit, UNIT_IS_ON) == 0) return answerAsSent(address, PATH_OFF, false);
-  if (pasid == PASID_NONE && address >= INTERRUPTS_FIRST && address <= INTERRUPTS_LAST)
+  if (load<u32>(unit, UNIT_IS_ON) == 0) {
+    // What a device TLB sends is an unsupported request then (specification 4.2.1).
+    return isTranslation || isTranslated ? TRANSLATION_REFUSED : answerAsSent(at, PATH_OFF, false);
+  }
+  // Addresses of interrupts are not translated: a write is a message. An endpoint that asks is told so below.
+  if (pasid == PASID_NONE && !isTranslated && !isTranslation && isInterrupts(at, at))
     return isWrite ? TRANSLATION_MESSAGE : TRANSLATION_REFUSED;
   useContextCache(index);
-  const needed: u32 = isWrite ? PERMISSION_WRITE : PERMISSION_READ;
-  const status = lookUp(index, unit, sid, pasid, address, flags, needed);
+  const status = isTranslated ? passTranslated() : lookUp();
   store<u32>(RESULT, steps, RESULT_READS);
   if (steps != 0) count(unit, UNIT_WALK_READS, steps);
   return status;
 }
 
-function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, flags: u32, needed: u32): u32 {
-  const isQemu = (load<u32>(unit, UNIT_MODEL) & MODEL_QEMU) != 0;
-  // The reference looks at its IOTLB first; whose pages are those of a domain needs the domain.
-  if (isQemu && findPage(index, unit, address, sid, 0, pasid))
-    return hit(unit, sid, pasid, address, flags, needed, true);
-  if (!findContext(unit, sid, pasid))
-    return fault(unit, sid, pasid, address, flags, reason, scalableReason, qemuReason);
+function lookUp(): u32 {
+  const isQemu = (model & MODEL_QEMU) != 0;
+  // Pages of requesters are found without their context; whose pages are those of a domain needs the domain.
+  const isByRequester = load<u32>(unit, UNIT_KEY) == KEY_REQUESTER;
+  const space = isQemu ? pasid : requesterSpace();
+  beginContext(false);
+  if (!hasMode(unit)) return refuseContext();
+  if (isByRequester && findPage(unitIndex, unit, address, sid, 0, space) && isServing()) return hit(true);
+  if (!findContext(unit, sid, pasid)) return refuseContext();
+  if (isTranslation && (traits & TRAIT_DEVICE_TLB) == 0) return fault(0xd, 0x44, 0xd);
+  // To send such a write untranslated, or that there is nothing to be read (specification 7.1.3, S.1 and S.2).
+  if (isTranslation && pasid == PASID_NONE && isInterrupts(address, address))
+    return forbidsWrites() ? answer(0, 12, 0, false) : TRANSLATION_MESSAGE;
+  if (isPrivileged() && (traits & TRAIT_SUPERVISOR) == 0 && isScalable(unit)) return fault(3, 0x5d, 0x58);
   store<u32>(RESULT, domain, RESULT_DOMAIN);
   store<u32>(RESULT, path, RESULT_PATH);
-  if (path == PATH_PASS_THROUGH) {
-    store<u32>(RESULT, CACHE_BYPASS, RESULT_CACHE);
-    const isChecked = (load<u32>(unit, UNIT_MODEL) & MODEL_WIDTH_CHECK) != 0;
-    if (isChecked && isBeyond(unit, address)) return fault(unit, sid, pasid, address, flags, 4, 0x84, 4);
-    return answerAsSent(address, PATH_PASS_THROUGH, forcesByPasid(unit, true));
-  }
-  if (!isQemu && findPage(index, unit, address, sid, domain, pasid))
-    return hit(unit, sid, pasid, address, flags, needed, false);
-  if (isBeyond(unit, address)) return fault(unit, sid, pasid, address, flags, 4, 0x84, 4);
-  return miss(index, unit, sid, pasid, address, flags);
+  if (path == PATH_PASS_THROUGH) return passThrough();
+  if (isByRequester) return walkTables(space);
+  const own = domainSpace();
+  if (findPage(unitIndex, unit, address, sid, domain, own) && isServing()) return hit(false);
+  return walkTables(own);
 }
 
-/** The address needs more bits than the unit or the tables have. */
-function isBeyond(unit: usize, address: u64): bool {
-  const width = min(load<u32>(unit, UNIT_GUEST_WIDTH), 12 + 9 * levels);
-  return width < 64 && address >> width != 0;
+/** Pages of a requester: those of each PASID, and with it of each privilege, stand for themselves. */
+function requesterSpace(): u32 {
+  if (!isScalable(unit)) return pasid;
+  return pasid | SPACE_SCALABLE | (pasid != PASID_NONE && isPrivileged() ? SPACE_PRIVILEGED : 0);
 }
 
-function hit(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32, needed: u32, isQemu: bool): u32 {
+/** Pages of a domain: of a second stage for all of its requests, of a first stage for each PASID and privilege. */
+function domainSpace(): u32 {
+  if (!isScalable(unit)) return 0;
+  const kind = SPACE_SCALABLE | (path << SPACE_PATH_SHIFT);
+  if (path == PATH_SECOND) return kind;
+  return kind | usedPasid | (isPrivileged() ? SPACE_PRIVILEGED : 0);
+}
+
+/** What the IOTLB has serves the request; if a dirty flag is still to be set, it goes, and the tables are walked again. */
+function isServing(): bool {
+  const isStale = (foundValue & VALUE_UNMARKED) != 0 && mayWrite && (<u32>foundValue & PERMISSION_WRITE) != 0;
+  if (isStale) dropFound(unitIndex);
+  return !isStale;
+}
+
+function hit(isBare: bool): u32 {
   count(unit, UNIT_HITS, 1);
   store<u32>(RESULT, CACHE_HIT, RESULT_CACHE);
-  store<u32>(RESULT, PATH_SECOND, RESULT_PATH);
-  const allowed = <u32>foundValue & (PERMISSION_READ | PERMISSION_WRITE);
-  if ((allowed & needed) == 0) {
+  store<u32>(RESULT, <u32>(foundValue >> VALUE_PATH_SHIFT) & 7, RESULT_PATH);
+  // Without a context the page itself says whether its faults are recorded.
+  if (isBare) beginContext((foundValue & VALUE_SILENT) != 0);
+  let allowed = <u32>foundValue & (PERMISSION_READ | PERMISSION_WRITE);
+  if (!isTranslation && (allowed & (isWrite ? PERMISSION_WRITE : PERMISSION_READ)) == 0) {
     // The reference drops it without a record.
-    if (isQemu) return TRANSLATION_REFUSED;
-    return deny(unit, sid, pasid, address, flags);
+    return model & MODEL_QEMU ? TRANSLATION_REFUSED : deny();
   }
+  if (forbidsWrites()) allowed &= ~PERMISSION_WRITE;
   const inPage = ((<u64>1) << foundLg2) - 1;
   const page = foundValue & ~0xfff;
   return answer(page | (address & inPage), foundLg2, allowed, (foundValue & VALUE_FORCES) != 0);
 }
 
-function miss(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
-  count(unit, UNIT_MISSES, 1);
-  store<u32>(RESULT, CACHE_MISS, RESULT_CACHE);
-  beginSecond(unit, (flags & REQUEST_WRITE) != 0, isScalable(unit));
-  const top = levels;
-  const kind = walk(FORMAT_SECOND, tables, top, 511, address);
-  if (kind == ENTRY_DENIED) return deny(unit, sid, pasid, address, flags);
-  if (kind == ENTRY_RESERVED) return fault(unit, sid, pasid, address, flags, 0xc, 0x7a, 0xc);
-  if (kind != ENTRY_LEAF)
-    return lastLevel == top
-      ? fault(unit, sid, pasid, address, flags, 3, 0x7b, 3)
-      : fault(unit, sid, pasid, address, flags, 7, 0x78, 7);
-  const inPage = ((<u64>1) << pageLg2) - 1;
-  const to = pageAddress | (address & inPage);
-  const isByte = (load<u32>(unit, UNIT_MODEL) & MODEL_BYTE_CHECK) != 0;
-  const first = isByte ? to : pageAddress;
-  const last = isByte ? to : pageAddress | inPage;
-  if (first <= INTERRUPTS_LAST && last >= INTERRUPTS_FIRST)
-    return fault(unit, sid, pasid, address, flags, 0xe, 0x87, 0x87);
-  const hasControl = (load<u32>(unit, UNIT_FEATURES) & FEATURE_SNOOP_CONTROL) != 0;
-  const forces = hasControl && (forcesSnoop || forcesByPasid(unit, false));
-  const value = pageAddress | permissions | (forces ? VALUE_FORCES : 0);
-  keepPage(index, unit, address, pageLg2, value, sid, domain, pasid);
-  return answer(to, pageLg2, permissions, forces);
+/** The address is wider than those of the host. */
+function isAboveHost(): bool {
+  return address >> load<u32>(unit, UNIT_HOST_WIDTH) != 0;
 }
 
-/** The permission is missing: to write, or to read. */
-function deny(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
-  return flags & REQUEST_WRITE
-    ? fault(unit, sid, pasid, address, flags, 5, 0x85, 5)
-    : fault(unit, sid, pasid, address, flags, 6, 0x86, 6);
+function passThrough(): u32 {
+  store<u32>(RESULT, CACHE_BYPASS, RESULT_CACHE);
+  if ((model & MODEL_WIDTH_CHECK) != 0 && isAboveHost()) return fault(4, 0x83, 4);
+  // Only requests with a PASID come here with such an address: they are not taken for messages.
+  if (!isTranslation && (model & MODEL_QEMU) == 0 && isInterrupts(address, address))
+    return fault(0xe, 0x87, 0x87);
+  const forces = (traits & TRAIT_PAGE_SNOOP) != 0 && (model & MODEL_PASS_AS_SENT) == 0;
+  answerAsSent(address, PATH_PASS_THROUGH, forces);
+  if (!isTranslation) return TRANSLATED;
+  // An endpoint is given a region of the largest page (specification 4.2.3).
+  const lg2: u32 = features & FEATURE_1G ? 30 : features & FEATURE_2M ? 21 : 12;
+  store<u32>(RESULT, lg2, RESULT_PAGE_LG2);
+  if (forbidsWrites()) store<u32>(RESULT, PERMISSION_READ, RESULT_PERMISSIONS);
+  return TRANSLATED;
 }
 
-/** Reports a fault: its code in legacy mode, in scalable mode, and what QEMU 7.2 reports in scalable mode. */
-function fault(
-  unit: usize,
-  sid: u32,
-  pasid: u32,
-  address: u64,
-  flags: u32,
-  legacy: u32,
-  scalable: u32,
-  qemu: u32,
-): u32 {
-  const inScalable = isScalable(unit);
-  const isQemu = (load<u32>(unit, UNIT_MODEL) & MODEL_QEMU_REASONS) != 0;
-  const code = !inScalable ? legacy : isQemu ? qemu : scalable;
-  count(unit, UNIT_FAULTS, 1);
-  store<u32>(RESULT, code, RESULT_REASON);
-  // The reference reports even the qualified ones of PASID tables.
-  const isLoud = inScalable && qemu == 0x58 && (load<u32>(unit, UNIT_MODEL) & MODEL_QEMU) != 0;
-  if (isSilent && isQualified(legacy) && !isLoud) return TRANSLATION_FAULT;
-  if (recordFault(unit, code, address, sid, pasid, flags)) store<u32>(RESULT, 1, RESULT_IS_RECORDED);
-  return TRANSLATION_FAULT;
-}
-
-/** FPD keeps quiet about qualified faults: all but 1 and 8 to B, which are of root and context entries (iommu.md 2.7). */
-function isQualified(legacy: u32): bool {
-  return legacy != 1 && (legacy < 8 || legacy > 0xb);
+/** A request with a translated address passes as it is, from endpoints that may translate (iommu.md 7). */
+function passTranslated(): u32 {
+  beginContext(false);
+  if (!hasMode(unit) || !findContext(unit, sid, pasid)) return refuseContext();
+  if ((traits & TRAIT_DEVICE_TLB) == 0) return fault(0xd, 0x44, 0xd);
+  // No unit here lets translated requests carry a PASID (EPTR).
+  if (pasid != PASID_NONE) return fault(0x49, 0x49, 0x49);
+  if (isAboveHost()) return fault(4, 0x83, 4);
+  if (isInterrupts(address, address)) return fault(0xe, 0x87, 0x87);
+  const forces = (features & FEATURE_SNOOP_CONTROL) != 0 && (traits & TRAIT_PAGE_SNOOP) != 0;
+  return answerAsSent(address, PATH_TRANSLATED, forces);
 }

@@ -3,14 +3,16 @@
 //   walk         address -> entry -> ... -> page
 //   walkNested   address -> entry -> ... -> page, where the address of each entry and of the page is one of the second stage
 
-import { PERMISSION_READ, PERMISSION_WRITE } from '../iommu-layout';
+import { PERMISSION_READ, PERMISSION_WRITE, WHAT_SECOND } from '../iommu-layout';
 import { Entry } from './entries';
 import {
+  ENTRY_DENIED,
   ENTRY_LEAF,
   ENTRY_TABLE,
   ENTRY_TOO_WIDE,
   ENTRY_UNREADABLE,
   FORMAT_AMD,
+  FORMAT_FIRST,
   FORMAT_LPAE,
   FORMAT_LPAE_2,
   FORMAT_S390,
@@ -32,6 +34,11 @@ export let isOfSecond: bool = false;
 /** That address is of a structure of the first stage. */
 export let isOfTable: bool = false;
 export let middleAddress: u64 = 0;
+/** Level of the first stage whose table was on its way to; 0: it was the page. */
+export let middleLevel: u32 = 0;
+
+/** Added to the levels that steps report: WHAT_SECOND in the second stage of a nested walk. */
+let stage: u32 = 0;
 
 class Walk {
   @inline
@@ -46,7 +53,7 @@ class Walk {
       const at = table + (((address >> lg2) & mask) << 3);
       lastLevel = level;
       lastAddress = at;
-      if (!Entry.read(format, at, level)) return ENTRY_UNREADABLE;
+      if (!Entry.read(format, at, stage + level)) return ENTRY_UNREADABLE;
       const found = Entry.found(format);
       kind = Entry.kind(format, found, level);
       allowed &= Entry.permissions(format, found, level);
@@ -72,6 +79,7 @@ class Walk {
  * Answers ENTRY_LEAF when there is a page, else what stopped it. Call after the `begin` of the format.
  */
 export function walk(format: u32, root: u64, top: u32, topMask: u64, address: u64): u32 {
+  if (format == FORMAT_FIRST) return Walk.as(FORMAT_FIRST, root, top, topMask, address);
   if (format == FORMAT_SECOND) return Walk.as(FORMAT_SECOND, root, top, topMask, address);
   if (format == FORMAT_AMD) return Walk.as(FORMAT_AMD, root, top, topMask, address);
   if (format == FORMAT_S390) return Walk.as(FORMAT_S390, root, top, topMask, address);
@@ -85,6 +93,8 @@ let secondRoot: u64 = 0;
 let secondTop: u32 = 0;
 let secondMask: u64 = 0;
 let secondWidth: u32 = 0;
+/** PERMISSION_* that tables of the first stage need in the second. */
+let tableNeeds: u32 = 0;
 
 /** The second stage of the walks to come: its addresses have `width` bits. */
 export function beginNested(format: u32, root: u64, top: u32, topMask: u64, width: u32): void {
@@ -93,6 +103,12 @@ export function beginNested(format: u32, root: u64, top: u32, topMask: u64, widt
   secondTop = top;
   secondMask = topMask;
   secondWidth = width;
+  tableNeeds = PERMISSION_READ;
+}
+
+/** Tables of the first stage also have to be writable: to be called after `beginNested`. */
+export function needWritableTables(): void {
+  tableNeeds = PERMISSION_READ | PERMISSION_WRITE;
 }
 
 /** Walks the second stage alone for `address`, for a write or for a read; with `isTable` of a structure of the first stage. */
@@ -102,7 +118,9 @@ export function walkSecond(address: u64, isWrite: bool, isTable: bool): u32 {
   isOfSecond = true;
   if (secondWidth < 64 && address >> secondWidth != 0) return ENTRY_TOO_WIDE;
   Entry.needs(secondFormat, isWrite, isTable);
+  stage = WHAT_SECOND;
   const kind = walk(secondFormat, secondRoot, secondTop, secondMask, address);
+  stage = 0;
   if (kind == ENTRY_LEAF) isOfSecond = false;
   return kind;
 }
@@ -116,8 +134,13 @@ export function walkNested(format: u32, root: u64, top: u32, topMask: u64, addre
   while (true) {
     const lg2 = levelLg2(level);
     const at = table + (((address >> lg2) & mask) << 3);
+    middleLevel = level;
     const second = walkSecond(at, false, true);
     if (second != ENTRY_LEAF) return second;
+    if ((permissions & tableNeeds) != tableNeeds) {
+      isOfSecond = true;
+      return ENTRY_DENIED;
+    }
     lastLevel = level;
     lastAddress = pageAddress | (at & (((<u64>1) << pageLg2) - 1));
     if (!readEntry(lastAddress, level)) return ENTRY_UNREADABLE;
@@ -139,6 +162,7 @@ export function walkNested(format: u32, root: u64, top: u32, topMask: u64, addre
       writeEntry(lastOfFirst, updated);
     }
     const inPage = ((<u64>1) << lg2) - 1;
+    middleLevel = 0;
     const last = walkSecond((table & ~inPage) | (address & inPage), isWrite, false);
     if (last != ENTRY_LEAF) return last;
     permissions &= allowed;

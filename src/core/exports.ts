@@ -71,6 +71,17 @@ export type CoreExports = {
     lastLo: number,
     lastHi: number,
   ): void;
+  unitDropPasids(index: number, did: number, pasid: number): void;
+  unitDropPasidPages(
+    index: number,
+    did: number,
+    pasid: number,
+    firstLo: number,
+    firstHi: number,
+    lastLo: number,
+    lastHi: number,
+    others: number,
+  ): void;
   unitClearFault(index: number, record: number): void;
   cacheTouch(address: number, bytes: number, isWrite: number): void;
   cacheFlush(address: number, bytes: number, isDropped: number): void;
@@ -164,6 +175,8 @@ export const EXPORT_NAMES = [
   'unitDropContexts',
   'unitDropPages',
   'unitDropTagged',
+  'unitDropPasids',
+  'unitDropPasidPages',
   'unitClearFault',
   'cacheTouch',
   'cacheFlush',

@@ -28,8 +28,10 @@ export type UnitAnswer =
       readonly permissions: { readonly read: boolean; readonly write: boolean };
       /** The page takes No Snoop away from requests (iommu.md 8). */
       readonly forcesSnoop: boolean;
-      readonly path: 'off' | 'pass-through' | 'second-stage' | 'first-stage' | 'nested';
+      readonly path: (typeof PATHS)[number];
       readonly iotlb: 'hit' | 'miss' | 'bypass';
+      /** A translated request with No Snoop, where the translation forbade it (iommu.md 7). */
+      readonly translatedNsViolation?: true;
     }
   | { readonly kind: 'fault'; readonly reason: number; readonly isRecorded: boolean }
   /** A write to the interrupt range: a message. */
@@ -46,12 +48,12 @@ export interface UnitSegment {
 
 /** An entry that a walk read. */
 export interface WalkStep {
-  readonly what: (typeof STRUCTURES)[number] | `level ${number}`;
+  readonly what: (typeof STRUCTURES)[number] | `level ${number}` | `second-stage level ${number}`;
   readonly address: U64;
   readonly entry: U64;
 }
 
-const PATHS = ['off', 'pass-through', 'second-stage', 'first-stage', 'nested'] as const;
+const PATHS = ['off', 'pass-through', 'second-stage', 'first-stage', 'nested', 'translated'] as const;
 const CACHES = ['bypass', 'hit', 'miss'] as const;
 /** By WHAT_*, from WHAT_ROOT on. */
 const STRUCTURES = [
@@ -77,6 +79,10 @@ function word64(core: Core, block: number, offset: number): U64 {
 /** Bits `from` to `from` + `count` - 1 of a register. */
 export function bits(value: U64, from: number, count: number): number {
   return Number((BigInt(value) >> BigInt(from)) & ((1n << BigInt(count)) - 1n));
+}
+
+function levelName(what: number): WalkStep['what'] {
+  return what > I.WHAT_SECOND ? `second-stage level ${what - I.WHAT_SECOND}` : `level ${what}`;
 }
 
 /** For REPLACE_RANDOM: the generator must not begin with 0, and small seeds are alike in its high bits. */
@@ -115,7 +121,15 @@ export abstract class TranslationUnit {
   ) {}
 
   /** Translates one access within a 4 KiB page. */
-  translate({ sid, pasid, address, isWrite, isPrivileged = false }: UnitRequest): UnitAnswer {
+  translate(request: UnitRequest): UnitAnswer {
+    return this.ask(request, 0);
+  }
+
+  /** The same with further REQUEST_* flags. */
+  protected ask(
+    { sid, pasid, address, isWrite, isPrivileged = false }: UnitRequest,
+    flags: number,
+  ): UnitAnswer {
     inRange('sid', sid, 0, 0xffff);
     if (pasid !== undefined) inRange('pasid', pasid, 0, 0xf_ffff);
     checkU64('address', address);
@@ -126,7 +140,7 @@ export abstract class TranslationUnit {
       pasid ?? I.PASID_NONE,
       low32(address),
       high32(address),
-      (isWrite ? I.REQUEST_WRITE : 0) | (isPrivileged ? I.REQUEST_PRIVILEGED : 0),
+      flags | (isWrite ? I.REQUEST_WRITE : 0) | (isPrivileged ? I.REQUEST_PRIVILEGED : 0),
     );
     const word = (offset: number): number => core.word(L.PLACE_UNIT_RESULT, offset);
     if (status === I.TRANSLATION_MESSAGE) return { kind: 'message' };
@@ -187,7 +201,7 @@ export abstract class TranslationUnit {
       const at = n * I.STEP_STRIDE;
       const what = core.word(L.PLACE_UNIT_STEPS, at + I.STEP_WHAT);
       return {
-        what: STRUCTURES[what - I.WHAT_ROOT] ?? (`level ${what}` as const),
+        what: STRUCTURES[what - I.WHAT_ROOT] ?? levelName(what),
         address: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_ADDRESS),
         entry: word64(core, L.PLACE_UNIT_STEPS, at + I.STEP_VALUE),
       };

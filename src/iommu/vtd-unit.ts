@@ -3,8 +3,18 @@ import * as I from '../../assembly/iommu-layout.js';
 import { inRange, invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
-import { checkU64, type U64 } from '../core/u64.js';
-import { ANY_DOMAIN, bits, LAST, REPLACEMENTS, spread, TranslationUnit } from './unit.js';
+import { checkU64, high32, low32, type U64 } from '../core/u64.js';
+import { AtsGrants, completionOf } from './ats.js';
+import {
+  ANY_DOMAIN,
+  bits,
+  LAST,
+  REPLACEMENTS,
+  spread,
+  TranslationUnit,
+  type UnitAnswer,
+  type UnitRequest,
+} from './unit.js';
 
 /** Options that a unit follows. */
 export type UnitOptions = Pick<
@@ -31,6 +41,19 @@ export interface VtdUnitInput {
   readonly seed?: number;
 }
 
+/** A request as a VT-d unit takes it. */
+export interface VtdRequest extends UnitRequest {
+  /**
+   * Address type of the TLP. `translation`: an endpoint asks where an address leads, and is answered with the permissions that
+   * there are, none included; a `message` tells it to write there untranslated. `translated`: the address is such an answer.
+   */
+  readonly at?: keyof typeof ADDRESS_TYPES;
+  /** Of a `translation`: it is for reads only (NW). Units without ECAP.NWFS do not look. */
+  readonly noWrite?: boolean;
+  /** The No Snoop attribute. It does not change the answer; of a `translated` request it is checked against N. */
+  readonly noSnoop?: boolean;
+}
+
 export interface UnitFault {
   readonly reason: number;
   readonly sid: number;
@@ -38,6 +61,55 @@ export interface UnitFault {
   /** Address of the page. */
   readonly page: U64;
   readonly isWrite: boolean;
+}
+
+/** A fault recording register. */
+export interface FaultRecord {
+  /** F: software has not cleared it. */
+  readonly isSet: boolean;
+  readonly fault: UnitFault;
+  readonly isPrivileged: boolean;
+  /** AT of the request: 0 untranslated, 1 for a translation, 2 translated. */
+  readonly addressType: number;
+}
+
+const ADDRESS_TYPES = {
+  untranslated: 0,
+  translation: I.REQUEST_TRANSLATION,
+  translated: I.REQUEST_TRANSLATED,
+} as const;
+/** FEATURE_* by bits of CAP and of ECAP. */
+const CAP_FEATURES: readonly (readonly [number, number])[] = [
+  [34, I.FEATURE_2M],
+  [35, I.FEATURE_1G],
+  [56, I.FEATURE_FIRST_1G],
+  [60, I.FEATURE_FIVE_LEVELS],
+];
+const ECAP_FEATURES: readonly (readonly [number, number])[] = [
+  [2, I.FEATURE_DEVICE_TLB],
+  [6, I.FEATURE_PASS_THROUGH],
+  [7, I.FEATURE_SNOOP_CONTROL],
+  [26, I.FEATURE_NESTED],
+  [31, I.FEATURE_SUPERVISOR],
+  [33, I.FEATURE_NO_WRITE],
+  [34, I.FEATURE_EXTENDED_FLAG],
+  [43, I.FEATURE_SCALABLE],
+  [45, I.FEATURE_SECOND_FLAGS],
+  [47, I.FEATURE_FIRST_STAGE],
+  [48, I.FEATURE_WALK_SNOOPS],
+  [52, I.FEATURE_ABORT],
+];
+
+function featuresOf(register: U64, features: readonly (readonly [number, number])[]): number {
+  return features.reduce((all, [bit, feature]) => all | (bits(register, bit, 1) === 1 ? feature : 0), 0);
+}
+
+/** 2^`mask` pages of 4 KiB, aligned, around `address`. */
+function rangeOf(address: U64, mask: number): { readonly first: bigint; readonly last: bigint } {
+  inRange('mask', mask, 0, 51);
+  const size = 1n << BigInt(12 + mask);
+  const first = BigInt(checkU64('address', address)) & ~(size - 1n) & LAST;
+  return { first, last: first + size - 1n };
 }
 
 /** What a reference unit has, whatever the options say (iommu.md 5). */
@@ -51,6 +123,7 @@ export function iotlbEntriesOf({ vtdModel, iotlbEntries }: UnitOptions): number 
 export class VtdUnit extends TranslationUnit {
   /** SAGAW is empty where the unit cannot translate: translation enable has no effect then. */
   private readonly canTranslate: boolean;
+  private readonly grants = new AtsGrants();
 
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for registers that do not fit. */
   constructor(
@@ -68,15 +141,7 @@ export class VtdUnit extends TranslationUnit {
     this.set(I.UNIT_HOST_WIDTH, inRange('hostWidth', hostWidth, 30, 52));
     this.set(I.UNIT_GUEST_WIDTH, bits(cap, 16, 6) + 1);
     this.set(I.UNIT_WIDTHS, widths);
-    this.set(
-      I.UNIT_FEATURES,
-      (bits(ecap, 7, 1) === 1 ? I.FEATURE_SNOOP_CONTROL : 0) |
-        (bits(ecap, 2, 1) === 1 ? I.FEATURE_DEVICE_TLB : 0) |
-        (bits(ecap, 6, 1) === 1 ? I.FEATURE_PASS_THROUGH : 0) |
-        (bits(ecap, 43, 1) === 1 ? I.FEATURE_SCALABLE : 0) |
-        (bits(cap, 34, 1) === 1 ? I.FEATURE_2M : 0) |
-        (bits(cap, 35, 1) === 1 ? I.FEATURE_1G : 0),
-    );
+    this.set(I.UNIT_FEATURES, featuresOf(cap, CAP_FEATURES) | featuresOf(ecap, ECAP_FEATURES));
     this.set(
       I.UNIT_MODEL,
       (isQemu ? I.MODEL_QEMU : 0) |
@@ -105,7 +170,20 @@ export class VtdUnit extends TranslationUnit {
     this.core.x.unitStart(this.index);
   }
 
-  /** RTADDR: address of the root table, and its mode in bits 11:10 (0 legacy, 1 scalable). Takes effect at once. */
+  override translate(request: VtdRequest): UnitAnswer {
+    const { at = 'untranslated', noWrite = false, noSnoop = false } = request;
+    if (!Object.hasOwn(ADDRESS_TYPES, at)) throw invalid('at', at, Object.keys(ADDRESS_TYPES).join(', '));
+    const answer = this.ask(request, ADDRESS_TYPES[at] | (noWrite ? I.REQUEST_NO_WRITE : 0));
+    if (at === 'translation') {
+      const completion = completionOf(answer);
+      if (completion.status === 'success') this.grants.grant(request.sid, completion.entry);
+    }
+    const isViolation =
+      at === 'translated' && noSnoop && this.grants.isViolation(request.sid, request.address);
+    return answer.kind === 'translated' && isViolation ? { ...answer, translatedNsViolation: true } : answer;
+  }
+
+  /** RTADDR: address of the root table, and its mode in bits 11:10 (0 legacy, 1 scalable, 3 abort). Takes effect at once. */
   set rootTable(value: U64) {
     this.set64(I.UNIT_ROOT, checkU64('rootTable', value));
   }
@@ -123,10 +201,7 @@ export class VtdUnit extends TranslationUnit {
 
   /** Page-selective invalidation of domain `did`: 2^`mask` pages of 4 KiB, aligned, around `address`. */
   invalidatePages(did: number, address: U64, mask: number): void {
-    inRange('mask', mask, 0, 51);
-    const size = 1n << BigInt(12 + mask);
-    const first = BigInt(checkU64('address', address)) & ~(size - 1n) & LAST;
-    const last = first + size - 1n;
+    const { first, last } = rangeOf(address, mask);
     this.dropPages(did, first, last);
   }
 
@@ -140,22 +215,73 @@ export class VtdUnit extends TranslationUnit {
     this.core.x.unitDropContexts(this.index, sid ?? 0, ignored, did);
   }
 
-  /** Fault records that software has not cleared, oldest register first. */
-  get faults(): UnitFault[] {
-    const found: UnitFault[] = [];
-    for (let n = 0; n < this.get(I.UNIT_RECORDS); n++) {
-      const at = I.UNIT_FAULT_RECORDS + n * I.FAULT_RECORD_BYTES;
-      if (this.get(at + I.FAULT_RECORD_IS_SET) === 0) continue;
-      const pasid = this.get(at + I.FAULT_RECORD_PASID);
-      found.push({
+  /** Invalidation of PASID entries: of all, of a domain, or of one PASID in it. */
+  invalidatePasidCache({
+    did = ANY_DOMAIN,
+    pasid,
+  }: {
+    readonly did?: number;
+    readonly pasid?: number;
+  } = {}): void {
+    this.core.x.unitDropPasids(
+      this.index,
+      did,
+      pasid === undefined ? ANY_DOMAIN : inRange('pasid', pasid, 0, 0xf_ffff),
+    );
+  }
+
+  /**
+   * PASID-based invalidation of the IOTLB in domain `did`: of all that the PASID uses, or with `pages` of 2^`mask` pages of its
+   * first stage, aligned, around `address`. Second-stage pages do not know who used them: without `pages` those of the domain go.
+   */
+  invalidatePasidPages(
+    did: number,
+    pasid: number,
+    pages?: { readonly address: U64; readonly mask: number },
+  ): void {
+    inRange('pasid', pasid, 0, 0xf_ffff);
+    const { first, last } =
+      pages === undefined ? { first: 0n, last: LAST } : rangeOf(pages.address, pages.mask);
+    const { x } = this.core;
+    const [lo, hi, endLo, endHi] = [low32(first), high32(first), low32(last), high32(last)];
+    x.unitDropPasidPages(this.index, did, pasid, lo, hi, endLo, endHi, pages === undefined ? 1 : 0);
+  }
+
+  /** Fault recording register `n`, 0 to `records` - 1. */
+  faultRecord(n: number): FaultRecord {
+    const at = I.UNIT_FAULT_RECORDS + inRange('n', n, 0, this.records - 1) * I.FAULT_RECORD_BYTES;
+    const pasid = this.get(at + I.FAULT_RECORD_PASID);
+    const flags = this.get(at + I.FAULT_RECORD_FLAGS);
+    const isTranslation = (flags & I.REQUEST_TRANSLATION) !== 0;
+    return {
+      isSet: this.get(at + I.FAULT_RECORD_IS_SET) !== 0,
+      fault: {
         reason: this.get(at + I.FAULT_RECORD_REASON),
         sid: this.get(at + I.FAULT_RECORD_SID),
         ...(pasid === I.PASID_NONE ? {} : { pasid }),
         page: this.get64(at),
-        isWrite: (this.get(at + I.FAULT_RECORD_FLAGS) & I.REQUEST_WRITE) !== 0,
-      });
-    }
-    return found;
+        isWrite: (flags & I.REQUEST_WRITE) !== 0,
+      },
+      isPrivileged: (flags & I.REQUEST_PRIVILEGED) !== 0,
+      addressType: isTranslation ? 1 : (flags & I.REQUEST_TRANSLATED) !== 0 ? 2 : 0,
+    };
+  }
+
+  /** Fault recording registers that there are. */
+  get records(): number {
+    return this.get(I.UNIT_RECORDS);
+  }
+
+  /** Fault records that software has not cleared, oldest register first. */
+  get faults(): UnitFault[] {
+    return Array.from({ length: this.records }, (_, n) => this.faultRecord(n))
+      .filter(({ isSet }) => isSet)
+      .map(({ fault }) => fault);
+  }
+
+  /** PFO, PPF and FRI as FSTS has them. */
+  get faultStatusBits(): number {
+    return this.get(I.UNIT_FAULT_STATUS);
   }
 
   /** FSTS: PPF, a record is set; PFO, faults were lost. */
@@ -166,7 +292,17 @@ export class VtdUnit extends TranslationUnit {
 
   /** Software writes 1 to F of every record, and to PFO. */
   clearFaults(): void {
-    for (let n = 0; n < this.get(I.UNIT_RECORDS); n++) this.core.x.unitClearFault(this.index, n);
+    for (let n = 0; n < this.records; n++) this.clearFault(n);
+    this.clearOverflow();
+  }
+
+  /** Software writes 1 to F of record `n`. */
+  clearFault(n: number): void {
+    this.core.x.unitClearFault(this.index, inRange('n', n, 0, this.records - 1));
+  }
+
+  /** Software writes 1 to PFO. */
+  clearOverflow(): void {
     this.core.x.unitClearFault(this.index, 0xffff_ffff);
   }
 }
