@@ -3,6 +3,7 @@ import { inRange, invalid } from '../base/errors.js';
 import { DomainUnit, type FunctionId, notOffered, type Target } from './domain-unit.js';
 import { type AmdV1Input, amdV1 } from './formats/amd-v1.js';
 import { HYPERTRANSPORT, X86_INTERRUPTS } from './iova.js';
+import { silentHardware } from './silent.js';
 import { allocateFilled, type TableMemory } from './table-memory.js';
 
 /** What software does with the registers and commands of a unit. */
@@ -17,7 +18,8 @@ export interface AmdHardware {
 }
 
 export interface AmdDomainUnitInput extends AmdV1Input {
-  readonly hardware: AmdHardware;
+  /** Left out: only tables are written. */
+  readonly hardware?: AmdHardware;
   /** Where tables are. */
   readonly memory: TableMemory;
   /** The device table has 2^`deviceBits` entries, 7 to 16. Default 8. */
@@ -48,7 +50,7 @@ export class AmdDomainUnit extends DomainUnit {
   /** Writes a device table that blocks all devices and turns the unit on. Throws ZtlpError for values out of range. */
   constructor(input: AmdDomainUnitInput) {
     super();
-    const { hardware, memory, deviceBits = 8 } = input;
+    const { hardware = silentHardware(), memory, deviceBits = 8 } = input;
     this.format = amdV1(input);
     this.hardware = hardware;
     this.memory = memory;

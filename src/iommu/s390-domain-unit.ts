@@ -2,6 +2,7 @@
 import { DomainUnit, type FunctionId, notOffered, type Target } from './domain-unit.js';
 import { type S390Input, s390Anchor, s390Tables } from './formats/s390.js';
 import type { AddressRange } from './iova.js';
+import { silentHardware } from './silent.js';
 
 /** Instructions that software uses for a function. */
 export interface S390Hardware {
@@ -14,7 +15,8 @@ export interface S390Hardware {
 }
 
 export interface S390DomainUnitInput extends S390Input {
-  readonly hardware: S390Hardware;
+  /** Left out: nobody is told. */
+  readonly hardware?: S390Hardware;
   /** First and last address that functions may use (SDMA, EDMA). Default: all that the table has. */
   readonly range?: AddressRange;
   /** New mappings need a refresh, too. Default true; the "refresh" bit of the function group 0 says false. */
@@ -34,7 +36,7 @@ export class S390DomainUnit extends DomainUnit {
   /** Functions that are registered, with their domains. */
   private readonly registered = new Map<number, number>();
 
-  constructor(input: S390DomainUnitInput) {
+  constructor(input: S390DomainUnitInput = {}) {
     super();
     this.format = s390Tables(input);
     const last = (1n << BigInt(this.format.width)) - 1n;
@@ -44,7 +46,7 @@ export class S390DomainUnit extends DomainUnit {
       ...(this.range.last < last ? [{ first: this.range.last + 1n, last }] : []),
     ];
     this.keepsAbsent = input.refreshesNew ?? true;
-    this.hardware = input.hardware;
+    this.hardware = input.hardware ?? silentHardware();
   }
 
   bind({ sid, pasid }: FunctionId, target: Target): void {

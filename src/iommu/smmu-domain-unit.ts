@@ -4,6 +4,7 @@ import type { U64 } from '../core/u64.js';
 import { DomainUnit, type FunctionId, notOffered, type Target } from './domain-unit.js';
 import { lpaeStage1, lpaeStage2, MAIR } from './formats/lpae.js';
 import { ARM_DOORBELLS } from './iova.js';
+import { silentHardware } from './silent.js';
 import { allocateFilled, type TableMemory } from './table-memory.js';
 
 /** What software does with the registers and commands of a unit; `SmmuUnit` has it. */
@@ -16,7 +17,8 @@ export interface SmmuHardware {
 }
 
 export interface SmmuDomainUnitInput {
-  readonly hardware: SmmuHardware;
+  /** Left out: only tables are written. */
+  readonly hardware?: SmmuHardware;
   /** Where tables are. */
   readonly memory: TableMemory;
   /** Address bits of its outputs (OAS), 32 to 48. Default 44. */
@@ -87,7 +89,7 @@ export class SmmuDomainUnit extends DomainUnit {
   constructor(input: SmmuDomainUnitInput) {
     super();
     const {
-      hardware,
+      hardware = silentHardware(),
       memory,
       outputWidth = 44,
       width = 48,

@@ -1,4 +1,5 @@
 /** What becomes of the No Snoop attribute of one DMA request: a pure function, by architecture (iommu.md 8). */
+import { invalid, needObject } from '../base/errors.js';
 import type { OptionValue } from '../base/options.js';
 
 /** Inputs that every architecture has (iommu.md 8.1). */
@@ -84,10 +85,11 @@ const RESERVED_PASID_ENTRY = 0x5a;
 /**
  * Decides one request by iommu.md 8.2 and 8.4. VT-d: SNP without snoop control is fault 0x0C (0x7A in scalable mode), PGSNP
  * without it 0x5A unless `pgsnpWithoutSc` is `ignore`. That a device wants No Snoop on something other than memory has no
- * effect: the attribute must be 0 there.
+ * effect: the attribute must be 0 there. Throws ZtlpError for another architecture.
  */
 export function decideSnoop(input: SnoopInput): SnoopDecision {
-  const { kind, en, want } = input;
+  needObject('input', input);
+  const { kind, en, want, arch } = input;
   const ns0 = kind === 'memory' && en && want;
   switch (input.arch) {
     case 'vtd': {
@@ -104,6 +106,8 @@ export function decideSnoop(input: SnoopInput): SnoopDecision {
         // The tables have no control, and DMA is coherent: the attribute means nothing.
         coherent: input.s390NoSnoop !== 'passed' || !(ns0 && input.honour),
       };
+    default:
+      throw invalid('arch', arch, 'vtd, amd, smmu, s390');
   }
 }
 

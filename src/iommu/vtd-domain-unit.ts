@@ -5,6 +5,7 @@ import { DomainUnit, type FunctionId, notOffered, type Target } from './domain-u
 import { vtdFirst } from './formats/vtd-first.js';
 import { vtdSecond } from './formats/vtd-second.js';
 import { X86_INTERRUPTS } from './iova.js';
+import { silentHardware } from './silent.js';
 import { allocateFilled, type TableMemory } from './table-memory.js';
 import { bits } from './unit.js';
 
@@ -18,7 +19,8 @@ export interface VtdHardware {
 }
 
 export interface VtdDomainUnitInput {
-  readonly hardware: VtdHardware;
+  /** Left out: only tables are written. */
+  readonly hardware?: VtdHardware;
   /** Where tables are. */
   readonly memory: TableMemory;
   /** CAP and ECAP registers of the unit. */
@@ -80,7 +82,13 @@ export class VtdDomainUnit extends DomainUnit {
   /** Writes an empty root table and turns translation on. Throws ZtlpError for a mode that the registers do not offer. */
   constructor(input: VtdDomainUnitInput) {
     super();
-    const { hardware, memory, mode = 'legacy', stage = 'second', pasidBits = LEAST_PASID_BITS } = input;
+    const {
+      hardware = silentHardware(),
+      memory,
+      mode = 'legacy',
+      stage = 'second',
+      pasidBits = LEAST_PASID_BITS,
+    } = input;
     const cap = checkU64('cap', input.cap);
     const ecap = checkU64('ecap', input.ecap);
     const isScalable = mode === 'scalable';

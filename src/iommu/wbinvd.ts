@@ -1,5 +1,5 @@
 /** Whether a guest needs the instruction that flushes caches (WBINVD): by the required rule, and as Linux decides (iommu.md 9). */
-import { needObject } from '../base/errors.js';
+import { invalid, needObject } from '../base/errors.js';
 
 /** A device that a guest was given, with what is known about its No Snoop requests. */
 export interface WbinvdDevice {
@@ -44,13 +44,19 @@ export interface WbinvdComparison {
   readonly difference: 'none' | 'needless' | 'missing';
 }
 
+const FORCES = ['all', 'some', 'none'] as const;
+
 /**
  * The required rule: some device sends No Snoop, the IOMMU lets it through on at least one page, and the platform honours it.
- * Throws ZtlpError for an input that is no object.
+ * Throws ZtlpError for what is no list or no object.
  */
-export function wbinvdNeeded({ devices, platform }: WbinvdInput): WbinvdAnswer {
+export function wbinvdNeeded(input: WbinvdInput): WbinvdAnswer {
+  needObject('input', input);
+  const { devices, platform } = input;
   needObject('platform', platform);
   const named = nameAll(devices, 'device');
+  for (const { leafForce, name } of named)
+    if (!FORCES.includes(leafForce)) throw invalid(`leafForce of ${name}`, leafForce, FORCES.join(', '));
   const sending = named.filter(({ nsCapable, en }) => nsCapable && en);
   const first = sending.find(({ leafForce }) => leafForce !== 'all');
   if (first !== undefined && platform.honour) {
@@ -71,9 +77,13 @@ export function wbinvdNeeded({ devices, platform }: WbinvdInput): WbinvdAnswer {
   );
 }
 
-/** Linux 6.12: some device has no unit in front of it that can enforce coherency; nothing else is asked. */
-export function wbinvdLinux({ units }: { readonly units: readonly WbinvdUnit[] }): WbinvdAnswer {
-  const named = nameAll(units, 'unit');
+/**
+ * Linux 6.12: some device has no unit in front of it that can enforce coherency; nothing else is asked. Throws as
+ * `wbinvdNeeded` does.
+ */
+export function wbinvdLinux(input: { readonly units: readonly WbinvdUnit[] }): WbinvdAnswer {
+  needObject('input', input);
+  const named = nameAll(input.units, 'unit');
   const first = named.find(({ enforceCap }) => !enforceCap);
   if (first !== undefined) return yes(`${first.name} cannot enforce cache coherency`);
   return named.length === 0
@@ -95,7 +105,11 @@ function nameAll<T extends { readonly name?: string }>(
   list: readonly T[],
   what: string,
 ): (T & { name: string })[] {
-  return list.map((one, n) => ({ ...one, name: one.name ?? `${what} ${n}` }));
+  if (!Array.isArray(list)) throw invalid(`${what}s`, list, 'a list');
+  return list.map((one: T, n) => {
+    needObject(`${what}s[${n}]`, one);
+    return { ...one, name: one.name ?? `${what} ${n}` };
+  });
 }
 
 function yes(why: string): WbinvdAnswer {

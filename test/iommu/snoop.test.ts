@@ -278,6 +278,11 @@ describe('the snoop decision', () => {
     expect(decideSnoop({ ...MEMORY, path: 'translated', granted: true })).toMatchObject({ stripped: true });
   });
 
+  it('says which architectures there are', () => {
+    const other = { ...MEMORY, arch: 'riscv' } as unknown as VtdSnoopInput;
+    expect(() => decideSnoop(other)).toThrow('arch: "riscv" is not valid; allowed: vtd, amd, smmu, s390');
+  });
+
   describe('of other architectures', () => {
     const request = { kind: 'memory', en: true, want: true, honour: true } as const;
 

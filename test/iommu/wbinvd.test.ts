@@ -78,6 +78,19 @@ describe('wbinvd', () => {
     );
   });
 
+  it('says what is wrong with an input', () => {
+    const platform = { honour: true };
+    const bad = (input: unknown): (() => void) => {
+      return () => wbinvdNeeded(input as Parameters<typeof wbinvdNeeded>[0]);
+    };
+    expect(bad(undefined)).toThrow(/^input: undefined/);
+    expect(bad({ devices: [] })).toThrow(/^platform: /);
+    expect(bad({ devices: GPU, platform })).toThrow(/^devices: an object is not valid; allowed: a list/);
+    expect(bad({ devices: [null], platform })).toThrow(/^devices\[0\]: /);
+    expect(bad({ devices: [{ ...GPU, leafForce: 'most' }], platform })).toThrow('leafForce of gpu: "most"');
+    expect(() => wbinvdLinux({} as { units: [] })).toThrow(/^units: /);
+  });
+
   it('names the condition and the device that decided', () => {
     const why = (devices: WbinvdDevice[], honour = true): string =>
       wbinvdNeeded({ devices, platform: { honour } }).why;
