@@ -64,10 +64,16 @@ export class VfioContainer {
     }
     own.enforceCacheCoherency();
     const alike = this.domains.find((other) => other.isEnforced === own.isEnforced && other.canTake(unit));
-    if (alike === undefined) {
-      for (const { first, last, address, attributes } of this.mappings)
-        own.map(first, address, last - first + 1n, attributes);
-    } else {
+    try {
+      if (alike === undefined)
+        for (const { first, last, address, attributes } of this.mappings)
+          own.map(first, address, last - first + 1n, attributes);
+    } catch (error) {
+      own.detach(fn, unit);
+      own.destroy();
+      throw error;
+    }
+    if (alike !== undefined) {
       own.detach(fn, unit);
       own.destroy();
       alike.attach(fn, unit);

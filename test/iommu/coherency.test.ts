@@ -223,6 +223,22 @@ describe('a VFIO container', () => {
     expect(one.domains.map(({ isEmpty }) => isEmpty)).toEqual([true]);
   });
 
+  it('undoes what it did when the tables of one unit are too narrow', () => {
+    const narrow = notedVtd(memory, { cap: 0xd2_008c_2226_0206n }).unit;
+    const one = container();
+    one.attach({ sid: 1 }, vtd(SC));
+    one.attach({ sid: 2 }, narrow);
+    const refused = expect.objectContaining({ errno: 'ERANGE' });
+    expect(() => one.map(1n << 40n, 0, 0x1000)).toThrow(refused);
+    expect(one.domains.map(({ isEmpty }) => isEmpty)).toEqual([true, true]);
+    one.detach({ sid: 2 }, narrow);
+    one.map(1n << 40n, 0, 0x1000);
+    expect(() => one.attach({ sid: 2 }, narrow)).toThrow(refused);
+    expect(one.domains).toHaveLength(1);
+    // The function is free.
+    domainOf(narrow).attach({ sid: 2 }, narrow);
+  });
+
   it('a unit whose reserved range is mapped cannot join', () => {
     const one = container();
     one.attach({ sid: 1 }, vtd(SC));

@@ -142,6 +142,16 @@ describe('VT-d entries', () => {
     expect(() => domainOf(unit, memory).attach({ sid: 14 })).toThrow(
       expect.objectContaining({ errno: 'ENOSPC' }),
     );
+    // Numbers come back when the last function leaves, and when a unit refuses.
+    const { unit: other } = notedVtd(memory, { cap: CAP & ~7n });
+    for (let n = 0; n < 20; n++) {
+      const domain = domainOf(other, memory);
+      domain.attach({ sid: 1 });
+      domain.detach({ sid: 1 });
+      expect(() => domain.attach({ sid: 1, pasid: 1 })).toThrow(
+        expect.objectContaining({ errno: 'EOPNOTSUPP' }),
+      );
+    }
     // Nothing is left behind.
     domainOf(unit, memory, 'blocked').attach({ sid: 14 });
   });
