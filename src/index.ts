@@ -1,6 +1,6 @@
 /** The library: machines, access paths and the transaction layer as plain functions. */
 export type { AccessSizes, BarDefinition, DeviceModel } from './base/device.js';
-export { type ErrorCode, ZtlpError } from './base/errors.js';
+export { type Errno, type ErrorCode, ZtlpError } from './base/errors.js';
 export {
   COST_PRESETS,
   describeOption,
@@ -50,6 +50,52 @@ export type {
 export { type CopyEngineOptions, type CopyEngineState, copyEngine } from './devices/copy-engine.js';
 export { type MemoryDeviceOptions, memoryDevice } from './devices/memory.js';
 export { type VirtioLikeOptions, virtioLike } from './devices/virtio-like.js';
+export {
+  AmdDomainUnit,
+  type AmdDomainUnitInput,
+  type AmdHardware,
+} from './iommu/amd-domain-unit.js';
+export { Domain, type DomainInput, type DomainKind, type DomainMapAttributes } from './iommu/domain.js';
+export {
+  type CoherencyCapabilities,
+  type DomainUnit,
+  type FunctionId,
+  unitCapabilities,
+} from './iommu/domain-unit.js';
+export type { AddressRange } from './iommu/iova.js';
+export type { Mapping } from './iommu/page-table.js';
+export { S390DomainUnit, type S390DomainUnitInput, type S390Hardware } from './iommu/s390-domain-unit.js';
+export { SmmuDomainUnit, type SmmuDomainUnitInput, type SmmuHardware } from './iommu/smmu-domain-unit.js';
+export {
+  type AmdSnoopInput,
+  decideSnoop,
+  type S390SnoopInput,
+  type SmmuSnoopInput,
+  type SnoopDecision,
+  type SnoopInput,
+  type SnoopPath,
+  type VtdSnoopInput,
+} from './iommu/snoop.js';
+export { PlainMemory, type PlainMemoryInput, type TableMemory } from './iommu/table-memory.js';
+export {
+  emulatedFile,
+  type FlushReport,
+  KvmVfio,
+  VfioContainer,
+  type VfioContainerInput,
+  type VfioFile,
+} from './iommu/vfio-coherency.js';
+export { VtdDomainUnit, type VtdDomainUnitInput, type VtdHardware } from './iommu/vtd-domain-unit.js';
+export {
+  compareWbinvd,
+  type WbinvdAnswer,
+  type WbinvdComparison,
+  type WbinvdDevice,
+  type WbinvdInput,
+  type WbinvdUnit,
+  wbinvdLinux,
+  wbinvdNeeded,
+} from './iommu/wbinvd.js';
 export { type Credits, ENDPOINT_CREDITS, ROOT_CREDITS } from './link/ports.js';
 export {
   type EndInput,

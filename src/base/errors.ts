@@ -18,8 +18,13 @@ export interface ErrorDetail {
   readonly value?: unknown;
   /** What would have been accepted, in words or as a list. */
   readonly allowed?: string;
+  /** What the same call answers in Linux. */
+  readonly errno?: Errno;
   readonly cause?: unknown;
 }
+
+/** Error numbers of Linux that calls of the IOMMU side answer, by name. */
+export type Errno = 'EBUSY' | 'EEXIST' | 'EINVAL' | 'ENOENT' | 'ENOMEM' | 'ENOSPC' | 'EOPNOTSUPP' | 'ERANGE';
 
 /** Thrown for every mistake a user can make. Prints as one line. */
 export class ZtlpError extends Error {
@@ -28,6 +33,7 @@ export class ZtlpError extends Error {
   readonly field: string | undefined;
   readonly value: unknown;
   readonly allowed: string | undefined;
+  readonly errno: Errno | undefined;
 
   constructor(code: ErrorCode, what: string, detail: ErrorDetail = {}) {
     const allowed = detail.allowed === undefined ? '' : `; allowed: ${detail.allowed}`;
@@ -36,6 +42,7 @@ export class ZtlpError extends Error {
     this.field = detail.field;
     this.value = detail.value;
     this.allowed = detail.allowed;
+    this.errno = detail.errno;
   }
 }
 

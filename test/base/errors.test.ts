@@ -18,6 +18,11 @@ describe('a ZtlpError', () => {
     expect('cause' in error).toBe(false);
   });
 
+  it('says what the same call answers in Linux, where that is known', () => {
+    expect(new ZtlpError('invalid-value', 'in use', { errno: 'EBUSY' }).errno).toBe('EBUSY');
+    expect(new ZtlpError('io', 'reading failed').errno).toBeUndefined();
+  });
+
   it('keeps its cause', () => {
     const cause = new Error('disk');
     expect(new ZtlpError('io', 'reading failed', { cause }).cause).toBe(cause);

@@ -1,0 +1,261 @@
+/** Domains: an address space for functions, its mappings, and whether it enforces cache coherency (iommu.md 8.5). */
+import { invalid, ZtlpError } from '../base/errors.js';
+import { checkOption, type OptionValue } from '../base/options.js';
+import { checkU64, type U64 } from '../core/u64.js';
+import {
+  type CoherencyCapabilities,
+  type DomainUnit,
+  type FunctionId,
+  nameOf,
+  type Target,
+  unitCapabilities,
+} from './domain-unit.js';
+import { IovaAllocator } from './iova.js';
+import { type MapAttributes, type Mapping, PageTable } from './page-table.js';
+import type { TableMemory } from './table-memory.js';
+
+/**
+ * `dma`: the domain chooses addresses for buffers; `unmanaged`: the owner chooses them (VFIO); `identity`: addresses pass as
+ * they are; `blocked`: no request does.
+ */
+export type DomainKind = 'dma' | 'identity' | 'blocked' | 'unmanaged';
+
+export interface DomainInput {
+  readonly kind: DomainKind;
+  /** The unit whose tables it uses. Functions of other units with the same tables can be attached, too. */
+  readonly unit: DomainUnit;
+  /** Where tables are. */
+  readonly memory: TableMemory;
+  /** Default `linux612`. With `linux2021` a coherent mapping gets the bit that takes No Snoop away where every unit has it. */
+  readonly snoopTerms?: OptionValue<'snoopTerms'>;
+}
+
+/** Attributes that a caller may ask for; what takes No Snoop away is the domain's decision. */
+export type DomainMapAttributes = Omit<MapAttributes, 'force'>;
+
+/** The part of a domain that is in one unit. */
+interface Share {
+  readonly id: number | null;
+  readonly functions: Map<string, FunctionId>;
+}
+
+const KINDS = ['dma', 'identity', 'blocked', 'unmanaged'] as const;
+/** Where addresses for buffers end, unless a caller says otherwise. */
+const DMA_LIMIT = 0xffff_ffffn;
+
+export class Domain {
+  readonly kind: DomainKind;
+  private readonly unit: DomainUnit;
+  private readonly terms: OptionValue<'snoopTerms'>;
+  private readonly table: PageTable | null;
+  private readonly shares = new Map<DomainUnit, Share>();
+  private readonly iovas = new IovaAllocator();
+  private isEnforcing = false;
+
+  /** Throws ZtlpError for a kind that there is not, or when memory has no room for the first table. */
+  constructor({ kind, unit, memory, snoopTerms = 'linux612' }: DomainInput) {
+    if (!KINDS.includes(kind)) throw invalid('kind', kind, KINDS.join(', '));
+    this.kind = kind;
+    this.unit = unit;
+    this.terms = checkOption('snoopTerms', snoopTerms);
+    this.table = kind === 'dma' || kind === 'unmanaged' ? new PageTable(unit.format, memory) : null;
+  }
+
+  /**
+   * Attaches `fn`, which is behind `unit`. Throws ZtlpError: EBUSY, it is attached somewhere; EINVAL, the unit has other
+   * tables, or cannot enforce coherency while the domain does (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it.
+   */
+  attach(fn: FunctionId, unit: DomainUnit = this.unit): void {
+    const { table } = this;
+    if (!this.canTake(unit)) throw this.refused(fn, 'its unit has other tables');
+    if (this.isEnforcing && !unit.capabilities.enforceCap)
+      throw this.refused(fn, 'the domain enforces cache coherency, and its unit cannot');
+    unit.hold(fn, this);
+    let share = this.shares.get(unit);
+    try {
+      share ??= { id: table === null ? null : unit.takeId(), functions: new Map() };
+      unit.bind(fn, this.targetOf(share));
+    } catch (error) {
+      unit.letGo(fn, this);
+      if (share !== undefined && !this.shares.has(unit)) returnIdOf(unit, share);
+      throw error;
+    }
+    share.functions.set(nameOf(fn), fn);
+    this.shares.set(unit, share);
+  }
+
+  /** Functions behind `unit` can use the tables of the domain. */
+  canTake(unit: DomainUnit): boolean {
+    return this.table === null || unit.takes(this.table.format);
+  }
+
+  /** Undoes `attach`: requests of the function are refused then. Throws ZtlpError (ENOENT) when it is not attached here. */
+  detach(fn: FunctionId, unit: DomainUnit = this.unit): void {
+    unit.letGo(fn, this);
+    const share = this.shares.get(unit);
+    if (share === undefined) return;
+    unit.unbind(fn, share.id);
+    share.functions.delete(nameOf(fn));
+    if (share.functions.size > 0) return;
+    this.shares.delete(unit);
+    returnIdOf(unit, share);
+  }
+
+  /**
+   * Maps `bytes` from `iova` to `address` in a domain of kind `unmanaged`. Throws ZtlpError as `PageTable.map` does, and for
+   * other kinds (EINVAL).
+   */
+  map(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes = {}): void {
+    if (this.kind !== 'unmanaged') throw this.wrongKind('unmanaged');
+    this.write(iova, address, bytes, attributes);
+  }
+
+  /** Unmaps as `PageTable.unmap` does and answers how many bytes; units have forgotten them when it returns. */
+  unmap(iova: U64, bytes: U64): bigint {
+    if (this.kind !== 'unmanaged') throw this.wrongKind('unmanaged');
+    return this.erase(iova, bytes);
+  }
+
+  /**
+   * Maps a buffer in a domain of kind `dma` and answers its address for devices: the highest one up to `limit` (default
+   * 2^32 - 1), aligned at the power of two that is not smaller than the buffer, outside the reserved ranges of the units.
+   * Throws ZtlpError: ENOSPC, or as `map`.
+   */
+  mapDma(address: U64, bytes: U64, options: DomainMapAttributes & { readonly limit?: U64 } = {}): bigint {
+    const { limit = DMA_LIMIT, ...attributes } = options;
+    if (this.table === null || this.kind !== 'dma') throw this.wrongKind('dma');
+    const size = BigInt(checkU64('bytes', bytes));
+    if (size === 0n || size % 4096n !== 0n) throw invalid('bytes', bytes, 'a multiple of 4096 that is not 0');
+    const end = (1n << BigInt(this.table.format.width)) - 1n;
+    const asked = BigInt(checkU64('limit', limit));
+    const iova = this.iovas.allocate(size, asked < end ? asked : end, this.reserved);
+    try {
+      this.write(iova, address, size, attributes);
+    } catch (error) {
+      this.iovas.free(iova);
+      throw error;
+    }
+    return iova;
+  }
+
+  /** Undoes `mapDma`. Throws ZtlpError (ENOENT) for an address that it did not answer. */
+  unmapDma(iova: U64): void {
+    if (this.kind !== 'dma') throw this.wrongKind('dma');
+    const first = BigInt(checkU64('iova', iova));
+    const bytes = this.iovas.free(first);
+    if (bytes === 0n)
+      throw new ZtlpError('not-found', 'iova: no buffer begins there', {
+        field: 'iova',
+        value: iova,
+        errno: 'ENOENT',
+      });
+    this.erase(first, bytes);
+  }
+
+  /** Where `iova` goes by the tables; null: nowhere. In an identity domain every address goes to itself. */
+  lookUp(iova: U64): Mapping | null {
+    if (this.kind === 'identity')
+      return { address: checkU64('iova', iova), pageLg2: 63, read: true, write: true, force: false };
+    return this.table?.lookUp(iova) ?? null;
+  }
+
+  /**
+   * From now on No Snoop is taken away from requests, or means nothing. False: some unit cannot, or there are mappings
+   * without the bit already (iommu.md 8.5). In the terms of 2021 there was no such call.
+   */
+  enforceCacheCoherency(): boolean {
+    const { table } = this;
+    if (this.isEnforcing) return true;
+    if (table === null || this.terms === 'linux2021') return false;
+    if (!this.units.every(({ capabilities }) => capabilities.enforceCap)) return false;
+    if (table.format.forcing === 'leaf' && !table.isEmpty) return false;
+    this.isEnforcing = true;
+    if (table.format.forcing !== 'leaf')
+      for (const [unit, share] of this.shares)
+        for (const fn of share.functions.values()) unit.bind(fn, this.targetOf(share));
+    return true;
+  }
+
+  /** No Snoop requests of attached functions do not get through: by enforcement, in the terms of 2021 by coherent mappings. */
+  get isEnforced(): boolean {
+    return this.terms === 'linux2021' ? this.capabilities.enforceCap : this.isEnforcing;
+  }
+
+  /** What all of its units can (IOM-54); of one without functions, what the unit that it was made for can. */
+  get capabilities(): CoherencyCapabilities {
+    const all = this.units.map((unit) => unitCapabilities(unit, this.terms));
+    return {
+      cacheCoherency: all.every(({ cacheCoherency }) => cacheCoherency),
+      enforceCap: all.every(({ enforceCap }) => enforceCap),
+    };
+  }
+
+  /** Number of functions that are attached. */
+  get functions(): number {
+    return [...this.shares.values()].reduce((sum, share) => sum + share.functions.size, 0);
+  }
+
+  /** The domain has no mappings. */
+  get isEmpty(): boolean {
+    return this.table?.isEmpty ?? true;
+  }
+
+  /** Frees the tables. Throws ZtlpError (EBUSY) while functions are attached. */
+  destroy(): void {
+    if (this.shares.size > 0)
+      throw new ZtlpError('invalid-value', `${this.functions} functions are attached`, { errno: 'EBUSY' });
+    this.table?.destroy();
+  }
+
+  private get units(): DomainUnit[] {
+    return this.shares.size === 0 ? [this.unit] : [...this.shares.keys()];
+  }
+
+  private get reserved(): DomainUnit['reserved'] {
+    return this.units.flatMap(({ reserved }) => reserved);
+  }
+
+  private targetOf({ id }: Share): Target {
+    const { table, kind } = this;
+    if (table !== null && id !== null)
+      return { kind: 'tables', format: table.format, root: table.root, id, forces: this.isEnforcing };
+    return { kind: kind === 'identity' ? 'identity' : 'blocked' };
+  }
+
+  private write(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes): void {
+    const { cache = true } = attributes;
+    const force = this.terms === 'linux2021' ? cache && this.capabilities.enforceCap : this.isEnforcing;
+    this.table?.map(iova, address, bytes, { ...attributes, force });
+    const first = BigInt(iova);
+    for (const [unit, { id }] of this.shares)
+      if (unit.keepsAbsent && id !== null) unit.forget(id, first, first + BigInt(bytes) - 1n);
+  }
+
+  private erase(iova: U64, bytes: U64): bigint {
+    const forget = (first: bigint, last: bigint): void => {
+      for (const [unit, { id }] of this.shares) if (id !== null) unit.forget(id, first, last);
+    };
+    return this.table?.unmap(iova, bytes, forget) ?? 0n;
+  }
+
+  private wrongKind(wanted: DomainKind): ZtlpError {
+    return new ZtlpError('invalid-value', `a domain of kind ${this.kind} does not take this call`, {
+      field: 'kind',
+      value: this.kind,
+      allowed: wanted,
+      errno: 'EINVAL',
+    });
+  }
+
+  private refused(fn: FunctionId, why: string): ZtlpError {
+    return new ZtlpError('invalid-value', `${nameOf(fn)} cannot be attached: ${why}`, {
+      field: 'sid',
+      value: fn.sid,
+      errno: 'EINVAL',
+    });
+  }
+}
+
+function returnIdOf(unit: DomainUnit, { id }: Share): void {
+  if (id !== null) unit.returnId(id);
+}
