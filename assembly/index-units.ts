@@ -9,7 +9,8 @@ import {
   dropUnitPasids,
   dropUnitTagged,
   startUnit,
-  translate,
+  switchUnit,
+  Unit,
 } from './iommu/control';
 import { clearFault, clearOverflow } from './iommu/faults';
 import { describeMemory, steps } from './iommu/tables';
@@ -49,12 +50,17 @@ export function unitStart(index: u32): void {
 
 /** Translates a request within a 4 KiB page; see `translateVtd` and `translateSmmu` in iommu/. */
 export function unitTranslate(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
-  return translate(index, sid, pasid, pair(lo, hi), flags);
+  return Unit.translate(index, sid, pasid, pair(lo, hi), flags);
 }
 
 /** Entries that the last translation read from memory; the first STEPS_MOST stand in PLACE_UNIT_STEPS. */
 export function unitSteps(): u32 {
   return steps;
+}
+
+/** Turns unit `index` on or off (TE, SMMUEN, IommuEn). */
+export function unitSwitch(index: u32, isOn: u32): void {
+  switchUnit(index, isOn != 0);
 }
 
 /** Drops all that unit `index` keeps: contexts and translations. */

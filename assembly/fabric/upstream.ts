@@ -5,7 +5,7 @@
 //
 // Requests go to host memory, to a BAR of a peer, or are interrupt messages.
 
-import { translate as translateByUnit } from '../iommu/control';
+import { Unit } from '../iommu/control';
 import { isCoherent, noSnoopOut } from '../iommu/snoop';
 import { RESULT, unitAt } from '../iommu/units';
 import { dmaEvent, isDirect, isMessagePage, LOST, MESSAGE, REFUSED, translate } from '../iommu/zpci';
@@ -176,7 +176,7 @@ function byUnit(at: usize, fn: usize, index: u32, isRead: bool, address: u64, by
   const prefix = load<u32>(at, DESCRIPTOR_PREFIX);
   const pasid = prefix == 0 ? <u32>PASID_NONE : prefix & PASID_BITS;
   const flags: u32 = (isRead ? 0 : REQUEST_WRITE) | (prefix & PASID_PRIVILEGED ? REQUEST_PRIVILEGED : 0);
-  const status = translateByUnit(index, load<u32>(fn, FUNCTION_ID), pasid, address, flags);
+  const status = Unit.translate(index, load<u32>(fn, FUNCTION_ID), pasid, address, flags);
   pageCache = load<u32>(RESULT, RESULT_CACHE);
   pageDomain = load<u32>(RESULT, RESULT_DOMAIN);
   pageLg2 = load<u32>(RESULT, RESULT_PAGE_LG2);

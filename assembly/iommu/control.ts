@@ -1,10 +1,12 @@
 // Floor 4: what every kind of translation unit has: a start, requests, caches to be dropped.
 
 import {
+  TRANSLATED,
   UNIT_AMD,
   UNIT_EVENTS,
   UNIT_FAULTS,
   UNIT_HITS,
+  UNIT_IS_ON,
   UNIT_KIND,
   UNIT_MISSES,
   UNIT_SMMU,
@@ -13,9 +15,11 @@ import {
 import { translateAmd } from './amd';
 import { dropDevice, dropDevices } from './amd-device';
 import { resetFaults } from './faults';
+import { forgetRecent, isRecent, keepRecent } from './recent';
 import { translateSmmu } from './smmu';
 import { dropStream, dropStreams } from './smmu-config';
-import { clearIotlb, dropPages, dropPasidPages, dropTagged, startIotlb } from './unit-iotlb';
+import { hasReadContext } from './tables';
+import { beginUse, clearIotlb, dropPages, dropPasidPages, dropTagged, startIotlb } from './unit-iotlb';
 import { unitAt } from './units';
 import { translateVtd } from './vtd';
 import { dropContexts, dropContextsOf, dropPasids, useContextCache } from './vtd-context';
@@ -37,12 +41,32 @@ export function startUnit(index: u32, at: usize): void {
   dropAllContexts(index);
 }
 
-/** Translates a request within a 4 KiB page. Answers TRANSLATED, or why not. */
-export function translate(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
+/** Translation on or off. What is kept stays. */
+export function switchUnit(index: u32, isOn: bool): void {
+  forgetRecent();
+  store<u32>(unitAt(index), isOn ? 1 : 0, UNIT_IS_ON);
+}
+
+export class Unit {
+  /** Translates a request within a 4 KiB page. Answers TRANSLATED, or why not. Inlined: most requests are like one before. */
+  @inline
+  static translate(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
+    if (isRecent(index, unitAt(index), sid, pasid, address, flags)) return TRANSLATED;
+    return translateAnew(index, sid, pasid, address, flags);
+  }
+}
+
+function translateAnew(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
+  beginUse();
   const kind = kindOf(index);
-  if (kind == UNIT_SMMU) return translateSmmu(index, sid, pasid, address, flags);
-  if (kind == UNIT_AMD) return translateAmd(index, sid, pasid, address, flags);
-  return translateVtd(index, sid, pasid, address, flags);
+  let status: u32;
+  if (kind == UNIT_SMMU) status = translateSmmu(index, sid, pasid, address, flags);
+  else if (kind == UNIT_AMD) status = translateAmd(index, sid, pasid, address, flags);
+  else status = translateVtd(index, sid, pasid, address, flags);
+  // Whoever read a context put it in the place of another one.
+  if (hasReadContext()) forgetRecent();
+  if (status == TRANSLATED) keepRecent(index, sid, pasid, address, flags);
+  return status;
 }
 
 export function dropAll(index: u32): void {
@@ -51,6 +75,7 @@ export function dropAll(index: u32): void {
 }
 
 function dropAllContexts(index: u32): void {
+  forgetRecent();
   useContextCache(index);
   dropContexts();
   dropStreams(index);
@@ -59,6 +84,7 @@ function dropAllContexts(index: u32): void {
 
 /** Drops what is kept of requester `sid`; VT-d: of all that differ from it in the bits of `ignored` only, in domain `did`. */
 export function dropUnitContexts(index: u32, sid: u32, ignored: u32, did: u32): void {
+  forgetRecent();
   const kind = kindOf(index);
   if (kind == UNIT_SMMU) {
     if (ignored == 0) dropStream(index, sid);
@@ -85,6 +111,7 @@ export function dropUnitTagged(index: u32, did: u32, mask: u32, kind: u32, first
 
 /** VT-d: drops what is kept of PASID `pasid` in domain `did`; ~0: of any. */
 export function dropUnitPasids(index: u32, did: u32, pasid: u32): void {
+  forgetRecent();
   useContextCache(index);
   dropPasids(did, pasid);
 }

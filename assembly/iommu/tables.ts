@@ -3,7 +3,15 @@
 //   RAM           [first, end): what is outside answers with a bus error
 //   host memory   the part of it that the emulator holds; RAM that it does not hold reads as zeros
 
-import { STEP_ADDRESS, STEP_STRIDE, STEP_VALUE, STEP_WHAT, STEPS_MOST } from '../iommu-layout';
+import {
+  STEP_ADDRESS,
+  STEP_STRIDE,
+  STEP_VALUE,
+  STEP_WHAT,
+  STEPS_MOST,
+  WHAT_ROOT,
+  WHAT_SECOND,
+} from '../iommu-layout';
 import { hostBytes, hostMemory } from '../kernel/arena';
 
 let ramFirst: u64 = 0;
@@ -27,6 +35,13 @@ export function describeMemory(first: u64, end: u64, held: u64): void {
 
 export function beginSteps(): void {
   steps = 0;
+}
+
+/** Since `beginSteps` an entry of a structure was read that says who a requester is. */
+export function hasReadContext(): bool {
+  if (steps == 0) return false;
+  const what: u32 = load<u32>(STEPS, STEP_WHAT);
+  return what >= <u32>WHAT_ROOT && what < <u32>WHAT_SECOND;
 }
 
 /** Reads the little-endian 8-byte entry at `address`, a multiple of 8, into `entry`. False: a bus error. */

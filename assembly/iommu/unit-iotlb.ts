@@ -1,7 +1,6 @@
-// Floor 4: the IOTLB of a translation unit: pages of any size, fully associative, in a hash table with a list by age.
+// Floor 4: the IOTLB of a translation unit: pages of any size, fully associative, in a hash table; see age.ts for order.
 //
 //   bucket[hash] -> entry -> entry ...       entries of one hash
-//   newest <-> ... <-> oldest                order of use (LRU) or of arrival (FIFO)
 
 import {
   KEY_REQUESTER,
@@ -14,6 +13,7 @@ import {
   UNIT_REPLACEMENT,
   UNIT_SEED,
 } from '../iommu-layout';
+import { oldest, resetOrder, stamp } from './age';
 
 /** Entries of a unit, at most. */
 export const IOTLB_MOST: u32 = 65536;
@@ -24,9 +24,9 @@ const OWNER: usize = 8; // u64, domain or requester, and PASID above; SMMU: ASID
 const VALUE: usize = 16; // u64, address of the page, and flags below
 const DOMAIN: usize = 24;
 const NEXT: usize = 28; // of the same hash
-const OLDER: usize = 32;
-const NEWER: usize = 36;
+// 32: STAMP of age.ts
 const SPACE: usize = 40; // SPACE_*
+const VERSION: usize = 44;
 const STRIDE: usize = 48;
 
 /** The page is of an address space of its own, of the PASID in the bits below; without it, of its domain. */
@@ -37,10 +37,8 @@ const OWNER_PASID: u64 = 32;
 /** 2^64 divided by the golden ratio, odd. */
 const MULTIPLIER: u64 = ((<u64>0x9e3779b9) << 32) | 0x7f4a7c15;
 
-// A unit's part: how many entries, the ends of the list, the first free entry, pages by size, where they stand.
+// A unit's part: how many entries, the first free entry, pages by size, where they stand, their order.
 const COUNT: usize = 0;
-const NEWEST: usize = 4;
-const OLDEST: usize = 8;
 const FREE: usize = 12; // chained by NEXT
 const TOP: usize = 16; // entries that were ever used
 const HASH_LG2: usize = 20;
@@ -48,13 +46,18 @@ const BUCKETS: usize = 24;
 const ENTRIES: usize = 28;
 const SIZES: usize = 32; // u64, a bit per log2 of a page's bytes
 const SIZE_COUNTS: usize = 40; // u32 by log2
-const STATE_BYTES: usize = 40 + 64 * 4;
-const STATES: usize = memory.data(UNIT_MOST * (40 + 64 * 4), 16);
+const ORDER: usize = 40 + 64 * 4;
+const STATE_BYTES: usize = 40 + 64 * 4 + 24;
+const STATES: usize = memory.data(UNIT_MOST * (40 + 64 * 4 + 24), 16);
 
 /** What `findPage` found. */
 export let foundValue: u64 = 0;
 export let foundLg2: u32 = 0;
 let foundEntry: u32 = 0;
+let versions: u32 = 0;
+
+/** The entry that the last translation used; 0: none. */
+export let usedEntry: usize = 0;
 
 function stateOf(index: u32): usize {
   return STATES + <usize>index * STATE_BYTES;
@@ -68,7 +71,7 @@ function hashBits(entries: u32): u32 {
 
 /** Bytes that the IOTLB of `entries` takes. */
 export function iotlbBytes(entries: u32): u32 {
-  return ((<u32>4) << hashBits(entries)) + (entries + 1) * <u32>STRIDE + 16;
+  return ((<u32>4) << hashBits(entries)) + (entries + 1) * <u32>STRIDE + 4 * entries + 32;
 }
 
 /** An empty IOTLB at `at`. */
@@ -78,16 +81,20 @@ export function startIotlb(index: u32, unit: usize, at: usize): void {
   store<u32>(state, lg2, HASH_LG2);
   store<u32>(state, <u32>at, BUCKETS);
   store<u32>(state, <u32>((at + ((<usize>4) << (<usize>lg2)) + 15) & ~15), ENTRIES);
+  const entries = load<u32>(state, ENTRIES);
+  resetOrder(state + ORDER, <usize>(entries + (load<u32>(unit, UNIT_ENTRIES) + 1) * <u32>STRIDE));
   clearIotlb(index);
 }
 
 export function clearIotlb(index: u32): void {
   const state = stateOf(index);
   memory.fill(load<u32>(state, BUCKETS), 0, (<usize>4) << (<usize>load<u32>(state, HASH_LG2)));
-  store<u64>(state, 0, COUNT);
-  store<u64>(state, 0, OLDEST);
+  // What pointed at entries must not find them again.
+  memory.fill(load<u32>(state, ENTRIES), 0, <usize>(load<u32>(state, TOP) + 1) * STRIDE);
+  store<u32>(state, 0, COUNT);
+  store<u32>(state, 0, FREE);
   store<u32>(state, 0, TOP);
-  memory.fill(state + SIZES, 0, STATE_BYTES - SIZES);
+  memory.fill(state + SIZES, 0, ORDER - SIZES);
 }
 
 function entryAt(state: usize, n: u32): usize {
@@ -117,16 +124,33 @@ export function findPage(index: u32, unit: usize, address: u64, sid: u32, domain
         foundValue = load<u64>(at, VALUE);
         foundLg2 = <u32>lg2;
         foundEntry = n;
-        if (load<u32>(unit, UNIT_REPLACEMENT) == REPLACE_LRU && load<u32>(state, NEWEST) != n) {
-          unlink(state, at);
-          link(state, at, n);
-        }
+        touchEntry(at, unit);
+        usedEntry = at;
         return true;
       }
       n = load<u32>(at, NEXT);
     }
   }
   return false;
+}
+
+/** It is the newest now, with LRU. */
+export function touchEntry(at: usize, unit: usize): void {
+  if (load<u32>(unit, UNIT_REPLACEMENT) == REPLACE_LRU) stamp(at);
+}
+
+/** A translation begins, which has used no entry. */
+export function beginUse(): void {
+  usedEntry = 0;
+}
+
+/** What the entry at `at` has held since it was filled; 0: nothing. No two fillings have the same version. */
+export function versionOf(at: usize): u32 {
+  return load<u32>(at, VERSION);
+}
+
+function oldestOf(state: usize): u32 {
+  return oldest(state + ORDER, load<u32>(state, ENTRIES), STRIDE, load<u32>(state, TOP));
 }
 
 /** Drops the page that `findPage` found. */
@@ -151,7 +175,7 @@ export function keepPage(
   if (load<u32>(state, COUNT) >= most) {
     const replacement = load<u32>(unit, UNIT_REPLACEMENT);
     if (replacement == REPLACE_FLUSH) clearIotlb(index);
-    else remove(state, replacement == REPLACE_RANDOM ? drawn(unit, most) : load<u32>(state, OLDEST));
+    else remove(state, replacement == REPLACE_RANDOM ? drawn(unit, most) : oldestOf(state));
   }
   let n = load<u32>(state, FREE);
   if (n != 0) store<u32>(state, load<u32>(entryAt(state, n), NEXT), FREE);
@@ -170,7 +194,10 @@ export function keepPage(
   store<u32>(at, space, SPACE);
   store<u32>(at, load<u32>(bucket), NEXT);
   store<u32>(bucket, n);
-  link(state, at, n);
+  stamp(at);
+  usedEntry = at;
+  versions += 1;
+  store<u32>(at, versions, VERSION);
   store<u32>(state, load<u32>(state, COUNT) + 1, COUNT);
   const count = state + SIZE_COUNTS + ((<usize>lg2) << 2);
   store<u32>(count, load<u32>(count) + 1);
@@ -187,32 +214,14 @@ function drawn(unit: usize, most: u32): u32 {
   return <u32>(((<u64>x * most) >> 32) + 1);
 }
 
-function link(state: usize, at: usize, n: u32): void {
-  const newest = load<u32>(state, NEWEST);
-  store<u32>(at, newest, OLDER);
-  store<u32>(at, 0, NEWER);
-  if (newest != 0) store<u32>(entryAt(state, newest), n, NEWER);
-  else store<u32>(state, n, OLDEST);
-  store<u32>(state, n, NEWEST);
-}
-
-function unlink(state: usize, at: usize): void {
-  const older = load<u32>(at, OLDER);
-  const newer = load<u32>(at, NEWER);
-  if (older != 0) store<u32>(entryAt(state, older), newer, NEWER);
-  else store<u32>(state, newer, OLDEST);
-  if (newer != 0) store<u32>(entryAt(state, newer), older, OLDER);
-  else store<u32>(state, older, NEWEST);
-}
-
 function remove(state: usize, n: u32): void {
   const at = entryAt(state, n);
   const tag = load<u64>(at, TAG);
   let before = bucketOf(state, tag, load<u64>(at, OWNER));
   while (load<u32>(before) != n) before = entryAt(state, load<u32>(before)) + NEXT;
   store<u32>(before, load<u32>(at, NEXT));
-  unlink(state, at);
   store<u64>(at, 0, TAG);
+  store<u32>(at, 0, VERSION);
   store<u32>(at, load<u32>(state, FREE), NEXT);
   store<u32>(state, n, FREE);
   store<u32>(state, load<u32>(state, COUNT) - 1, COUNT);

@@ -51,6 +51,7 @@ export type CoreExports = {
   unitStart(index: number): void;
   unitTranslate(index: number, sid: number, pasid: number, lo: number, hi: number, flags: number): number;
   unitSteps(): number;
+  unitSwitch(index: number, isOn: number): void;
   unitDropAll(index: number): void;
   unitDropContexts(index: number, sid: number, ignored: number, did: number): void;
   unitDropPages(
@@ -171,6 +172,7 @@ export const EXPORT_NAMES = [
   'unitStart',
   'unitTranslate',
   'unitSteps',
+  'unitSwitch',
   'unitDropAll',
   'unitDropContexts',
   'unitDropPages',

@@ -73,7 +73,7 @@ export class AmdUnit extends TranslationUnit {
 
   /** IommuEn of the control register; off, requests pass as they are. */
   set isOn(on: boolean) {
-    this.set(I.UNIT_IS_ON, on ? 1 : 0);
+    this.core.x.unitSwitch(this.index, on ? 1 : 0);
   }
 
   /** INVALIDATE_DEVTAB_ENTRY of requester `sid`; without it all of them, as INVALIDATE_IOMMU_ALL does. */

@@ -90,7 +90,7 @@ export class SmmuUnit extends TranslationUnit {
 
   /** CR0.SMMUEN; off, requests pass as they are unless `abortsAll` says otherwise. */
   set isOn(on: boolean) {
-    this.set(I.UNIT_IS_ON, on ? 1 : 0);
+    this.core.x.unitSwitch(this.index, on ? 1 : 0);
   }
 
   /** GBPA.ABORT: while the unit is off, requests are aborted without an event. */

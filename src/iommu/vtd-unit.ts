@@ -190,7 +190,7 @@ export class VtdUnit extends TranslationUnit {
 
   /** Translation enable (GCMD.TE); without an address width it has no effect. Caches are dropped. */
   set isOn(on: boolean) {
-    this.set(I.UNIT_IS_ON, on && this.canTranslate ? 1 : 0);
+    this.core.x.unitSwitch(this.index, on && this.canTranslate ? 1 : 0);
     this.core.x.unitDropAll(this.index);
   }
 
