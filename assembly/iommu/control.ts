@@ -15,7 +15,7 @@ import {
 import { translateAmd } from './amd';
 import { dropDevice, dropDevices } from './amd-device';
 import { resetFaults } from './faults';
-import { forgetRecent, isRecent, keepRecent } from './recent';
+import { forgetRecent, keepRecent, Recent } from './recent';
 import { translateSmmu } from './smmu';
 import { dropStream, dropStreams } from './smmu-config';
 import { hasReadContext } from './tables';
@@ -51,7 +51,7 @@ export class Unit {
   /** Translates a request within a 4 KiB page. Answers TRANSLATED, or why not. Inlined: most requests are like one before. */
   @inline
   static translate(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
-    if (isRecent(index, unitAt(index), sid, pasid, address, flags)) return TRANSLATED;
+    if (Recent.answers(index, unitAt(index), sid, pasid, address, flags)) return TRANSLATED;
     return translateAnew(index, sid, pasid, address, flags);
   }
 }
