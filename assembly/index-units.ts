@@ -13,7 +13,7 @@ import {
   Unit,
 } from './iommu/control';
 import { clearFault, clearOverflow } from './iommu/faults';
-import { describeMemory, steps } from './iommu/tables';
+import { describeMemory, keepSteps, steps } from './iommu/tables';
 import { iotlbBytes } from './iommu/unit-iotlb';
 import { unitAt } from './iommu/units';
 import { reserveUnits, unitCaches } from './kernel/arena';
@@ -50,7 +50,10 @@ export function unitStart(index: u32): void {
 
 /** Translates a request within a 4 KiB page; see `translateVtd` and `translateSmmu` in iommu/. */
 export function unitTranslate(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
-  return Unit.translate(index, sid, pasid, pair(lo, hi), flags);
+  keepSteps(true);
+  const status = Unit.translate(index, sid, pasid, pair(lo, hi), flags);
+  keepSteps(false);
+  return status;
 }
 
 /** Entries that the last translation read from memory; the first STEPS_MOST stand in PLACE_UNIT_STEPS. */

@@ -25,7 +25,7 @@ import {
 } from './s390-tables';
 import { entry, readEntry } from './tables';
 import { firstAddress, firstKind, firstPermissions } from './vtd-first';
-import { secondAddress, secondForcesSnoop, secondKind, secondNeeds, secondPermissions } from './vtd-second';
+import { Second, secondAddress, secondForcesSnoop, secondNeeds, secondPermissions } from './vtd-second';
 
 export class Entry {
   /** Reads the entry at `at`. False: a bus error. */
@@ -58,7 +58,7 @@ export class Entry {
   @inline
   static kind(format: u32, found: u64, level: u32): u32 {
     if (format == FORMAT_FIRST) return firstKind(found, level);
-    if (format == FORMAT_SECOND) return secondKind(found, level);
+    if (format == FORMAT_SECOND) return Second.kind(found, level);
     if (format == FORMAT_AMD) return amdKind(found, level);
     if (format == FORMAT_LPAE_2) return stage2Kind(found, level);
     if (format == FORMAT_S390) return s390Kind(found, level);

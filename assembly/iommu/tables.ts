@@ -17,6 +17,15 @@ import { hostBytes, hostMemory } from '../kernel/arena';
 let ramFirst: u64 = 0;
 let ramEnd: u64 = 0;
 let heldFirst: u64 = 0;
+/** Offsets in host memory below it are those of entries in RAM, 8 bytes each; 0: not all of host memory is RAM. */
+let heldEnd: u64 = 0;
+
+/**
+ * For walks that nobody looks at: an entry whose offset from `plainFirst` is below `plainEnd` can be read where it stands, if it
+ * is counted. All others go through `readEntry`.
+ */
+export let plainFirst: u64 = 0;
+export let plainEnd: u64 = 0;
 
 /** Entries that have been read since `beginSteps`. */
 export const STEPS: usize = memory.data(STEPS_MOST * STEP_STRIDE, 16);
@@ -31,17 +40,38 @@ export function describeMemory(first: u64, end: u64, held: u64): void {
   ramFirst = first;
   ramEnd = end;
   heldFirst = held;
+  plainFirst = held;
+  const end64 = min(end, held + hostBytes);
+  heldEnd = first <= held && end64 >= held + 8 ? end64 - held - 7 : 0;
+  plainEnd = isKept ? 0 : heldEnd;
+}
+
+/** The list is kept: somebody looks at it. Without it steps are only counted. */
+let isKept: bool = false;
+/** The first thing that was read. */
+let firstWhat: u32 = 0;
+
+/** Whether the list is kept; answers what it was before. */
+export function keepSteps(on: bool): bool {
+  const before = isKept;
+  isKept = on;
+  plainEnd = on ? 0 : heldEnd;
+  return before;
+}
+
+/** Entries were read where they stand. */
+export function countSteps(count: u32): void {
+  steps += count;
 }
 
 export function beginSteps(): void {
   steps = 0;
+  firstWhat = 0;
 }
 
 /** Since `beginSteps` an entry of a structure was read that says who a requester is. */
 export function hasReadContext(): bool {
-  if (steps == 0) return false;
-  const what: u32 = load<u32>(STEPS, STEP_WHAT);
-  return what >= <u32>WHAT_ROOT && what < <u32>WHAT_SECOND;
+  return firstWhat >= <u32>WHAT_ROOT && firstWhat < <u32>WHAT_SECOND;
 }
 
 /** Reads the little-endian 8-byte entry at `address`, a multiple of 8, into `entry`. False: a bus error. */
@@ -49,7 +79,8 @@ export function readEntry(address: u64, what: u32): bool {
   const isRam = address >= ramFirst && address < ramEnd && ramEnd - address >= 8;
   isUnreadable = !isRam;
   entry = isRam ? heldAt(address) : 0;
-  if (steps < <u32>STEPS_MOST) {
+  if (steps == 0) firstWhat = what;
+  if (isKept && steps < <u32>STEPS_MOST) {
     const at = STEPS + <usize>steps * STEP_STRIDE;
     store<u64>(at, address, STEP_ADDRESS);
     store<u64>(at, entry, STEP_VALUE);

@@ -59,14 +59,18 @@ export function secondNeeds(isWrite: bool): void {
   needed = isWrite ? writeNeeds : READ;
 }
 
-/** ENTRY_* of `entry` at `level`. Permission comes before reserved bits (iommu.md 2.6, step 8). */
-export function secondKind(entry: u64, level: u32): u32 {
-  if ((entry & needed) == 0) return ENTRY_DENIED;
-  if (level == 1) return entry & leafReserved ? ENTRY_RESERVED : ENTRY_LEAF;
-  if ((entry & LARGE) == 0) return entry & tableReserved ? ENTRY_RESERVED : ENTRY_TABLE;
-  if (((largeLevels >> level) & 1) == 0) return ENTRY_RESERVED;
-  const inPage = (((<u64>1) << levelLg2(level)) - 1) & ADDRESS;
-  return entry & (leafReserved | inPage) ? ENTRY_RESERVED : ENTRY_LEAF;
+/** A class for the decorator: the walk of most machines. */
+export class Second {
+  /** ENTRY_* of `entry` at `level`. Permission comes before reserved bits (iommu.md 2.6, step 8). */
+  @inline
+  static kind(entry: u64, level: u32): u32 {
+    if ((entry & needed) == 0) return ENTRY_DENIED;
+    if (level == 1) return entry & leafReserved ? ENTRY_RESERVED : ENTRY_LEAF;
+    if ((entry & LARGE) == 0) return entry & tableReserved ? ENTRY_RESERVED : ENTRY_TABLE;
+    if (((largeLevels >> level) & 1) == 0) return ENTRY_RESERVED;
+    const inPage = (((<u64>1) << levelLg2(level)) - 1) & ADDRESS;
+    return entry & (leafReserved | inPage) ? ENTRY_RESERVED : ENTRY_LEAF;
+  }
 }
 
 export function secondAddress(entry: u64): u64 {

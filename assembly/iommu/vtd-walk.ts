@@ -21,7 +21,7 @@ import {
   FORMAT_FIRST,
   FORMAT_SECOND,
 } from './formats';
-import { steps } from './tables';
+import { keepSteps, steps } from './tables';
 import { keepPage, SPACE_OF_PASID } from './unit-iotlb';
 import { answer, count, RESULT } from './units';
 import {
@@ -89,6 +89,15 @@ export function isInterrupts(first: u64, last: u64): bool {
 
 /** Translates the request by its tables, and keeps what it found in the IOTLB for `space`. */
 export function walkTables(space: u32): u32 {
+  // Flags are set in the entries that the list of steps has.
+  if (path == PATH_SECOND && (traits & TRAIT_SECOND_FLAGS) == 0) return walkNow(space);
+  const before = keepSteps(true);
+  const status = walkNow(space);
+  keepSteps(before);
+  return status;
+}
+
+function walkNow(space: u32): u32 {
   count(unit, UNIT_MISSES, 1);
   store<u32>(RESULT, CACHE_MISS, RESULT_CACHE);
   const begin = steps;
