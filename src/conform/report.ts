@@ -15,7 +15,7 @@ interface GroupReport {
 }
 
 /** A case that differs: only the fields that do, by path, or the text of the error that stopped it. */
-interface Disagreement {
+export interface Disagreement {
   /** The case's `id`, or `group#index`, or `lines#number` in a text file. */
   readonly id: string;
   readonly group: string;

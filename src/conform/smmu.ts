@@ -3,7 +3,7 @@ import { invalid, ZtlpError } from '../base/errors.js';
 import { defaultOptions } from '../base/options.js';
 import { Core, type CoreSource } from '../core/core.js';
 import { hex64 } from '../core/u64.js';
-import { SmmuUnit } from '../iommu/smmu-unit.js';
+import { type SmmuOptions, SmmuUnit } from '../iommu/smmu-unit.js';
 import { CaseFields } from './case.js';
 import type { CaseRunner, Json, Verdict } from './report.js';
 import {
@@ -16,9 +16,17 @@ import {
   UnitMemory,
 } from './unit-memory.js';
 
+/** What all cases of a file share. */
+interface Machine {
+  readonly options: SmmuOptions;
+  readonly ram: Ram;
+  readonly outputWidth: number;
+}
+
 /** Where the cases have their tables. */
 const TABLES = { from: 0x4100_0000, bytes: 0x6_0000 };
-const OPTIONS = { ...defaultOptions(), smmuModel: 'qemu72' } as const;
+/** Options of the reference: what `smmuRunner` runs with. */
+const REFERENCE = { smmuModel: 'qemu72' } as const;
 /** Output bits by OAS, the low bits of IDR5. */
 const WIDTHS: readonly number[] = [32, 36, 40, 42, 44, 48];
 /** Caches persist from step to step in cases with these tags, elsewhere each DMA starts cold. */
@@ -29,26 +37,30 @@ let core: Core | undefined;
 /** Makes the unit, in the bundled core or in that of `source`. Needed before a case is run. */
 export async function prepareSmmu(source?: CoreSource): Promise<void> {
   if (core !== undefined && source === undefined) return;
-  core = await Core.load(source, TABLES.bytes, 0, 0, (x) => x.unitReserve(1, OPTIONS.iotlbEntries));
+  core = await Core.load(source, TABLES.bytes, 0, 0, (x) => x.unitReserve(1, defaultOptions().iotlbEntries));
 }
 
-/** A runner for the cases of `file`. */
-export function smmuRunner(file: Readonly<Record<string, unknown>>): CaseRunner {
+/** A runner for the cases of `file`; `model` are the options of the unit that differ from their defaults. */
+export function smmuRunner(
+  file: Readonly<Record<string, unknown>>,
+  model: Partial<SmmuOptions> = REFERENCE,
+): CaseRunner {
+  const options = { ...defaultOptions(), ...model };
   const fields = new CaseFields(file, '');
   const ram = ramOf(fields);
   const oas = Number(fields.object('idr').u64('IDR5')) & 7;
   const outputWidth = WIDTHS[oas];
   if (outputWidth === undefined) throw invalid('idr.IDR5', oas, 'an OAS of 0 to 5', 'unsupported');
-  return (one) => runSmmu(one, ram, outputWidth);
+  return (one) => runSmmu(one, { options, ram, outputWidth });
 }
 
-function runSmmu(fields: CaseFields, ram: Ram, outputWidth: number): Verdict {
+function runSmmu(fields: CaseFields, { options, ram, outputWidth }: Machine): Verdict {
   if (core === undefined)
     throw new ZtlpError('unsupported', 'smmuv3-vectors/1: its machine is not made yet', { field: 'format' });
   fields.skip('dataPages');
   const isSticky = fields.list('tags').some((tag) => STICKY.includes(tag as string));
   const memory = new UnitMemory(core, ram, TABLES);
-  const unit = new SmmuUnit(core, 0, { outputWidth }, OPTIONS);
+  const unit = new SmmuUnit(core, 0, { outputWidth }, options);
   unit.setStreamTable(fields.u64('strtabBase'), Number(fields.u64('strtabBaseCfg')));
   memory.fill(fields.list('tables'));
   unit.isOn = true;

@@ -121,8 +121,10 @@ export function judgeSteps(
     else if (operation !== undefined) operation(step);
     else throw invalid('op', op, ['dma', 'poke', ...Object.keys(operations)].join(', '), 'unsupported');
   });
-  const steps = (side: keyof Outcome): Json => outcomes.map((outcome) => outcome[side]);
-  return judge({ steps: steps('expected') }, { steps: steps('actual') });
+  // By name, not as a list: every step that differs is shown.
+  const steps = (side: keyof Outcome): Readonly<Record<string, Json>> =>
+    Object.fromEntries(outcomes.map((outcome, n) => [`steps[${n}]`, outcome[side]]));
+  return judge(steps('expected'), steps('actual'));
 }
 
 /** Reads direction, requester, address and length of a transfer, and runs it. */

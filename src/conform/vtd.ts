@@ -3,7 +3,7 @@ import { invalid, ZtlpError } from '../base/errors.js';
 import { defaultOptions } from '../base/options.js';
 import { Core, type CoreSource } from '../core/core.js';
 import { hex64, type U64 } from '../core/u64.js';
-import { iotlbEntriesOf, VtdUnit } from '../iommu/vtd-unit.js';
+import { iotlbEntriesOf, type UnitOptions, VtdUnit } from '../iommu/vtd-unit.js';
 import { CaseFields } from './case.js';
 import type { CaseRunner, Json, Verdict } from './report.js';
 import {
@@ -18,6 +18,7 @@ import {
 
 /** What all cases of a file share. */
 interface Machine {
+  readonly options: UnitOptions;
   readonly configs: ReadonlyMap<
     string,
     { readonly cap: U64; readonly ecap: U64; readonly hostWidth: number }
@@ -27,7 +28,8 @@ interface Machine {
 
 /** Where the cases have their tables; the rest of memory is zeros. */
 const TABLES = { from: 0x100_0000, bytes: 0x4_0000 };
-const OPTIONS = { ...defaultOptions(), vtdModel: 'qemu72', faultReasons: 'qemu72' } as const;
+/** Options of the reference: what `vtdRunner` runs with. */
+const REFERENCE = { vtdModel: 'qemu72', faultReasons: 'qemu72' } as const;
 /** Caches persist from step to step in cases with these tags, elsewhere each DMA starts cold. */
 const STICKY: readonly string[] = ['iotlb', 'cc'];
 
@@ -36,16 +38,21 @@ let core: Core | undefined;
 /** Makes the unit, in the bundled core or in that of `source`. Needed before a case is run. */
 export async function prepareVtd(source?: CoreSource): Promise<void> {
   if (core !== undefined && source === undefined) return;
-  core = await Core.load(source, TABLES.bytes, 0, 0, (x) => x.unitReserve(1, iotlbEntriesOf(OPTIONS)));
+  core = await Core.load(source, TABLES.bytes, 0, 0, (x) =>
+    x.unitReserve(1, iotlbEntriesOf({ ...defaultOptions(), ...REFERENCE })),
+  );
 }
 
-/** A runner for the cases of `file`. */
-export function vtdRunner(file: Readonly<Record<string, unknown>>): CaseRunner {
-  const machine = machineOf(file);
+/** A runner for the cases of `file`; `model` are the options of the unit that differ from their defaults. */
+export function vtdRunner(
+  file: Readonly<Record<string, unknown>>,
+  model: Partial<UnitOptions> = REFERENCE,
+): CaseRunner {
+  const machine = machineOf(file, { ...defaultOptions(), ...model });
   return (fields) => runVtd(fields, machine);
 }
 
-function machineOf(file: Readonly<Record<string, unknown>>): Machine {
+function machineOf(file: Readonly<Record<string, unknown>>, options: UnitOptions): Machine {
   const fields = new CaseFields(file, '');
   const named = file.configs;
   if (typeof named !== 'object' || named === null) throw invalid('configs', named, 'an object', 'malformed');
@@ -56,10 +63,10 @@ function machineOf(file: Readonly<Record<string, unknown>>): Machine {
       { cap: config.u64('cap'), ecap: config.u64('ecap'), hostWidth: config.integer('aw-bits') },
     ] as const;
   });
-  return { configs: new Map(configs), ram: ramOf(fields) };
+  return { options, configs: new Map(configs), ram: ramOf(fields) };
 }
 
-function runVtd(fields: CaseFields, { configs, ram }: Machine): Verdict {
+function runVtd(fields: CaseFields, { options, configs, ram }: Machine): Verdict {
   if (core === undefined)
     throw new ZtlpError('unsupported', 'vtd-vectors/1: its machine is not made yet', { field: 'format' });
   const name = fields.text('config');
@@ -69,7 +76,7 @@ function runVtd(fields: CaseFields, { configs, ram }: Machine): Verdict {
   const tags = fields.list('tags');
   const isSticky = tags.some((tag) => STICKY.includes(tag as string));
   const memory = new UnitMemory(core, ram, TABLES);
-  const unit = new VtdUnit(core, 0, config, OPTIONS);
+  const unit = new VtdUnit(core, 0, config, options);
   unit.rootTable = fields.u64('rtaddr');
   memory.fill(fields.list('tables'));
   unit.isOn = true;

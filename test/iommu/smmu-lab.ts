@@ -171,3 +171,11 @@ export function nest(smmu: Smmu, word = stage2Word(), bits = 0n): Stage2 {
   second.map(NESTED, BLOCK_2, 2);
   return second;
 }
+
+/** The event that was left: its number, and which stage and address it is of. */
+export function describeEvent(one: Smmu): string {
+  const [event] = one.unit.takeEvents().events;
+  if (event === undefined) return 'none';
+  const of = event.intermediate === undefined ? 'stage 1' : ['descriptor', 'table', 'input'][event.class];
+  return `event ${event.type.toString(16)} of ${of}`;
+}

@@ -4,9 +4,11 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Core } from '../../src/core/core.js';
 import type { SmmuUnitInput } from '../../src/iommu/smmu-unit.js';
 import { BUILDS, useBuild } from '../support/builds.js';
+import { plainBoth, plainStage2 } from './plain-smmu.js';
 import {
   BLOCK,
   BLOCK_2,
+  describeEvent,
   descriptorOf,
   LEAF,
   LEAF_2,
@@ -443,8 +445,8 @@ describe.each(BUILDS)('stage 2 of an SMMUv3 on the %s core', (build) => {
             const used = isNested ? path : path.slice(1);
             const address = used.reduce((sum, index) => (sum << 9n) | BigInt(index), 0n) << 12n;
             const expected = isNested
-              ? plain(one, address, isWrite)
-              : plainSecond(one, address, isWrite, 'input');
+              ? plainBoth(one, address, isWrite)
+              : plainStage2(one, address, isWrite, 'input');
             seen.add(expected.startsWith('0x') ? 'page' : expected);
             expect(one.cold(address, isWrite)).toBe(expected.split(' of ')[0]);
             if (expected.startsWith('0x')) expect(one.go(address, isWrite)).toBe(expected);
@@ -513,64 +515,4 @@ function mapNested(one: Smmu, address: bigint, entry: bigint, level = 3): bigint
     one.poke(slot, NESTED | table | TABLE);
   }
   return place;
-}
-
-/** The event that was left: its number, and which stage and address it is of. */
-function describeEvent(one: Smmu): string {
-  const [event] = one.unit.takeEvents().events;
-  if (event === undefined) return 'none';
-  const of = event.intermediate === undefined ? 'stage 1' : ['descriptor', 'table', 'input'][event.class];
-  return `event ${event.type.toString(16)} of ${of}`;
-}
-
-/** Stage 2 once more, on bigints: three levels, 40 bits, two top tables; where the page is, or the event. */
-function plainSecond(one: Smmu, address: bigint, isWrite: boolean, of: string): string {
-  if (address >> 40n !== 0n) return `event 10 of ${of}`;
-  let table = TOP_2;
-  for (const shift of [30n, 21n, 12n]) {
-    const index = shift === 30n ? address >> 30n : (address >> shift) & 511n;
-    const at = table + 8n * index;
-    if (at + 8n > RAM_END) return `event b of ${of}`;
-    const entry = at < 0x10_0000n ? one.peek(at) : 0n;
-    const type = entry & 3n;
-    const to = entry & 0xffff_ffff_f000n;
-    if (shift === 12n ? type !== 3n : type !== 3n && type !== 1n) return `event 10 of ${of}`;
-    if (to >> 44n !== 0n) return `event 11 of ${of}`;
-    if (shift !== 12n && type === 3n) {
-      table = to;
-      continue;
-    }
-    if ((entry & 0x400n) === 0n) return `event 12 of ${of}`;
-    if ((entry & (isWrite ? 0x80n : 0x40n)) === 0n) return `event 13 of ${of}`;
-    const size = 1n << shift;
-    return hex(to - (to % size) + (address % size));
-  }
-  throw new Error('a walk ends with a page');
-}
-
-/** Both stages once more: four levels of stage 1, an unprivileged request. */
-function plain(one: Smmu, address: bigint, isWrite: boolean): string {
-  let table = TOP;
-  for (const shift of [39n, 30n, 21n, 12n]) {
-    const found = plainSecond(one, table + 8n * ((address >> shift) & 511n), false, 'table');
-    if (!found.startsWith('0x')) return found;
-    const at = BigInt(found);
-    if (at + 8n > RAM_END) return 'event b of stage 1';
-    const entry = at < 0x10_0000n ? one.peek(at) : 0n;
-    const type = entry & 3n;
-    const to = entry & 0xffff_ffff_f000n;
-    const isTable = shift !== 12n && type === 3n;
-    const isPage = shift === 12n ? type === 3n : type === 1n && shift !== 39n;
-    if (!isTable && !isPage) return 'event 10 of stage 1';
-    if (to >> 44n !== 0n) return 'event 11 of stage 1';
-    if (isTable) {
-      table = to;
-      continue;
-    }
-    if ((entry & 0x400n) === 0n) return 'event 12 of stage 1';
-    if ((entry & 0x40n) === 0n || (isWrite && (entry & 0x80n) !== 0n)) return 'event 13 of stage 1';
-    const size = 1n << shift;
-    return plainSecond(one, to - (to % size) + (address % size), isWrite, 'input');
-  }
-  throw new Error('a walk ends with a page');
 }

@@ -28,6 +28,12 @@ export const IOVA = 0x12_3456_7000n;
 export const PAGE = 0x5432_1000n;
 export const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
+/** Memory with tables, as a lab has it. */
+export interface TableMemory {
+  /** The 64-bit entry at `address`. */
+  peek(address: bigint): bigint;
+}
+
 export interface LabInput {
   readonly cap?: bigint;
   readonly ecap?: bigint;

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Core } from '../../src/core/core.js';
 import { BUILDS, useBuild } from '../support/builds.js';
+import { plainVtd } from './plain-vtd.js';
 import {
   CAP,
   CONTEXT,
@@ -392,9 +393,9 @@ describe.each(BUILDS)('a VT-d unit on the %s core', (build) => {
             one.poke(table + 8n * BigInt(index), to | bits);
           for (const { path, isWrite } of accesses) {
             const address = path.reduce((sum, index) => (sum << 9n) | BigInt(index), 0n) << 12n;
-            expect(one.cold(address, isWrite)).toBe(plain(one, address, isWrite));
+            expect(one.cold(address, isWrite)).toBe(plainVtd(one, address, isWrite));
             for (const step of one.unit.steps) expect(BigInt(step.address) < RAM_END + 0x1000n).toBe(true);
-            const warm = plain(one, address, isWrite);
+            const warm = plainVtd(one, address, isWrite);
             if (warm.startsWith('0x')) expect(one.go(address, isWrite)).toBe(warm);
           }
         },
@@ -403,29 +404,3 @@ describe.each(BUILDS)('a VT-d unit on the %s core', (build) => {
     );
   });
 });
-
-/** The walk once more, on bigints: four levels, snoop control, no device TLB. */
-function plain(one: UnitLab, address: bigint, isWrite: boolean): string {
-  if (address >> 20n === 0xfeen) return isWrite ? 'message' : 'refused';
-  let table = TOP;
-  for (let level = 4; level > 0; level--) {
-    const shift = BigInt(3 + 9 * level);
-    const at = table + 8n * ((address >> shift) & 0x1ffn);
-    if (at + 8n > RAM_END) return level === 4 ? 'fault 3' : 'fault 7';
-    const entry = at < 0x10_0000n ? one.peek(at) : 0n;
-    if ((entry & (isWrite ? WRITE : READ)) === 0n) return isWrite ? 'fault 5' : 'fault 6';
-    const isLeaf = level === 1 || (level < 4 && (entry & LARGE) !== 0n);
-    const frame = entry & 0xf_ffff_ffff_f000n;
-    if ((entry & TM) !== 0n || frame >> 48n !== 0n) return 'fault c';
-    if (!isLeaf) {
-      if ((entry & (SNP | LARGE)) !== 0n) return 'fault c';
-      table = frame;
-      continue;
-    }
-    const inPage = (1n << shift) - 1n;
-    if ((frame & inPage) !== 0n) return 'fault c';
-    if (frame <= 0xfeef_ffffn && frame + inPage >= 0xfee0_0000n) return 'fault e';
-    return hex(frame | (address & inPage));
-  }
-  throw new Error('a walk ends at level 1');
-}

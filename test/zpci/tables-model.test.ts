@@ -4,49 +4,11 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { type Device, defineDevice } from '../../src/device/index.js';
 import { createMachine, type Machine, type PciFunction } from '../../src/index.js';
 import { BUILDS, readBuild } from '../support/builds.js';
+import { plainWalk } from './plain-tables.js';
 
 const HOST_BYTES = 1 << 20;
 /** Tables lie in the first half, frames in the second. */
 const FRAMES = 0x8_0000;
-const SHIFTS = [20n, 31n, 42n, 53n]; // by level 0 (segment) to 3 (region first)
-
-type Walk =
-  | { readonly kind: 'event'; readonly code: number }
-  | { readonly kind: 'unmapped'; readonly end: bigint }
-  | { readonly kind: 'page'; readonly frame: bigint; readonly writable: boolean };
-
-/** One walk as sheet zpci.md 5.3 has it, entry by entry; every entry by its own few lines. */
-function walk(memory: DataView, iota: bigint, address: bigint): Walk {
-  const read = (at: bigint): bigint =>
-    at + 8n <= BigInt(memory.byteLength) ? memory.getBigUint64(Number(at)) : 0n;
-  let origin = iota & ~0xfffn;
-  let writable = (iota & 0x200n) === 0n;
-  for (let level = Number((iota >> 2n) & 7n); level >= 0; level--) {
-    const shift = SHIFTS[level] ?? 20n + 11n * BigInt(level);
-    const entry = read(origin + 8n * ((address >> shift) & 0x7ffn));
-    if (entry === 0n) return { kind: 'event', code: 7 };
-    if ((entry & 0x20n) !== 0n) return { kind: 'unmapped', end: ((address >> shift) + 1n) << shift };
-    if (level > 0) {
-      if ((entry & 3n) !== 3n || (entry & 0xc0n) !== 0n) return { kind: 'event', code: 8 };
-      if (((entry >> 2n) & 3n) !== BigInt(level)) return { kind: 'event', code: 9 };
-      origin = entry & ~0x3fffn;
-    } else {
-      if ((entry & 0xcn) !== 0n) return { kind: 'event', code: 9 };
-      if ((entry & 0x400n) !== 0n) {
-        if ((entry & 0x200n) !== 0n) writable = false;
-        return { kind: 'page', frame: (entry & ~0xf_ffffn) | (address & 0xf_f000n), writable };
-      }
-      origin = entry & ~0x7ffn;
-    }
-    if ((entry & 0x200n) !== 0n) writable = false;
-  }
-  const entry = read(origin + 8n * ((address >> 12n) & 0xffn));
-  if (entry === 0n) return { kind: 'event', code: 7 };
-  if ((entry & 0x400n) !== 0n) return { kind: 'unmapped', end: ((address >> 12n) + 1n) << 12n };
-  if ((entry & 0x200n) !== 0n) writable = false;
-  return { kind: 'page', frame: entry & ~0xfffn, writable };
-}
-
 /** Does what it is told by DMA, and says how it ended. */
 function worker(results: string[]): Device {
   return defineDevice({
@@ -181,7 +143,7 @@ describe.each(BUILDS)('I/O translation on the %s build', (build) => {
             (BigInt(c) << 31n) |
             (BigInt(d) << 20n) |
             (BigInt(e) << 12n);
-          const expected = walk(view, iota, address);
+          const expected = plainWalk(view, iota, address);
           machine.takeEvents();
           const answer = machine.cpu.rpcit({ fh: fn.handle, start: address, length: 0x1000 });
           if (expected.kind === 'event') {
