@@ -95,6 +95,9 @@ export const FEATURE_SUPERVISOR = 8192; // ECAP.SRS
 export const FEATURE_NO_WRITE = 16384; // ECAP.NWFS
 export const FEATURE_ABORT = 32768; // ECAP.ADMS
 
+/** SMMU: CANWBS of the root complex: accesses are coherent whatever their attributes are. */
+export const FEATURE_COHERENT = 0x4_0000;
+
 export const MODEL_QEMU = 1; // vtdModel qemu72
 export const MODEL_QEMU_REASONS = 2; // faultReasons qemu72
 export const MODEL_BYTE_CHECK = 4; // interruptRangeCheck byte
@@ -133,6 +136,8 @@ export const RESULT_PATH = 36; // PATH_*
 export const RESULT_DOMAIN = 40;
 /** SMMU: the memory type of the page is Device or Normal non-cacheable, so that caches are never asked. */
 export const RESULT_IS_UNCACHEABLE = 44;
+/** SMMU: caches are always asked (FEATURE_COHERENT). */
+export const RESULT_IS_COHERENT = 48;
 
 export const PERMISSION_READ = 1;
 export const PERMISSION_WRITE = 2;

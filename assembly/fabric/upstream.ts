@@ -17,6 +17,7 @@ import {
   RESULT_CACHE,
   RESULT_DOMAIN,
   RESULT_FORCES_SNOOP,
+  RESULT_IS_COHERENT,
   RESULT_IS_UNCACHEABLE,
   RESULT_PAGE_LG2,
   TRANSLATED,
@@ -137,7 +138,7 @@ export function decide(at: usize, kind: u32): void {
     outcomeAddress = address;
   } else {
     goTo(address, bytes, isRead);
-    snoop(at, fn, bytes, false, true);
+    snoop(at, fn, bytes, false, true, true);
   }
   countDelivered(at, fn);
 }
@@ -155,12 +156,12 @@ function isMessage(address: u64): bool {
   return address >= load<u32>(PARAMS, PARAM_MESSAGE_LO) && address < load<u32>(PARAMS, PARAM_MESSAGE_END);
 }
 
-/** Decides about No Snoop: of requests for host memory alone. */
-function snoop(at: usize, fn: usize, bytes: u32, isForced: bool, isCacheable: bool): void {
+/** Decides about No Snoop: of requests for host memory alone. With `counts` false the attribute means nothing. */
+function snoop(at: usize, fn: usize, bytes: u32, isForced: bool, isCacheable: bool, counts: bool): void {
   if (outcome != TO_MEMORY) return;
   const noSnoop = (load<u32>(at, DESCRIPTOR_H0) & NO_SNOOP) != 0;
   const out = noSnoopOut(noSnoop, isForced);
-  isSnooped = isCoherent(out, isCacheable, load<u32>(PARAMS, PARAM_HONOURS) != 0);
+  isSnooped = isCoherent(out, isCacheable, counts && load<u32>(PARAMS, PARAM_HONOURS) != 0);
   const isStripped = noSnoop && !out;
   mark(at, isSnooped ? FLAG_SNOOPED : FLAG_NON_COHERENT);
   if (isStripped) mark(at, FLAG_STRIPPED);
@@ -183,7 +184,8 @@ function byUnit(at: usize, fn: usize, index: u32, isRead: bool, address: u64, by
   if (status == TRANSLATED) {
     goTo(load<u64>(RESULT, RESULT_ADDRESS), bytes, isRead);
     const isCacheable = load<u32>(RESULT, RESULT_IS_UNCACHEABLE) == 0;
-    snoop(at, fn, bytes, load<u32>(RESULT, RESULT_FORCES_SNOOP) != 0, isCacheable);
+    const isForced = load<u32>(RESULT, RESULT_FORCES_SNOOP) != 0;
+    snoop(at, fn, bytes, isForced, isCacheable, load<u32>(RESULT, RESULT_IS_COHERENT) == 0);
     return;
   }
   outcomeAddress = address;
@@ -216,7 +218,7 @@ function byTables(at: usize, slot: u32, fn: usize, isRead: bool, address: u64, b
     outcomeAddress = found - skip;
     const isHost = outcomeAddress < hostBytes && bytes <= hostBytes - <u32>outcomeAddress;
     outcome = isHost ? TO_MEMORY : IS_UNSUPPORTED;
-    snoop(at, fn, bytes, false, true);
+    snoop(at, fn, bytes, false, true, true);
   }
   countDelivered(at, fn);
 }

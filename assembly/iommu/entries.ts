@@ -11,9 +11,24 @@ import {
   amdPermissions,
   amdUpdated,
 } from './amd-v1';
-import { FORMAT_AMD, FORMAT_FIRST, FORMAT_LPAE_2, FORMAT_S390, FORMAT_SECOND, levelLg2 } from './formats';
-import { lpaeAddress, lpaeKind, lpaePermissions, lpaeUpdated } from './lpae';
-import { stage2Address, stage2Kind, stage2Needs, stage2Permissions, stage2Updated } from './lpae-stage2';
+import {
+  FORMAT_AMD,
+  FORMAT_FIRST,
+  FORMAT_LPAE,
+  FORMAT_LPAE_2,
+  FORMAT_S390,
+  FORMAT_SECOND,
+  levelLg2,
+} from './formats';
+import { lpaeAddress, lpaeIsCacheable, lpaeKind, lpaePermissions, lpaeUpdated } from './lpae';
+import {
+  stage2Address,
+  stage2IsCacheable,
+  stage2Kind,
+  stage2Needs,
+  stage2Permissions,
+  stage2Updated,
+} from './lpae-stage2';
 import {
   readS390,
   s390Address,
@@ -104,6 +119,13 @@ export class Entry {
   static forcesSnoop(format: u32, found: u64): bool {
     if (format == FORMAT_SECOND) return secondForcesSnoop(found);
     return format == FORMAT_AMD && amdForcesSnoop(found);
+  }
+
+  /** The memory type of the page is one that caches are asked for. Arm alone has types. */
+  @inline
+  static isCacheable(format: u32, found: u64): bool {
+    if (format == FORMAT_LPAE) return lpaeIsCacheable(found);
+    return format != FORMAT_LPAE_2 || stage2IsCacheable(found);
   }
 
   /** What the entry of a page becomes with the access: flags that hardware sets. */

@@ -27,6 +27,8 @@ const ACCESSED: u64 = 1 << 10;
 const MODIFIED_BY_HARDWARE: u64 = (<u64>1) << 51;
 /** MemAttr[3:2] is 0 for every kind of device memory. */
 const MEMORY: u64 = 3 << 4;
+/** MemAttr of normal memory, outer and inner write-back: all ones. */
+const WRITE_BACK: u64 = 0xf << 2;
 const PAGES: u32 = 1;
 const LARGEST_BLOCK: u32 = 3;
 
@@ -85,4 +87,9 @@ export function stage2Updated(entry: u64): u64 {
   let updated = hasAccess ? entry | ACCESSED : entry;
   if (hasDirty && needed == PERMISSION_WRITE && entry & MODIFIED_BY_HARDWARE) updated |= WRITABLE;
   return updated;
+}
+
+/** The memory type of a page is write-back (iommu.md 4.3). */
+export function stage2IsCacheable(entry: u64): bool {
+  return (entry & WRITE_BACK) == WRITE_BACK;
 }

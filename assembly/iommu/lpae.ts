@@ -22,6 +22,8 @@ const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 const UNPRIVILEGED: u64 = 1 << 6;
 const READ_ONLY: u64 = 1 << 7;
 const ACCESSED: u64 = 1 << 10;
+/** AttrIndx, bits 4:2. */
+const TYPE_INDEX_SHIFT: u64 = 2;
 /** DBM: the page is writable, and is no longer marked read only with the first write. */
 const MODIFIED_BY_HARDWARE: u64 = (<u64>1) << 51;
 /** APTable: no unprivileged access below; read only below. */
@@ -41,6 +43,8 @@ let outputMask: u64 = 0;
 /** Hardware sets access flags, and marks pages as dirty. */
 let hasAccess: bool = false;
 let hasDirty: bool = false;
+/** A bit per AttrIndx: memory of this type is cacheable. */
+let cacheable: u32 = 0;
 /** What tables above took away. */
 let isReadOnly: bool = false;
 let isHidden: bool = false;
@@ -60,6 +64,11 @@ export function beginLpae(write: bool, privileged: bool, flat: bool, strict: boo
 export function lpaeSets(access: bool, dirty: bool): void {
   hasAccess = access;
   hasDirty = dirty;
+}
+
+/** Which memory types are cacheable in the walks to come: a bit per AttrIndx. */
+export function lpaeTypes(mask: u32): void {
+  cacheable = mask;
 }
 
 /** ENTRY_* of `entry` at `level`. Faults come in the order of the architecture: translation, size, access flag, permission. */
@@ -97,4 +106,9 @@ export function lpaeAddress(entry: u64): u64 {
 export function lpaeUpdated(entry: u64): u64 {
   const updated = hasAccess ? entry | ACCESSED : entry;
   return hasDirty && isWrite && entry & MODIFIED_BY_HARDWARE ? updated & ~READ_ONLY : updated;
+}
+
+/** The memory type of a page is write-back. */
+export function lpaeIsCacheable(entry: u64): bool {
+  return ((cacheable >> (<u32>(entry >> TYPE_INDEX_SHIFT) & 7)) & 1) != 0;
 }

@@ -7,8 +7,10 @@
 import {
   FEATURE_ACCESS_FLAG,
   FEATURE_DIRTY_FLAG,
+  MODEL_QEMU,
   UNIT_FEATURES,
   UNIT_HOST_WIDTH,
+  UNIT_MODEL,
   WHAT_DESCRIPTOR,
 } from '../iommu-layout';
 import { C_BAD_CD, C_BAD_SUBSTREAMID, F_CD_FETCH, fail } from './smmu-events';
@@ -39,6 +41,8 @@ export let table1: u64 = 0;
 export let isFlat0: bool = false;
 export let isFlat1: bool = false;
 export let outputWidth: u32 = 0;
+/** A bit per AttrIndx: the attribute of MAIR is write-back. */
+export let cacheable: u32 = 0;
 
 let descriptor: u64 = 0;
 let found: u64 = 0;
@@ -55,7 +59,29 @@ export function findDescriptor(unit: usize, word: u64, substream: u32, isNested:
   if (!readEntry(at + 8, WHAT_DESCRIPTOR)) return fail(F_CD_FETCH, at);
   const low = entry;
   if (!readEntry(at + 16, WHAT_DESCRIPTOR)) return fail(F_CD_FETCH, at);
-  return decode(unit, low, entry);
+  const high = entry;
+  cacheable = 0xff;
+  // The reference has no memory types.
+  if ((load<u32>(unit, UNIT_MODEL) & MODEL_QEMU) == 0) {
+    if (!readEntry(at + 24, WHAT_DESCRIPTOR)) return fail(F_CD_FETCH, at);
+    cacheable = writeBacks(entry);
+  }
+  return decode(unit, low, high);
+}
+
+/** A bit per attribute of MAIR: normal memory, write-back in its outer (bits 7:4) and its inner half. */
+function writeBacks(mair: u64): u32 {
+  let found: u32 = 0;
+  for (let n: u32 = 0; n < 8; n++) {
+    const attribute = <u32>(mair >> (n << 3));
+    if (isWriteBack((attribute >> 4) & 15) && isWriteBack(attribute & 15)) found |= (<u32>1) << n;
+  }
+  return found;
+}
+
+/** 0b11RW, or transient 0b01RW with R or W: 0b0100 is non-cacheable, 0b10RW and 0b00RW are write-through or a device. */
+function isWriteBack(half: u32): bool {
+  return half >= 12 || (half >= 5 && half <= 7);
 }
 
 /** Finds the address of a descriptor. False: an event. */
@@ -129,7 +155,7 @@ export function keepContext(at: usize): void {
     (isFlat1 ? 16 : 0) |
     (setsAccess ? 32 : 0) |
     (marksDirty ? 64 : 0);
-  store<u32>(at, flags, 24);
+  store<u32>(at, flags | (cacheable << 8), 24);
 }
 
 export function restoreContext(at: usize): void {
@@ -148,4 +174,5 @@ export function restoreContext(at: usize): void {
   isFlat1 = (flags & 16) != 0;
   setsAccess = (flags & 32) != 0;
   marksDirty = (flags & 64) != 0;
+  cacheable = flags >> 8;
 }

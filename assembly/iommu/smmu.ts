@@ -3,6 +3,7 @@
 import {
   CACHE_HIT,
   CACHE_MISS,
+  FEATURE_COHERENT,
   MODEL_QEMU,
   PATH_FIRST,
   PATH_NESTED,
@@ -15,7 +16,9 @@ import {
   REQUEST_WRITE,
   RESULT_CACHE,
   RESULT_DOMAIN,
+  RESULT_IS_COHERENT,
   RESULT_IS_RECORDED,
+  RESULT_IS_UNCACHEABLE,
   RESULT_PATH,
   RESULT_READS,
   RESULT_REASON,
@@ -24,6 +27,7 @@ import {
   TRANSLATION_REFUSED,
   UNIT_ABORTS,
   UNIT_FAULTS,
+  UNIT_FEATURES,
   UNIT_HITS,
   UNIT_HOST_WIDTH,
   UNIT_IS_ON,
@@ -33,7 +37,7 @@ import {
 } from '../iommu-layout';
 import { recordEvent } from './events';
 import { ENTRY_LEAF, ENTRY_UNREADABLE, FORMAT_LPAE, levelLg2 } from './formats';
-import { beginLpae, lpaeSets } from './lpae';
+import { beginLpae, lpaeSets, lpaeTypes } from './lpae';
 import {
   findStream,
   STREAM_ABORT,
@@ -44,6 +48,7 @@ import {
 } from './smmu-config';
 import {
   asid,
+  cacheable,
   ignoresTop0,
   ignoresTop1,
   isFlat0,
@@ -79,6 +84,7 @@ import { steps } from './tables';
 import { dropTagged, findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
 import { answer, answerAsSent, beginAnswer, count, RESULT, unitAt } from './units';
 import {
+  isCacheable,
   isOfSecond,
   isOfTable,
   lastAddress,
@@ -97,6 +103,9 @@ const NO_HALF: u32 = 2;
 const KIND_STAGE_1: u32 = 0;
 const KIND_STAGE_2: u32 = 1;
 
+/** Flag of a value in the TLB beside the permissions: the memory type is not write-back. */
+const VALUE_UNCACHEABLE: u64 = 4;
+
 /**
  * Translates a request of stream `sid` at `address`, within one 4 KiB page. `flags` are REQUEST_*. Answers TRANSLATED, or why
  * not; RESULT says more.
@@ -104,6 +113,7 @@ const KIND_STAGE_2: u32 = 1;
 export function translateSmmu(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
   const unit = unitAt(index);
   beginAnswer();
+  if (load<u32>(unit, UNIT_FEATURES) & FEATURE_COHERENT) store<u32>(RESULT, 1, RESULT_IS_COHERENT);
   if (load<u32>(unit, UNIT_IS_ON) == 0) {
     // GBPA lets them pass, or aborts them.
     if (load<u32>(unit, UNIT_ABORTS) != 0) return TRANSLATION_REFUSED;
@@ -136,6 +146,7 @@ function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, fla
       store<u32>(RESULT, CACHE_HIT, RESULT_CACHE);
       if (!isAllowed) return deny(unit, F_PERMISSION, sid, pasid, address, flags);
       const inPage = ((<u64>1) << foundLg2) - 1;
+      tellType(unit, (foundValue & VALUE_UNCACHEABLE) == 0);
       return answer((foundValue & ~0xfff) | (address & inPage), foundLg2, allowed, false);
     }
     dropTagged(index, owner, ~0, kind, address, address);
@@ -146,11 +157,19 @@ function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, fla
     ? missStage2(unit, sid, pasid, address, flags)
     : missStage1(unit, sid, pasid, address, flags, isNested);
   if (status != TRANSLATED) return status;
+  const value = pageAddress | permissions | (isCacheable ? 0 : VALUE_UNCACHEABLE);
   // What a privileged request found need not be there for others.
   if ((flags & REQUEST_PRIVILEGED) == 0 || isStage2)
-    keepPage(index, unit, address, pageLg2, pageAddress | permissions, sid, owner, kind);
+    keepPage(index, unit, address, pageLg2, value, sid, owner, kind);
   const inPage = ((<u64>1) << pageLg2) - 1;
+  tellType(unit, isCacheable);
   return answer(pageAddress | (address & inPage), pageLg2, permissions, false);
+}
+
+/** Says whether caches are asked about the page: with CANWBS about any (iommu.md 8.4). */
+function tellType(unit: usize, isWriteBack: bool): void {
+  if (!isWriteBack && (load<u32>(unit, UNIT_FEATURES) & FEATURE_COHERENT) == 0)
+    store<u32>(RESULT, 1, RESULT_IS_UNCACHEABLE);
 }
 
 /** TRANSLATED with what the walk found, or TRANSLATION_FAULT with an event. */
@@ -177,6 +196,7 @@ function missStage1(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32,
   const isFlat = half == 0 ? isFlat0 : isFlat1;
   beginLpae(isWrite, (flags & REQUEST_PRIVILEGED) != 0, isFlat, !isQemu, outputWidth);
   lpaeSets(setsAccess, marksDirty);
+  lpaeTypes(cacheable);
   const kind = isNested
     ? walkNested(FORMAT_LPAE, root, top, topMask, address, isWrite)
     : walk(FORMAT_LPAE, root, top, topMask, address);

@@ -118,9 +118,7 @@ function walkNow(space: u32): u32 {
   const written = mayWrite && (permissions & PERMISSION_WRITE) != 0;
   const why = setFlags(begin, written);
   if (why != 0) return fault(why, why, why);
-  const forces =
-    (features & FEATURE_SNOOP_CONTROL) != 0 &&
-    ((path != PATH_FIRST && forcesSnoop) || (traits & TRAIT_PAGE_SNOOP) != 0);
+  const forces = (features & FEATURE_SNOOP_CONTROL) != 0 && isSnoopForced();
   const value =
     pageAddress |
     permissions |
@@ -131,6 +129,12 @@ function walkNow(space: u32): u32 {
   const owner = path == PATH_SECOND ? 0 : SPACE_OF_PASID | usedPasid;
   keepPage(unitIndex, unit, address, pageLg2, value, sid, domain, space, owner);
   return answer(to, pageLg2, forbidsWrites() ? permissions & ~PERMISSION_WRITE : permissions, forces);
+}
+
+/** SNP of the page, where there is a second stage; PGSNP of the PASID entry, where there is a first one (iommu.md 8.2). */
+function isSnoopForced(): bool {
+  if (path == PATH_SECOND) return forcesSnoop;
+  return (traits & TRAIT_PAGE_SNOOP) != 0 || (path == PATH_NESTED && forcesSnoop);
 }
 
 /** Bits 63:N are as bit N - 1, where the first stage has N address bits (specification 3.6). */

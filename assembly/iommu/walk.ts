@@ -27,6 +27,8 @@ export let pageAddress: u64 = 0;
 export let pageLg2: u32 = 0;
 export let permissions: u32 = 0;
 export let forcesSnoop: bool = false;
+/** The memory type is cacheable: of a nested walk, in both stages. */
+export let isCacheable: bool = true;
 /** Level and address of the entry that the walk ended with. */
 export let lastLevel: u32 = 0;
 export let lastAddress: u64 = 0;
@@ -73,6 +75,7 @@ class Walk {
       table = Entry.address(format, found, level);
       if (kind != ENTRY_TABLE) {
         forcesSnoop = Entry.forcesSnoop(format, found);
+        isCacheable = Entry.isCacheable(format, found);
         pageLg2 = Entry.pageLg2(format, found, level);
         const updated = Entry.updated(format, found);
         if (kind == ENTRY_LEAF && updated != found) writeEntry(at, updated);
@@ -182,6 +185,7 @@ export function walkNested(format: u32, root: u64, top: u32, topMask: u64, addre
     const last = walkSecond((table & ~inPage) | (address & inPage), isWrite, false);
     if (last != ENTRY_LEAF) return last;
     permissions &= allowed;
+    if (!Entry.isCacheable(format, found)) isCacheable = false;
     if (lg2 < pageLg2) {
       // The page of the first stage is a part of the one of the second.
       pageAddress |= table & ~inPage & (((<u64>1) << pageLg2) - 1);

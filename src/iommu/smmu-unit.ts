@@ -1,6 +1,6 @@
 /** An SMMUv3 with both stages in the core: its registers, commands that drop what it keeps, and its events. */
 import * as I from '../../assembly/iommu-layout.js';
-import { inRange } from '../base/errors.js';
+import { inRange, invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
@@ -16,6 +16,11 @@ export interface SmmuUnitInput {
   readonly substreamBits?: number;
   /** Flags in tables that hardware sets where a context or stream says so (HTTU of IDR0). Default none. */
   readonly hardwareFlags?: HardwareFlags;
+  /**
+   * Firmware declares that the root complex is coherent whatever attributes say (CANWBS of the IORT): pages of any memory type
+   * are, and No Snoop means nothing (iommu.md 8.4). Default false.
+   */
+  readonly canwbs?: boolean;
 }
 
 /** An event record (iommu.md 4.5). */
@@ -56,14 +61,20 @@ function tagOf(vmid: number, asid: number): number {
   return ((inRange('vmid', vmid, 0, 0xffff) << 16) | inRange('asid', asid, 0, 0xffff)) >>> 0;
 }
 
+/** FEATURE_* of CANWBS. Throws ZtlpError for what is no boolean. */
+export function coherentFeatures(canwbs: boolean | undefined, field = 'canwbs'): number {
+  if (canwbs !== undefined && typeof canwbs !== 'boolean') throw invalid(field, canwbs, 'true, false');
+  return canwbs === true ? I.FEATURE_COHERENT : 0;
+}
+
 export class SmmuUnit extends TranslationUnit {
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for a width out of range. */
   constructor(core: Core, index: number, input: SmmuUnitInput, options: SmmuOptions) {
     super(core, index, options.splitFault);
-    const { outputWidth, substreamBits = 20, hardwareFlags } = input;
+    const { outputWidth, substreamBits = 20, hardwareFlags, canwbs } = input;
     const isQemu = options.smmuModel === 'qemu72';
     this.set(I.UNIT_SUBSTREAM_BITS, isQemu ? 0 : inRange('substreamBits', substreamBits, 0, 20));
-    this.set(I.UNIT_FEATURES, isQemu ? 0 : flagFeatures(hardwareFlags));
+    this.set(I.UNIT_FEATURES, (isQemu ? 0 : flagFeatures(hardwareFlags)) | coherentFeatures(canwbs));
     this.set(I.UNIT_KIND, I.UNIT_SMMU);
     this.set(I.UNIT_HOST_WIDTH, inRange('outputWidth', outputWidth, 32, 48));
     this.set(I.UNIT_MODEL, isQemu ? I.MODEL_QEMU : 0);

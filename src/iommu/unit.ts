@@ -28,6 +28,8 @@ export type UnitAnswer =
       readonly permissions: { readonly read: boolean; readonly write: boolean };
       /** The page takes No Snoop away from requests (iommu.md 8). */
       readonly forcesSnoop: boolean;
+      /** SMMU: the memory type is write-back, or the root complex is coherent in any case. True elsewhere. */
+      readonly isCacheable: boolean;
       readonly path: (typeof PATHS)[number];
       readonly iotlb: 'hit' | 'miss' | 'bypass';
       /** A translated request with No Snoop, where the translation forbade it (iommu.md 7). */
@@ -157,6 +159,7 @@ export abstract class TranslationUnit {
         write: (permissions & I.PERMISSION_WRITE) !== 0,
       },
       forcesSnoop: word(I.RESULT_FORCES_SNOOP) === 1,
+      isCacheable: word(I.RESULT_IS_UNCACHEABLE) === 0,
       path: PATHS[word(I.RESULT_PATH)] ?? 'off',
       iotlb: CACHES[word(I.RESULT_CACHE)] ?? 'bypass',
     };

@@ -7,7 +7,7 @@ import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
 import { AmdUnit } from '../iommu/amd-unit.js';
-import { SmmuUnit } from '../iommu/smmu-unit.js';
+import { coherentFeatures, SmmuUnit } from '../iommu/smmu-unit.js';
 import { flagFeatures, type HardwareFlags } from '../iommu/unit.js';
 import { iotlbEntriesOf, VtdUnit } from '../iommu/vtd-unit.js';
 import { HOSTS } from '../link/host-presets.js';
@@ -38,6 +38,8 @@ export interface SmmuConfig {
   readonly substreamBits?: number;
   /** Flags in tables that hardware sets where a context or stream says so. Default none. */
   readonly hardwareFlags?: HardwareFlags;
+  /** The root complex is coherent whatever memory types and No Snoop say (CANWBS of the IORT). Default false. */
+  readonly canwbs?: boolean;
 }
 
 /** AMD-Vi with host tables, for x86-64. Off until software sets the device table and `isOn`. */
@@ -55,7 +57,13 @@ export type MachineUnit = VtdUnit | SmmuUnit | AmdUnit;
 
 const KEYS = {
   vtd: keysOf<VtdConfig>({ kind: true, cap: true, ecap: true, hostWidth: true, seed: true }),
-  smmuv3: keysOf<SmmuConfig>({ kind: true, outputWidth: true, substreamBits: true, hardwareFlags: true }),
+  smmuv3: keysOf<SmmuConfig>({
+    kind: true,
+    outputWidth: true,
+    substreamBits: true,
+    hardwareFlags: true,
+    canwbs: true,
+  }),
   amd: keysOf<AmdConfig>({ kind: true, hardwareFlags: true, seed: true }),
 };
 const PLATFORM_OF: Readonly<Record<IommuConfig['kind'], Platform>> = {
@@ -96,6 +104,7 @@ function checkFigures(field: string, unit: IommuConfig): void {
     inRange(`${field}.outputWidth`, unit.outputWidth ?? OUTPUT_WIDTH, 32, 48);
     inRange(`${field}.substreamBits`, unit.substreamBits ?? 0, 0, 20);
     flagFeatures(unit.hardwareFlags, `${field}.hardwareFlags`);
+    coherentFeatures(unit.canwbs, `${field}.canwbs`);
     return;
   }
   inRange(`${field}.seed`, unit.seed ?? 0, 0, 0xffff_ffff);

@@ -54,6 +54,7 @@ export class UnitMachine {
   private constructor(
     readonly machine: Machine,
     private readonly agents: readonly ReturnType<typeof agent>[],
+    private readonly path: 'arm64-device' | 'x86-uc',
   ) {}
 
   static async create(
@@ -68,7 +69,7 @@ export class UnitMachine {
       ...config,
       slots: slots.map((slot, n) => ({ ...slot, device: (agents[n] as (typeof agents)[number]).device })),
     });
-    return new UnitMachine(machine, agents);
+    return new UnitMachine(machine, agents, config.platform === 'arm64' ? 'arm64-device' : 'x86-uc');
   }
 
   fn(slot = 0): PciFunction {
@@ -140,7 +141,7 @@ export class UnitMachine {
     (this.agents[slot] as ReturnType<typeof agent>).act(action);
     const ring = new Uint8Array(4);
     this.machine.cpu.write({
-      path: 'x86-uc',
+      path: this.path,
       function: this.fn(slot),
       bar: 0,
       offset: 0,

@@ -201,19 +201,20 @@ describe.each(BUILDS)('the first stage of a VT-d unit on the %s core', (build) =
     expect(rid.cold(IOVA)).toBe(hex(PAGE));
   });
 
-  it('IOM-42: PGSNP forces for the first stage, SNP or PGSNP for both stages, with snoop control alone', () => {
+  it('IOM-42: PGSNP forces for the first stage, SNP or PGSNP for both stages, SNP alone for the second, with snoop control', () => {
     for (const sc of [0n, SC])
       for (const pgsnp of [0n, PGSNP])
         for (const snp of [0n, SNP])
-          for (const type of [FIRST, NESTED]) {
+          for (const type of [FIRST, NESTED, SECOND]) {
             const one = nested({ ecap: ECAP_FIRST | sc, options: { pgsnpWithoutSc: 'ignore' } });
             one.pasid({ type, high: PWSNP | pgsnp });
             const offset = type === NESTED ? GUEST : 0n;
             one.map(IOVA, (PAGE + offset) | PAGE1, { offset });
-            one.lab.map(PAGE + offset, PAGE | RW | snp);
-            const forces = sc !== 0n && (pgsnp !== 0n || (type === NESTED && snp !== 0n));
+            one.lab.map(type === SECOND ? IOVA : PAGE + offset, PAGE | RW | snp);
+            const isByEntry = type !== SECOND && pgsnp !== 0n;
+            const forces = sc !== 0n && (isByEntry || (type !== FIRST && snp !== 0n));
             const expected =
-              type === NESTED && sc === 0n && snp !== 0n
+              type !== FIRST && sc === 0n && snp !== 0n
                 ? { kind: 'fault', reason: 0x7a }
                 : { kind: 'translated', address: Number(PAGE), forcesSnoop: forces };
             for (const repeat of ['miss', 'hit'])
