@@ -117,6 +117,15 @@ export type {
   ReadResult,
   WriteInput,
 } from './machine/cpu.js';
+export {
+  type AmdDomainsInput,
+  type MachineDomains,
+  type MachineDomainsInput,
+  machineDomains,
+  type S390DomainsInput,
+  type SmmuDomainsInput,
+  type VtdDomainsInput,
+} from './machine/domains.js';
 export type { MsixMessage } from './machine/driver.js';
 export type {
   DmaRegistration,
@@ -124,6 +133,7 @@ export type {
   FunctionStats,
   PciFunction,
 } from './machine/function.js';
+export type { AmdConfig, IommuConfig, MachineUnit, SmmuConfig, VtdConfig } from './machine/iommus.js';
 export type { LinkConfig } from './machine/link-config.js';
 export type { LinkDirection, MachineLink } from './machine/links.js';
 export { createMachine, type Machine, type MachineStats } from './machine/machine.js';
@@ -131,6 +141,7 @@ export type { HostMemory } from './machine/memory.js';
 export type { MioBlockInput, MioLoadInput, MioStoreInput } from './machine/mio.js';
 export type { InterruptMessage } from './machine/models.js';
 export type { PciEvent } from './machine/pci-events.js';
+export type { TableRegion } from './machine/table-region.js';
 export type { TlpTrace, TracedTlp } from './machine/trace.js';
 export type { PciLoadAnswer, PciLoadInput, PciStoreInput, RpcitInput } from './machine/zpci.js';
 export type {

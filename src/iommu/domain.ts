@@ -75,6 +75,9 @@ export class Domain {
     try {
       share ??= { id: table === null ? null : unit.takeId(), functions: new Map() };
       unit.bind(fn, this.targetOf(share));
+      // What was mapped before is as new to the unit as what is mapped from now on.
+      if (unit.keepsAbsent && share.id !== null)
+        for (const { first, last } of table?.ranges() ?? []) unit.forget(share.id, first, last);
     } catch (error) {
       unit.letGo(fn, this);
       if (share !== undefined && !this.shares.has(unit)) returnIdOf(unit, share);
@@ -227,8 +230,13 @@ export class Domain {
     const force = this.terms === 'linux2021' ? cache && this.capabilities.enforceCap : this.isEnforcing;
     this.table?.map(iova, address, bytes, { ...attributes, force });
     const first = BigInt(iova);
-    for (const [unit, { id }] of this.shares)
-      if (unit.keepsAbsent && id !== null) unit.forget(id, first, first + BigInt(bytes) - 1n);
+    try {
+      for (const [unit, { id }] of this.shares)
+        if (unit.keepsAbsent && id !== null) unit.forget(id, first, first + BigInt(bytes) - 1n);
+    } catch (error) {
+      this.table?.unmap(iova, bytes);
+      throw error;
+    }
   }
 
   private erase(iova: U64, bytes: U64): bigint {

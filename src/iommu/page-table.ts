@@ -2,6 +2,7 @@
 import { invalid, ZtlpError } from '../base/errors.js';
 import { checkU64, hex64, type U64 } from '../core/u64.js';
 import type { DecodedEntry, LeafAttributes, TableFormat } from './formats/format.js';
+import type { AddressRange } from './iova.js';
 import { allocateFilled, type TableMemory } from './table-memory.js';
 
 const PAGE = 4096n;
@@ -124,6 +125,22 @@ export class PageTable {
     if (entry.kind !== 'leaf') return null;
     const { address, lg2, read, write, force } = entry;
     return { address: address | (at & (pageBytes(lg2) - 1n)), pageLg2: lg2, read, write, force };
+  }
+
+  /** What is mapped, in ascending order: pages side by side are one range, wherever they go. */
+  ranges(): AddressRange[] {
+    const found: AddressRange[] = [];
+    const end = 1n << BigInt(this.format.width);
+    for (let at = this.firstIn(0n, end); at !== null; ) {
+      const first = at;
+      for (let { entry } = last(this.path(at)); entry.kind === 'leaf'; { entry } = last(this.path(at))) {
+        at += pageBytes(entry.lg2);
+        if (at === end) break;
+      }
+      found.push({ first, last: at - 1n });
+      at = this.firstIn(at, end);
+    }
+    return found;
   }
 
   /** Frees every table. The object must not be used afterwards. */

@@ -23,7 +23,7 @@ export interface SmmuDomainUnitInput {
   readonly memory: TableMemory;
   /** Address bits of its outputs (OAS), 32 to 48. Default 44. */
   readonly outputWidth?: number;
-  /** Bits of the addresses of domains, 25 to 48. Default 48. */
+  /** Bits of the addresses of domains, 25 to 48, of stage 2 up to `outputWidth`. Default the most. */
   readonly width?: number;
   /** Stage of the tables of domains. Default 1. */
   readonly stage?: 1 | 2;
@@ -92,13 +92,15 @@ export class SmmuDomainUnit extends DomainUnit {
       hardware = silentHardware(),
       memory,
       outputWidth = 44,
-      width = 48,
       stage = 1,
       streamBits = 8,
       pasidBits = 0,
     } = input;
     if (stage !== 1 && stage !== 2) throw invalid('stage', stage, '1, 2');
-    const { coherent = true, canwbs = false } = input;
+    // Addresses before stage 2 are physical ones of a guest: no wider than those of the unit.
+    const widest = stage === 2 ? outputWidth : 48;
+    const { width = widest, coherent = true, canwbs = false } = input;
+    if (width > widest) throw invalid('width', width, `up to ${widest}`, 'out-of-range');
     const size = SIZES.indexOf(outputWidth);
     if (size < 0) throw invalid('outputWidth', outputWidth, SIZES.join(', '));
     this.capabilities = { cacheCoherency: coherent, enforceCap: canwbs };

@@ -68,15 +68,25 @@ export function coherentFeatures(canwbs: boolean | undefined, field = 'canwbs'):
 }
 
 export class SmmuUnit extends TranslationUnit {
+  /** Address bits of its outputs (OAS). */
+  readonly outputWidth: number;
+  /** Log2 of the substreams (PASIDs) that a stream can have. */
+  readonly substreamBits: number;
+  /** Coherent whatever the attributes are. */
+  readonly canwbs: boolean;
+
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for a width out of range. */
   constructor(core: Core, index: number, input: SmmuUnitInput, options: SmmuOptions) {
     super(core, index, options.splitFault);
     const { outputWidth, substreamBits = 20, hardwareFlags, canwbs } = input;
     const isQemu = options.smmuModel === 'qemu72';
-    this.set(I.UNIT_SUBSTREAM_BITS, isQemu ? 0 : inRange('substreamBits', substreamBits, 0, 20));
+    this.canwbs = canwbs ?? false;
+    this.substreamBits = isQemu ? 0 : inRange('substreamBits', substreamBits, 0, 20);
+    this.set(I.UNIT_SUBSTREAM_BITS, this.substreamBits);
     this.set(I.UNIT_FEATURES, (isQemu ? 0 : flagFeatures(hardwareFlags)) | coherentFeatures(canwbs));
     this.set(I.UNIT_KIND, I.UNIT_SMMU);
-    this.set(I.UNIT_HOST_WIDTH, inRange('outputWidth', outputWidth, 32, 48));
+    this.outputWidth = inRange('outputWidth', outputWidth, 32, 48);
+    this.set(I.UNIT_HOST_WIDTH, outputWidth);
     this.set(I.UNIT_MODEL, isQemu ? I.MODEL_QEMU : 0);
     this.set(I.UNIT_RECORDS, 0);
     this.set(I.UNIT_ENTRIES, options.iotlbEntries);

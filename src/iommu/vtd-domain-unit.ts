@@ -29,13 +29,15 @@ export interface VtdDomainUnitInput {
   /** Address bits of the host, 30 to 52. */
   readonly hostWidth: number;
   /** Default `legacy`. */
-  readonly mode?: 'legacy' | 'scalable';
+  readonly mode?: (typeof MODES)[number];
   /** Stage of the tables of domains; `first` needs scalable mode. Default `second`. */
-  readonly stage?: 'second' | 'first';
+  readonly stage?: (typeof STAGES)[number];
   /** Bits of PASIDs, 13 to 20. Default 13. */
   readonly pasidBits?: number;
 }
 
+const MODES = ['legacy', 'scalable'] as const;
+const STAGES = ['second', 'first'] as const;
 // Context entries.
 const PRESENT = 1n;
 const PASID_ENABLE = 8n;
@@ -91,6 +93,8 @@ export class VtdDomainUnit extends DomainUnit {
     } = input;
     const cap = checkU64('cap', input.cap);
     const ecap = checkU64('ecap', input.ecap);
+    if (!MODES.includes(mode)) throw invalid('mode', mode, MODES.join(', '));
+    if (!STAGES.includes(stage)) throw invalid('stage', stage, STAGES.join(', '));
     const isScalable = mode === 'scalable';
     const canEnforce = bits(ecap, 7, 1) === 1;
     if (isScalable && bits(ecap, 43, 1) === 0)

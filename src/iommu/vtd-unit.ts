@@ -123,6 +123,11 @@ export function iotlbEntriesOf({ vtdModel, iotlbEntries }: UnitOptions): number 
 export class VtdUnit extends TranslationUnit {
   /** SAGAW is empty where the unit cannot translate: translation enable has no effect then. */
   private readonly canTranslate: boolean;
+  /** CAP and ECAP registers. */
+  readonly cap: U64;
+  readonly ecap: U64;
+  /** Address bits of the host (HAW). */
+  readonly hostWidth: number;
   private readonly grants = new AtsGrants();
 
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for registers that do not fit. */
@@ -133,8 +138,9 @@ export class VtdUnit extends TranslationUnit {
     options: UnitOptions,
   ) {
     super(core, index, options.splitFault);
-    checkU64('cap', cap);
-    checkU64('ecap', ecap);
+    this.cap = checkU64('cap', cap);
+    this.ecap = checkU64('ecap', ecap);
+    this.hostWidth = hostWidth;
     const widths = bits(cap, 8, 5) & 0b1110;
     this.canTranslate = widths !== 0;
     const isQemu = options.vtdModel === 'qemu72';

@@ -237,7 +237,8 @@ describe('SMMU entries', () => {
       [34, 0n, 2],
       [30, 0n, 2],
     ] as const) {
-      const { memory, notes, unit } = make({ stage: 2, width });
+      const outputWidth = width > 44 ? 48 : 44;
+      const { memory, notes, unit } = make({ stage: 2, width, outputWidth });
       const domain = new Domain({ kind: 'unmanaged', unit, memory });
       const iova = (1n << BigInt(width)) - 0x1000n;
       domain.map(iova, 0x7000, 0x1000, { write: false });
@@ -257,7 +258,7 @@ describe('SMMU entries', () => {
         field(middle, 50, 48),
         field(middle, 51, 51),
         field(middle, 58, 58),
-      ]).toEqual([width, sl0, 4n, 1n, 1n]);
+      ]).toEqual([width, sl0, width > 44 ? 5n : 4n, 1n, 1n]);
       expect(lpaeReader(2, width, start)((one) => memory.read64(one), root, iova)).toEqual({
         address: 0x7000n,
         lg2: 12,
@@ -303,6 +304,8 @@ describe('SMMU entries', () => {
     expect(() => domain.attach({ sid: 1, pasid: 1 })).toThrow(expect.objectContaining({ errno: 'EBUSY' }));
     domain.attach({ sid: 2, pasid: 1 });
     expect(() => identity.attach({ sid: 2 })).toThrow(expect.objectContaining({ errno: 'EBUSY' }));
+    expect(() => make({ stage: 2, width: 45 })).toThrow(/^width: /);
+    expect(make({ stage: 2, outputWidth: 40 }).unit.format.width).toBe(40);
     for (const input of [{ stage: 3 as 1 }, { outputWidth: 43 }, { streamBits: 5 }, { pasidBits: 11 }])
       expect(() => make(input)).toThrow(expect.objectContaining({ field: Object.keys(input)[0] }));
   });

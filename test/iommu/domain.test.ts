@@ -3,6 +3,9 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { defaultOptions } from '../../src/base/options.js';
 import { Core } from '../../src/core/core.js';
+import { AmdDomainUnit } from '../../src/iommu/amd-domain-unit.js';
+import { amdHardware } from '../../src/iommu/amd-hardware.js';
+import { AmdUnit } from '../../src/iommu/amd-unit.js';
 import { Domain } from '../../src/iommu/domain.js';
 import type { DomainUnit, FunctionId } from '../../src/iommu/domain-unit.js';
 import { SmmuDomainUnit } from '../../src/iommu/smmu-domain-unit.js';
@@ -21,29 +24,56 @@ const SID = 0x20;
 /** Scalable mode with snoop control, as QEMU 7.2 has it, and PASIDs. */
 const SCALABLE = 0x4800_80f0_0f4an | SC | (1n << 40n);
 
+/** ECAP.FLTS. */
+const FIRST_STAGE = 1n << 47n;
+
 interface Lab {
   readonly memory: CoreMemory;
   readonly hardware: TranslationUnit;
   readonly unit: DomainUnit;
 }
 
-const KINDS = ['VT-d, legacy', 'VT-d, scalable', 'VT-d, caching mode', 'SMMU, stage 1'] as const;
+const KINDS = [
+  'VT-d, legacy',
+  'VT-d, scalable',
+  'VT-d, first stage',
+  'VT-d, caching mode',
+  'AMD',
+  'AMD, all sizes',
+  'SMMU, stage 1',
+  'SMMU, stage 2',
+] as const;
 
 function labOf(core: Core, kind: (typeof KINDS)[number], ecap = ECAP | SC): Lab {
   const memory = new CoreMemory(core);
   const options = { ...defaultOptions(), iotlbEntries: 64 };
-  if (kind === 'SMMU, stage 1') {
+  if (kind === 'SMMU, stage 1' || kind === 'SMMU, stage 2') {
     const hardware = new SmmuUnit(core, 0, { outputWidth: 44 }, options);
-    return { memory, hardware, unit: new SmmuDomainUnit({ hardware, memory }) };
+    const stage = kind === 'SMMU, stage 1' ? 1 : 2;
+    return { memory, hardware, unit: new SmmuDomainUnit({ hardware, memory, stage }) };
   }
-  const mode = kind === 'VT-d, scalable' ? 'scalable' : 'legacy';
+  if (kind === 'AMD' || kind === 'AMD, all sizes') {
+    const hardware = new AmdUnit(core, 0, {}, options);
+    const sizes = kind === 'AMD' ? 'natural' : 'all';
+    return {
+      memory,
+      hardware,
+      unit: new AmdDomainUnit({ hardware: amdHardware(hardware), memory, sizes }),
+    };
+  }
+  const isFirst = kind === 'VT-d, first stage';
+  const mode = kind === 'VT-d, scalable' || isFirst ? 'scalable' : 'legacy';
   const registers = {
     cap: kind === 'VT-d, caching mode' ? CAP | (1n << 7n) : CAP,
-    ecap: mode === 'scalable' ? SCALABLE : ecap,
+    ecap: mode === 'scalable' ? SCALABLE | (isFirst ? FIRST_STAGE : 0n) : ecap,
     hostWidth: 48,
   };
   const hardware = new VtdUnit(core, 0, registers, options);
-  return { memory, hardware, unit: new VtdDomainUnit({ hardware, memory, mode, ...registers }) };
+  return {
+    memory,
+    hardware,
+    unit: new VtdDomainUnit({ hardware, memory, mode, stage: isFirst ? 'first' : 'second', ...registers }),
+  };
 }
 
 /** Where an access goes, or `refused`. */

@@ -12,6 +12,9 @@ export const WRITE = 2n;
 export const RW = READ | WRITE;
 export const SNP = 1n << 11n;
 
+/** A store of 4 bytes reaches a register by it. */
+const PATHS = { 'x86-64': 'x86-uc', arm64: 'arm64-device', s390x: 'zpci-pcistg4' } as const;
+
 export type Result = { readonly status: string; readonly data?: Uint8Array | undefined; readonly ns: number };
 
 /** A device that does what the test wants, when its register is written. */
@@ -46,7 +49,7 @@ export function agent(): {
   };
 }
 
-/** One function behind one VT-d unit in legacy mode. */
+/** Functions behind one unit; tables are those of VT-d in legacy mode. */
 export class UnitMachine {
   private nextTable = 0x8000;
   private readonly tables = new Map<string, number>();
@@ -54,7 +57,6 @@ export class UnitMachine {
   private constructor(
     readonly machine: Machine,
     private readonly agents: readonly ReturnType<typeof agent>[],
-    private readonly path: 'arm64-device' | 'x86-uc',
   ) {}
 
   static async create(
@@ -69,7 +71,7 @@ export class UnitMachine {
       ...config,
       slots: slots.map((slot, n) => ({ ...slot, device: (agents[n] as (typeof agents)[number]).device })),
     });
-    return new UnitMachine(machine, agents, config.platform === 'arm64' ? 'arm64-device' : 'x86-uc');
+    return new UnitMachine(machine, agents);
   }
 
   fn(slot = 0): PciFunction {
@@ -141,7 +143,7 @@ export class UnitMachine {
     (this.agents[slot] as ReturnType<typeof agent>).act(action);
     const ring = new Uint8Array(4);
     this.machine.cpu.write({
-      path: this.path,
+      path: PATHS[this.machine.platform],
       function: this.fn(slot),
       bar: 0,
       offset: 0,

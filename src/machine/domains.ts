@@ -1,0 +1,118 @@
+/** Domains of a machine: the software side of one of its translation units, with tables in host memory. */
+import { inRange, needObject, ZtlpError } from '../base/errors.js';
+import { checkKeys, keysOf } from '../base/names.js';
+import type { OptionValue } from '../base/options.js';
+import { AmdDomainUnit, type AmdDomainUnitInput } from '../iommu/amd-domain-unit.js';
+import { amdHardware } from '../iommu/amd-hardware.js';
+import { AmdUnit } from '../iommu/amd-unit.js';
+import { Domain, type DomainKind } from '../iommu/domain.js';
+import type { DomainUnit } from '../iommu/domain-unit.js';
+import { S390DomainUnit, type S390DomainUnitInput } from '../iommu/s390-domain-unit.js';
+import { SmmuDomainUnit, type SmmuDomainUnitInput } from '../iommu/smmu-domain-unit.js';
+import { SmmuUnit } from '../iommu/smmu-unit.js';
+import type { TableMemory } from '../iommu/table-memory.js';
+import { VtdDomainUnit, type VtdDomainUnitInput } from '../iommu/vtd-domain-unit.js';
+import type { Machine } from './machine.js';
+import { s390Hardware } from './s390-domains.js';
+import { RegionMemory, type TableRegion } from './table-region.js';
+import { EDMA, SDMA } from './zpci-view.js';
+
+interface Base {
+  /** Number of the unit in `machine.iommus`. Default 0. Functions of s390x are behind no unit of that list. */
+  readonly iommu?: number;
+  /** Where tables go: host memory that nothing else uses. Each table takes 4 KiB or more. */
+  readonly tables: TableRegion;
+}
+
+/** For a unit of kind `vtd`. */
+export type VtdDomainsInput = Base & Pick<VtdDomainUnitInput, 'mode' | 'stage' | 'pasidBits'>;
+/** For a unit of kind `smmuv3`. */
+export type SmmuDomainsInput = Base & Pick<SmmuDomainUnitInput, 'stage' | 'width' | 'pasidBits'>;
+/** For a unit of kind `amd`. */
+export type AmdDomainsInput = Base &
+  Pick<AmdDomainUnitInput, 'levels' | 'hostWidth' | 'sizes' | 'forceCoherent'>;
+/** For a machine of platform `s390x`. */
+export type S390DomainsInput = Base & Pick<S390DomainUnitInput, 'top' | 'frames'>;
+
+export type MachineDomainsInput = VtdDomainsInput | SmmuDomainsInput | AmdDomainsInput | S390DomainsInput;
+
+const BASE = { iommu: true, tables: true } as const;
+const VTD = keysOf<VtdDomainsInput>({ ...BASE, mode: true, stage: true, pasidBits: true });
+const SMMU = keysOf<SmmuDomainsInput>({ ...BASE, stage: true, width: true, pasidBits: true });
+const AMD = keysOf<AmdDomainsInput>({
+  ...BASE,
+  levels: true,
+  hostWidth: true,
+  sizes: true,
+  forceCoherent: true,
+});
+const S390 = keysOf<S390DomainsInput>({ ...BASE, top: true, frames: true });
+
+/** What `machineDomains` answers. */
+export interface MachineDomains {
+  /** Pass it to `Domain.attach` of a domain that another unit began, or to a `VfioContainer`. */
+  readonly unit: DomainUnit;
+  /** The region of the tables. */
+  readonly memory: TableMemory;
+  /** A domain of the unit. Its functions are named by their `PciFunction.id`: `domain.attach({ sid: fn.id })`. */
+  create(kind: DomainKind, options?: { readonly snoopTerms?: OptionValue<'snoopTerms'> }): Domain;
+}
+
+/**
+ * Takes a translation unit of `machine` into use: writes its root, device or stream table, in which no function reaches
+ * anything, and turns translation on. A function has to be attached to a domain before its requests go anywhere. After
+ * `machine.reset` the unit is off and memory empty: call it again. A second call for a unit replaces all tables.
+ *
+ * Tables are written through the processor's cache, which walks of the units ask: nothing has to be flushed.
+ *
+ * Throws ZtlpError: `not-found`, the machine has no such unit; `out-of-range`, tables outside host memory; ENOMEM where they
+ * do not fit; EOPNOTSUPP for a mode or a stage that the unit does not have; `unknown-name` for a field of another kind of unit.
+ */
+export function machineDomains(machine: Machine, input: MachineDomainsInput): MachineDomains {
+  needObject('input', input);
+  const { memory, unit } = unitOf(machine, input);
+  return { unit, memory, create: (kind, options = {}) => new Domain({ ...options, kind, unit, memory }) };
+}
+
+function unitOf(machine: Machine, input: MachineDomainsInput): { memory: TableMemory; unit: DomainUnit } {
+  const { iommus, platform } = machine;
+  const { iommu = 0, tables, ...rest } = input;
+  if (platform === 's390x') return s390Of(machine, input);
+  const hardware = iommus[inRange('iommu', iommu, 0, 3)];
+  if (hardware === undefined)
+    throw new ZtlpError('not-found', `iommu: the machine has ${iommus.length} translation units`, {
+      field: 'iommu',
+      value: iommu,
+      allowed: iommus.length === 0 ? 'a machine with iommus' : `0 to ${iommus.length - 1}`,
+    });
+  const known = hardware instanceof SmmuUnit ? SMMU : hardware instanceof AmdUnit ? AMD : VTD;
+  checkKeys('', input, known);
+  const memory = new RegionMemory(machine.memory, tables);
+  // Tables by requester are as long as the functions need.
+  const bits = Math.max(...machine.functions.map(({ id }) => id), 1).toString(2).length;
+  if (hardware instanceof SmmuUnit) {
+    const { outputWidth, substreamBits, canwbs } = hardware;
+    inRange('pasidBits', (rest as SmmuDomainsInput).pasidBits ?? 0, 0, Math.min(10, substreamBits));
+    const own = { hardware, memory, outputWidth, canwbs, streamBits: Math.max(bits, 6) };
+    return { memory, unit: new SmmuDomainUnit({ ...(rest as SmmuDomainsInput), ...own }) };
+  }
+  if (hardware instanceof AmdUnit) {
+    const own = { hardware: amdHardware(hardware), memory, deviceBits: Math.max(bits, 7) };
+    return { memory, unit: new AmdDomainUnit({ ...(rest as AmdDomainsInput), ...own }) };
+  }
+  const { cap, ecap, hostWidth } = hardware;
+  const own = { hardware, memory, cap, ecap, hostWidth };
+  return { memory, unit: new VtdDomainUnit({ ...(rest as VtdDomainsInput), ...own }) };
+}
+
+function s390Of(machine: Machine, input: MachineDomainsInput): { memory: TableMemory; unit: DomainUnit } {
+  checkKeys('', input, S390);
+  inRange('iommu', input.iommu ?? 0, 0, 0);
+  const memory = new RegionMemory(machine.memory, input.tables);
+  const { top, frames } = input as S390DomainsInput;
+  const tables = { ...(top === undefined ? {} : { top }), ...(frames === undefined ? {} : { frames }) };
+  const { width } = new S390DomainUnit(tables).format;
+  const last = (1n << BigInt(width)) - 1n;
+  const range = { first: SDMA, last: last < EDMA ? last : EDMA };
+  return { memory, unit: new S390DomainUnit({ ...tables, hardware: s390Hardware(machine, memory), range }) };
+}
