@@ -93,13 +93,18 @@ class Walk {
   }
 }
 
+/** `walk` of VT-d's second stage: a function of its own, as most walks are of it. */
+export function walkSecondStage(root: u64, top: u32, address: u64): u32 {
+  return Walk.as(FORMAT_SECOND, root, top, 511, address);
+}
+
 /**
  * Walks from the table at `root`, of level `top`, on for `address`; the index of its first entry has the bits of `topMask`.
  * Answers ENTRY_LEAF when there is a page, else what stopped it. Call after the `begin` of the format.
  */
 export function walk(format: u32, root: u64, top: u32, topMask: u64, address: u64): u32 {
   if (format == FORMAT_FIRST) return Walk.as(FORMAT_FIRST, root, top, topMask, address);
-  if (format == FORMAT_SECOND) return Walk.as(FORMAT_SECOND, root, top, topMask, address);
+  if (format == FORMAT_SECOND) return walkSecondStage(root, top, address);
   if (format == FORMAT_AMD) return Walk.as(FORMAT_AMD, root, top, topMask, address);
   if (format == FORMAT_S390) return Walk.as(FORMAT_S390, root, top, topMask, address);
   if (format == FORMAT_LPAE_2) return Walk.as(FORMAT_LPAE_2, root, top, topMask, address);
