@@ -68,6 +68,10 @@ function helpCommand(root: Command): Command {
       for (const name of path) {
         const names = command.commands.map((one) => one.name());
         const next = command.commands.find((one) => one.name() === name);
+        if (names.length === 0)
+          throw new ZtlpError('invalid-value', `too many arguments: ${command.name()} has no '${name}'`, {
+            field: 'command',
+          });
         if (next === undefined) {
           const detail = { field: 'command', value: name, allowed: names.join(', ') };
           throw new ZtlpError('unknown-name', `unknown command '${name}'${didYouMean(name, names)}`, detail);

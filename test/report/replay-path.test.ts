@@ -225,7 +225,7 @@ describe('options', () => {
       code: 'unknown-name',
       field: 'path',
     });
-    const options = { vtdModel: 'qemu72' } as const;
+    const options = { msiWindowOverflow: 'linux' } as const;
     await expect(replayFile('none', { path: 'x86-uc', options })).rejects.toMatchObject({
       code: 'unsupported',
     });

@@ -136,7 +136,7 @@ describe('an option that nothing uses', () => {
   it('is named as unknown, wrong or unbuilt when it is that', () => {
     expect(() => refuseUnused({ mpss: 1 } as never, [], 'this')).toThrow(/did you mean mps/);
     expect(() => refuseUnused({ mps: 100 as never }, [], 'this')).toThrow(/128, 256/);
-    for (const vtdModel of ['qemu72', 'spec'] as const)
-      expect(() => refuseUnused({ vtdModel }, [], 'this')).toThrow(/no effect in this version/);
+    for (const msiWindowOverflow of ['linux', 'enospc'] as const)
+      expect(() => refuseUnused({ msiWindowOverflow }, [], 'this')).toThrow(/no effect in this version/);
   });
 });

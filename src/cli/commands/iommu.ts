@@ -160,5 +160,6 @@ export function iommuCommand(): Command {
   return new Command('iommu')
     .summary('translation units: a table walk step by step')
     .description('Looks into translation units (IOMMUs).')
+    .helpCommand(false)
     .addCommand(walkCommand());
 }
