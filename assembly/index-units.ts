@@ -18,10 +18,7 @@ import { iotlbBytes } from './iommu/unit-iotlb';
 import { unitAt } from './iommu/units';
 import { reserveUnits, unitCaches } from './kernel/arena';
 import { flushAll, flushLines, touchLines } from './kernel/host-cache';
-
-function pair(lo: u32, hi: u32): u64 {
-  return <u64>lo | ((<u64>hi) << 32);
-}
+import { pair } from './kernel/pair';
 
 let unitStride: u32 = 0;
 

@@ -51,6 +51,7 @@ import {
   WIRE,
 } from './kernel/arena';
 import { resetCache } from './kernel/host-cache';
+import { pair } from './kernel/pair';
 import { dropRecords, RECORDS, recordCount } from './kernel/records';
 import {
   drained as drainRings,
@@ -107,10 +108,6 @@ import { refresh } from './zpci/rpcit';
 import { dropStore, resumeStore, storeBlock } from './zpci/storeblock';
 
 let linkPayloadBytes: u32 = 0;
-
-function pair(lo: u32, hi: u32): u64 {
-  return ((<u64>hi) << 32) | lo;
-}
 
 // -------------------------------------------------------------------------------------------------- machine
 /** Reserves all memory of a machine: host memory and BAR memory in bytes. Answers CREATE_*. */

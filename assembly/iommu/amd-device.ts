@@ -35,7 +35,7 @@ const MODE_MOST: u32 = 6;
 export const DEVICE_OK: u32 = 0;
 export const DEVICE_OUTSIDE: u32 = 1; // of the table
 export const DEVICE_UNREADABLE: u32 = 2;
-export const DEVICE_RESERVED: u32 = 3; // a reserved bit is set
+const DEVICE_RESERVED: u32 = 3; // a reserved bit is set
 export const DEVICE_MODE: u32 = 4; // Mode or HAD has a reserved value
 
 // IntCtl.

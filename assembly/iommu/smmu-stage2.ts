@@ -28,11 +28,11 @@ const LEVEL_0_WIDTH: u32 = 44;
 /** What the stream's entry says. */
 export let vmid: u32 = 0;
 /** Bits of an intermediate address. */
-export let inputWidth: u32 = 0;
+let inputWidth: u32 = 0;
 /** Translation faults are recorded (S2R). */
 export let isStage2Recording: bool = false;
 /** Hardware marks pages as dirty. */
-export let marksStage2: bool = false;
+let marksStage2: bool = false;
 let root: u64 = 0;
 let top: u32 = 0;
 let width: u32 = 0;

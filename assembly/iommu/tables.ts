@@ -13,6 +13,7 @@ import {
   WHAT_SECOND,
 } from '../iommu-layout';
 import { hostBytes, hostMemory } from '../kernel/arena';
+import { linesHeld, snoopWrite } from '../kernel/host-cache';
 
 let ramFirst: u64 = 0;
 let ramEnd: u64 = 0;
@@ -31,9 +32,8 @@ export let plainEnd: u64 = 0;
 export const STEPS: usize = memory.data(STEPS_MOST * STEP_STRIDE, 16);
 export let steps: u32 = 0;
 
-/** The last entry that was read; meaningless when `isUnreadable`. */
+/** The last entry that was read; 0 after a bus error. */
 export let entry: u64 = 0;
-export let isUnreadable: bool = false;
 
 /** RAM is [first, end); host memory begins at `held`. */
 export function describeMemory(first: u64, end: u64, held: u64): void {
@@ -77,7 +77,6 @@ export function hasReadContext(): bool {
 /** Reads the little-endian 8-byte entry at `address`, a multiple of 8, into `entry`. False: a bus error. */
 export function readEntry(address: u64, what: u32): bool {
   const isRam = address >= ramFirst && address < ramEnd && ramEnd - address >= 8;
-  isUnreadable = !isRam;
   entry = isRam ? heldAt(address) : 0;
   if (steps == 0) firstWhat = what;
   if (isKept && steps < <u32>STEPS_MOST) {
@@ -94,6 +93,12 @@ export function readEntry(address: u64, what: u32): bool {
 export function writeEntry(address: u64, value: u64): void {
   const offset = address - heldFirst;
   if (offset >= hostBytes || hostBytes - <u32>offset < 8) return;
+  storeHeld(<u32>offset, value);
+}
+
+/** Units are coherent with the processor's cache: a line of it that stayed would bring back what stood there before. */
+function storeHeld(offset: u32, value: u64): void {
+  if (linesHeld != 0) snoopWrite(offset, 8);
   store<u64>(hostMemory + <usize>offset, value);
 }
 
@@ -108,6 +113,5 @@ export function setBits(address: u64, bits: u64): void {
   const offset = address - heldFirst;
   if (address < ramFirst || address >= ramEnd || ramEnd - address < 8) return;
   if (offset >= hostBytes || hostBytes - <u32>offset < 8) return;
-  const at = hostMemory + <usize>offset;
-  store<u64>(at, load<u64>(at) | bits);
+  storeHeld(<u32>offset, load<u64>(hostMemory + <usize>offset) | bits);
 }

@@ -13,10 +13,7 @@ import {
   UNIT_REPLACEMENT,
   UNIT_SEED,
 } from '../iommu-layout';
-import { oldest, resetOrder, stamp } from './age';
-
-/** Entries of a unit, at most. */
-export const IOTLB_MOST: u32 = 65536;
+import { ORDER_BYTES, oldest, resetOrder, stamp } from './age';
 
 // An entry. Numbers of entries count from 1; 0 is none.
 const TAG: usize = 0; // u64, page number << 6 | log2 of the page's bytes
@@ -47,8 +44,8 @@ const ENTRIES: usize = 28;
 const SIZES: usize = 32; // u64, a bit per log2 of a page's bytes
 const SIZE_COUNTS: usize = 40; // u32 by log2
 const ORDER: usize = 40 + 64 * 4;
-const STATE_BYTES: usize = 40 + 64 * 4 + 24;
-const STATES: usize = memory.data(UNIT_MOST * (40 + 64 * 4 + 24), 16);
+const STATE_BYTES: usize = ORDER + ORDER_BYTES;
+const STATES: usize = memory.data(UNIT_MOST * (ORDER + ORDER_BYTES), 16);
 
 /** What `findPage` found. */
 export let foundValue: u64 = 0;

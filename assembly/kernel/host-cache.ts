@@ -8,7 +8,7 @@
 
 import { hostBytes, hostMemory } from './arena';
 
-export const LINE_BYTES: u32 = 64;
+const LINE_BYTES: u32 = 64;
 const LINE_LG2: u32 = 6;
 const WAYS: u32 = 8;
 const SETS: u32 = 64;

@@ -134,6 +134,10 @@ export class Core {
     this.setWord(block, offset + 4, high32(value));
   }
 
+  long(block: number, offset: number): bigint {
+    return (BigInt(this.word(block, offset + 4)) << 32n) | BigInt(this.word(block, offset));
+  }
+
   /** f64 word `offset` (bytes) of block PLACE_*. */
   count(block: number, offset: number): number {
     return this.f64[(this.at(block) + offset) >>> 3] as number;

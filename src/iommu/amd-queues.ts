@@ -2,7 +2,8 @@
 import { inRange } from '../base/errors.js';
 import { checkU64, type U64 } from '../core/u64.js';
 import type { AmdEvent, AmdUnit } from './amd-unit.js';
-import { field, type UnitMemory } from './unit-memory.js';
+import { bits } from './unit.js';
+import type { UnitMemory } from './unit-memory.js';
 
 /** What a command sends elsewhere: to the TLB of a device, or to what keeps interrupt tables. */
 export type AmdMessage =
@@ -29,7 +30,7 @@ class Ring {
   constructor(name: string, register: U64) {
     const word = BigInt(checkU64(name, register));
     this.base = word & 0x000f_ffff_ffff_f000n;
-    this.bytes = 16 * 2 ** inRange(`${name}.length`, field(word, 56, 4), 8, 15);
+    this.bytes = 16 * 2 ** inRange(`${name}.length`, bits(word, 56, 4), 8, 15);
   }
 
   /** An offset as its register holds it: a multiple of 16 within the ring. */
@@ -127,11 +128,11 @@ export class AmdQueues {
   /** False: the command is illegal. */
   private run(low: bigint, high: bigint): boolean {
     const { unit } = this;
-    const sid = field(low, 0, 16);
+    const sid = bits(low, 0, 16);
     // Guest tables are not offered: nothing is known by a PASID.
-    const isGuest = field(high, 2, 1) === 1;
-    const isLarge = field(high, 0, 1) === 1;
-    switch (field(low, 60, 4)) {
+    const isGuest = bits(high, 2, 1) === 1;
+    const isLarge = bits(high, 0, 1) === 1;
+    switch (bits(low, 60, 4)) {
       case 1:
         return this.wait(low, high);
       case 2: // INVALIDATE_DEVTAB_ENTRY
@@ -139,7 +140,7 @@ export class AmdQueues {
         return true;
       case 3: // INVALIDATE_IOMMU_PAGES
         if (isGuest) return false;
-        unit.invalidatePages(field(low, 32, 16), high & ~PAGE, isLarge);
+        unit.invalidatePages(bits(low, 32, 16), high & ~PAGE, isLarge);
         return true;
       case 4: // INVALIDATE_IOTLB_PAGES
         this.send({ kind: 'iotlb-invalidate', sid, address: high & ~PAGE, isLarge });
@@ -159,8 +160,8 @@ export class AmdQueues {
   /** COMPLETION_WAIT: all commands before are complete; S stores data, I asks for an interrupt. */
   private wait(low: bigint, high: bigint): boolean {
     // A word that cannot be written is lost.
-    if (field(low, 0, 1) === 1) this.memory.write64(low & 0x000f_ffff_ffff_fff8n, high);
-    if (field(low, 1, 1) === 1) this.hasWaited = true;
+    if (bits(low, 0, 1) === 1) this.memory.write64(low & 0x000f_ffff_ffff_fff8n, high);
+    if (bits(low, 1, 1) === 1) this.hasWaited = true;
     return true;
   }
 

@@ -1,6 +1,6 @@
 /** What entries of translation structures say, in words: for the steps of a walk (iommu.md 2 to 4). */
 import { hex64 } from '../core/u64.js';
-import type { WalkStep } from './unit.js';
+import { bits, type WalkStep } from './unit.js';
 
 export type UnitKind = 'vtd' | 'smmuv3' | 'amd';
 
@@ -11,12 +11,8 @@ export interface ExplainedStep extends WalkStep {
 
 const TABLE = 0x000f_ffff_ffff_f000n;
 
-function field(value: bigint, from: number, count: number): number {
-  return Number((value >> BigInt(from)) & ((1n << BigInt(count)) - 1n));
-}
-
 function has(value: bigint, bit: number): boolean {
-  return field(value, bit, 1) === 1;
+  return bits(value, bit, 1) === 1;
 }
 
 /** The names whose bit is set, or `none`. */
@@ -72,7 +68,7 @@ function firstStage(entry: bigint, level: number): string {
 
 function amdPage(entry: bigint, level: number): string {
   if (!has(entry, 0)) return NOT_PRESENT;
-  const next = field(entry, 9, 3);
+  const next = bits(entry, 9, 3);
   const names = { 5: 'A', 6: 'D', 59: 'U', 60: 'FC', 61: 'IR', 62: 'IW' };
   if (next !== 0 && next !== 7)
     return listed(`table ${hex64(entry & TABLE)} of level ${next}`, flags(entry, names));
@@ -83,7 +79,7 @@ function amdPage(entry: bigint, level: number): string {
 }
 
 function lpaeKind(entry: bigint, level: number): 'page' | 'table' | undefined {
-  const type = field(entry, 0, 2);
+  const type = bits(entry, 0, 2);
   if (level === 1) return type === 3 ? 'page' : undefined;
   if (type === 3) return 'table';
   return type === 1 && level <= 3 ? 'page' : undefined;
@@ -110,14 +106,14 @@ function armStage1(entry: bigint, level: number): string {
     53: 'PXN',
     54: 'UXN',
   };
-  return listed(armAddress(entry, level, kind), `AttrIndx ${field(entry, 2, 3)}`, flags(entry, names));
+  return listed(armAddress(entry, level, kind), `AttrIndx ${bits(entry, 2, 3)}`, flags(entry, names));
 }
 
 function armStage2(entry: bigint, level: number): string {
   const kind = lpaeKind(entry, level);
   if (kind === undefined) return has(entry, 0) ? 'reserved type' : 'not valid';
   if (kind === 'table') return armAddress(entry, level, kind);
-  const memory = `MemAttr ${field(entry, 2, 4)}`;
+  const memory = `MemAttr ${bits(entry, 2, 4)}`;
   return listed(
     armAddress(entry, level, kind),
     memory,
@@ -137,14 +133,14 @@ const PGTT: Readonly<Record<number, string>> = {
 function vtdContext(entry: bigint, word: number, passed: Passed): string {
   if (passed.isScalable) return vtdScalableContext(entry, word);
   if (word === 1) {
-    const width = field(entry, 0, 3);
+    const width = bits(entry, 0, 3);
     return listed(
       width >= 1 && width <= 3 ? `AW ${width}: ${width + 2} levels` : `AW ${width}: reserved`,
-      `domain ${field(entry, 8, 16)}`,
+      `domain ${bits(entry, 8, 16)}`,
     );
   }
   if (!has(entry, 0)) return NOT_PRESENT;
-  const type = field(entry, 2, 2);
+  const type = bits(entry, 2, 2);
   return listed(
     `table ${hex64(entry & TABLE)}`,
     `TT ${type}: ${TRANSLATION_TYPES[type]}`,
@@ -153,10 +149,10 @@ function vtdContext(entry: bigint, word: number, passed: Passed): string {
 }
 
 function vtdScalableContext(entry: bigint, word: number): string {
-  if (word === 1) return listed(`RID_PASID ${field(entry, 0, 20)}`, flags(entry, { 20: 'RID_PRIV' }));
+  if (word === 1) return listed(`RID_PASID ${bits(entry, 0, 20)}`, flags(entry, { 20: 'RID_PRIV' }));
   if (word > 1) return 'reserved';
   if (!has(entry, 0)) return NOT_PRESENT;
-  const size = 2 ** (field(entry, 9, 3) + 7);
+  const size = 2 ** (bits(entry, 9, 3) + 7);
   return listed(
     `PASID directory ${hex64(entry & TABLE)} of ${size}`,
     flags(entry, { 1: 'FPD', 2: 'DTE', 3: 'PASIDE', 4: 'PRE' }),
@@ -165,19 +161,19 @@ function vtdScalableContext(entry: bigint, word: number): string {
 
 function vtdPasid(entry: bigint, word: number, passed: Passed): string {
   if (word === 0) {
-    const type = field(entry, 6, 3);
+    const type = bits(entry, 6, 3);
     passed.format = type === 1 || type === 3 ? firstStage : secondStage;
     if (!has(entry, 0)) return NOT_PRESENT;
     const names = { 1: 'FPD', 5: 'SSEE', 9: 'SSADE' };
     const table =
       type === 2 || type === 3
-        ? [`AW ${field(entry, 2, 3)}`, `second-stage table ${hex64(entry & TABLE)}`]
+        ? [`AW ${bits(entry, 2, 3)}`, `second-stage table ${hex64(entry & TABLE)}`]
         : [];
     return listed(`PGTT ${type}: ${PGTT[type] ?? 'reserved'}`, table, flags(entry, names));
   }
-  if (word === 1) return listed(`domain ${field(entry, 0, 16)}`, flags(entry, { 23: 'PWSNP', 24: 'PGSNP' }));
+  if (word === 1) return listed(`domain ${bits(entry, 0, 16)}`, flags(entry, { 23: 'PWSNP', 24: 'PGSNP' }));
   if (word > 2) return 'reserved';
-  const levels = field(entry, 2, 2) + 4;
+  const levels = bits(entry, 2, 2) + 4;
   const names = { 0: 'SRE', 1: 'ERE', 4: 'WPE', 5: 'NXE', 7: 'EAFE' };
   return listed(`first-stage table ${hex64(entry & TABLE)}`, `${levels} levels`, flags(entry, names));
 }
@@ -189,11 +185,11 @@ function present(what: string): Explain {
 
 // ----------------------------------------------------------------------------------------------------------- AMD and SMMU
 function amdDevice(entry: bigint, word: number): string {
-  if (word === 1) return listed(`domain ${field(entry, 0, 16)}`, flags(entry, { 32: 'IOTLB' }));
+  if (word === 1) return listed(`domain ${bits(entry, 0, 16)}`, flags(entry, { 32: 'IOTLB' }));
   if (word > 1) return '';
   if (!has(entry, 0)) return 'V = 0: requests pass';
   const names = { 1: 'TV', 61: 'IR', 62: 'IW' };
-  return listed(`mode ${field(entry, 9, 3)}`, `table ${hex64(entry & TABLE)}`, flags(entry, names));
+  return listed(`mode ${bits(entry, 9, 3)}`, `table ${hex64(entry & TABLE)}`, flags(entry, names));
 }
 
 const CONFIGS: Readonly<Record<number, string>> = {
@@ -205,7 +201,7 @@ const CONFIGS: Readonly<Record<number, string>> = {
 
 function smmuStream(entry: bigint, word: number, passed: Passed): string {
   if (word === 0) {
-    const config = field(entry, 1, 3);
+    const config = bits(entry, 1, 3);
     passed.format = config === 6 ? armStage2 : armStage1;
     if (!has(entry, 0)) return 'not valid';
     const context =
@@ -214,16 +210,12 @@ function smmuStream(entry: bigint, word: number, passed: Passed): string {
   }
   if (word === 1)
     return listed(
-      `S1DSS ${field(entry, 0, 2)}`,
+      `S1DSS ${bits(entry, 0, 2)}`,
       flags(entry, { 27: 'S1STALLD' }),
-      `EATS ${field(entry, 28, 2)}`,
+      `EATS ${bits(entry, 28, 2)}`,
     );
   if (word === 2)
-    return listed(
-      `VMID ${field(entry, 0, 16)}`,
-      `S2T0SZ ${field(entry, 32, 6)}`,
-      `SL0 ${field(entry, 38, 2)}`,
-    );
+    return listed(`VMID ${bits(entry, 0, 16)}`, `S2T0SZ ${bits(entry, 32, 6)}`, `SL0 ${bits(entry, 38, 2)}`);
   return `stage 2 table ${hex64(entry & 0x000f_ffff_ffff_fff0n)}`;
 }
 
@@ -231,8 +223,8 @@ function smmuDescriptor(entry: bigint, word: number): string {
   if (word === 0) {
     if (!has(entry, 31)) return 'not valid';
     return listed(
-      `T0SZ ${field(entry, 0, 6)}`,
-      `ASID ${field(entry, 48, 16)}`,
+      `T0SZ ${bits(entry, 0, 6)}`,
+      `ASID ${bits(entry, 48, 16)}`,
       flags(entry, { 14: 'EPD0', 30: 'EPD1', 41: 'AA64', 45: 'R', 46: 'A' }),
     );
   }
@@ -243,7 +235,7 @@ function smmuDescriptor(entry: bigint, word: number): string {
 }
 
 function streamList(entry: bigint): string {
-  const span = field(entry, 0, 5);
+  const span = bits(entry, 0, 5);
   return span === 0 ? 'not valid' : `${2 ** (span - 1)} streams at ${hex64(entry & 0x000f_ffff_ffff_ffc0n)}`;
 }
 

@@ -2,7 +2,8 @@
 import { inRange } from '../base/errors.js';
 import { checkU64, type U64 } from '../core/u64.js';
 import type { SmmuEvent, SmmuUnit } from './smmu-unit.js';
-import { field, type UnitMemory, write32 } from './unit-memory.js';
+import { bits } from './unit.js';
+import { type UnitMemory, write32 } from './unit-memory.js';
 
 /** What a command sends to a device: the unit has no part in it. */
 export type SmmuMessage =
@@ -45,7 +46,7 @@ class Ring {
 
   constructor(name: string, register: U64, entry: bigint) {
     const word = BigInt(checkU64(name, register));
-    this.lg2 = inRange(`${name}.LOG2SIZE`, field(word, 0, 5), 0, 19);
+    this.lg2 = inRange(`${name}.LOG2SIZE`, bits(word, 0, 5), 0, 19);
     const address = word & 0x000f_ffff_ffff_ffe0n;
     const size = entry << BigInt(this.lg2);
     this.base = address - (address % size);
@@ -150,11 +151,11 @@ export class SmmuQueues {
   /** False: the command is illegal. */
   private run(low: bigint, high: bigint): boolean {
     const { unit } = this;
-    const sid = field(low, 32, 32);
-    const vmid = field(low, 32, 16);
-    const asid = field(low, 48, 16);
+    const sid = bits(low, 32, 32);
+    const vmid = bits(low, 32, 16);
+    const asid = bits(low, 48, 16);
     const address = high & ~PAGE;
-    switch (field(low, 0, 8)) {
+    switch (bits(low, 0, 8)) {
       case 0x01: // PREFETCH_CONFIG
       case 0x02: // PREFETCH_ADDR
         return true;
@@ -164,7 +165,7 @@ export class SmmuQueues {
         if (sid <= 0xffff) unit.invalidateConfig(sid);
         return true;
       case 0x04: // CFGI_STE_RANGE, and CFGI_ALL with a range of 31
-        this.dropStreams(sid, field(high, 0, 5));
+        this.dropStreams(sid, bits(high, 0, 5));
         return true;
       case 0x10:
         unit.invalidateVm(vmid);
@@ -188,16 +189,16 @@ export class SmmuQueues {
         unit.invalidateTlb();
         return true;
       case 0x40: // ATC_INV
-        this.send({ kind: 'atc-invalidate', sid, ...substreamOf(low), address, size: field(high, 0, 6) });
+        this.send({ kind: 'atc-invalidate', sid, ...substreamOf(low), address, size: bits(high, 0, 6) });
         return true;
       case 0x41: // PRI_RESP
-        if (field(high, 12, 2) === 3) return false;
+        if (bits(high, 12, 2) === 3) return false;
         this.send({
           kind: 'page-response',
           sid,
           ...substreamOf(low),
-          group: field(high, 0, 9),
-          response: field(high, 12, 2),
+          group: bits(high, 0, 9),
+          response: bits(high, 12, 2),
         });
         return true;
       case 0x46:
@@ -222,7 +223,7 @@ export class SmmuQueues {
 
   /** All commands before are complete. CS 1 writes a message; 3 is reserved. */
   private sync(low: bigint, high: bigint): boolean {
-    const signal = field(low, 12, 2);
+    const signal = bits(low, 12, 2);
     const at = high & 0x000f_ffff_ffff_fffcn;
     // A message that cannot be written is lost, as any other.
     if (signal === 1 && at !== 0n) write32(this.memory, at, low >> 32n);
@@ -251,7 +252,7 @@ export class SmmuQueues {
 }
 
 function substreamOf(low: bigint): { readonly substream?: number } {
-  return field(low, 11, 1) === 1 ? { substream: field(low, 12, 20) } : {};
+  return bits(low, 11, 1) === 1 ? { substream: bits(low, 12, 20) } : {};
 }
 
 /** An event record: 4 words. */

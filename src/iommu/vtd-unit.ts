@@ -192,6 +192,8 @@ export class VtdUnit extends TranslationUnit {
   /** RTADDR: address of the root table, and its mode in bits 11:10 (0 legacy, 1 scalable, 3 abort). Takes effect at once. */
   set rootTable(value: U64) {
     this.set64(I.UNIT_ROOT, checkU64('rootTable', value));
+    // Its mode counts for requests that the IOTLB could answer, too; switching, to where it is, looks at it again.
+    this.core.x.unitSwitch(this.index, this.get(I.UNIT_IS_ON));
   }
 
   /** Translation enable (GCMD.TE); without an address width it has no effect. Caches are dropped. */

@@ -42,14 +42,11 @@ export class AmdLab {
   }
 
   poke(address: bigint, value: bigint): void {
-    this.core.setWord(L.PLACE_HOST_MEMORY, Number(address), low32(value));
-    this.core.setWord(L.PLACE_HOST_MEMORY, Number(address) + 4, high32(value));
+    this.core.setLong(L.PLACE_HOST_MEMORY, Number(address), value);
   }
 
   peek(address: bigint): bigint {
-    const word = (offset: number): bigint =>
-      BigInt(this.core.word(L.PLACE_HOST_MEMORY, Number(address) + offset) >>> 0);
-    return (word(4) << 32n) | word(0);
+    return this.core.long(L.PLACE_HOST_MEMORY, Number(address));
   }
 
   /** The device table entry of `sid`: V and TV, levels, permissions, further bits of three words. */

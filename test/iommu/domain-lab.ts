@@ -23,14 +23,11 @@ export class CoreMemory implements TableMemory {
   }
 
   read64(address: bigint): bigint {
-    const word = (offset: number): bigint =>
-      BigInt(this.core.word(L.PLACE_HOST_MEMORY, Number(address) + offset) >>> 0);
-    return (word(4) << 32n) | word(0);
+    return this.core.long(L.PLACE_HOST_MEMORY, Number(address));
   }
 
   write64(address: bigint, value: bigint): void {
-    this.core.setWord(L.PLACE_HOST_MEMORY, Number(address), low32(value));
-    this.core.setWord(L.PLACE_HOST_MEMORY, Number(address) + 4, high32(value));
+    this.core.setLong(L.PLACE_HOST_MEMORY, Number(address), value);
   }
 
   allocate(bytes: number): bigint {

@@ -35,6 +35,11 @@ describe.each(BUILDS)('queues on the %s core', (build) => {
     ]);
     expect([write32(memory, 0x9000n, 0x33n), one.peek(0x9000n)]).toEqual([true, 0xffff_ffff_0000_0033n]);
     expect(write32(memory, BigInt(MEMORY), 1n)).toBe(false);
+    // The processor has read the line; dropping it brings nothing back.
+    core.x.cacheTouch(0x9000, 64, 0);
+    memory.write64(0x9008n, 7n);
+    core.x.cacheFlush(0x9000, 64, 1);
+    expect([one.peek(0x9000n), one.peek(0x9008n)]).toEqual([0xffff_ffff_0000_0033n, 7n]);
   });
 
   describe('of an SMMUv3', () => {

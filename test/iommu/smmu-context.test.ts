@@ -140,6 +140,21 @@ describe.each(BUILDS)('contexts of an SMMUv3 on the %s core', (build) => {
     );
   });
 
+  it('flags that hardware sets stay when the processor drops its line of the table unwritten', () => {
+    const one = smmu({ hardwareFlags: 'dirty' });
+    one.context({ word: descriptorOf(16n, HA | HD) });
+    const place = one.map(ADDRESS, (PAGE | LEAF | READ_ONLY | DBM) & ~0x400n);
+    const line = Number(place) & ~63;
+    for (const isWrite of [false, true]) {
+      core.x.cacheTouch(line, 64, 0);
+      expect(one.go(ADDRESS, isWrite)).toBe(hex(PAGE));
+      const after = one.peek(place);
+      expect(after & 0x400n).toBe(0x400n);
+      core.x.cacheFlush(line, 64, 1);
+      expect([isWrite, hex(one.peek(place))]).toEqual([isWrite, hex(after)]);
+    }
+  });
+
   it('iommu.md 4.2: hardware sets AF with HA, and makes a page with DBM writable with HD', () => {
     const clean = (PAGE | LEAF | READ_ONLY | DBM) & ~0x400n;
     const cases = [

@@ -3,7 +3,21 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Core } from '../../src/core/core.js';
 import type { UnitOptions } from '../../src/iommu/vtd-unit.js';
 import { BUILDS, useBuild } from '../support/builds.js';
-import { CAP, DID, hex, IOVA, LARGE, type LabInput, PAGE, READ, RW, SID, UnitLab } from './unit-lab.js';
+import {
+  CAP,
+  DID,
+  ECAP,
+  hex,
+  IOVA,
+  LARGE,
+  type LabInput,
+  PAGE,
+  READ,
+  ROOT,
+  RW,
+  SID,
+  UnitLab,
+} from './unit-lab.js';
 
 describe.each(BUILDS)('a VT-d unit on the %s core', (build) => {
   const module = useBuild(build);
@@ -56,6 +70,21 @@ describe.each(BUILDS)('a VT-d unit on the %s core', (build) => {
 
   describe('caches', () => {
     const OTHER = PAGE + 0x7000n;
+    it('specification 7.1.3: abort mode and reserved modes count at once, for pages that are kept, too', () => {
+      const one = lab({ ecap: ECAP | (1n << 52n) });
+      one.map(IOVA, PAGE | RW);
+      for (const [mode, expected] of [
+        [3n, 'fault 33'],
+        [2n, 'fault 30'],
+      ] as const) {
+        expect([one.go(IOVA), one.go(IOVA)]).toEqual([hex(PAGE), hex(PAGE)]);
+        one.unit.rootTable = ROOT | (mode << 10n);
+        expect([mode, one.go(IOVA)]).toEqual([mode, expected]);
+        one.unit.rootTable = ROOT;
+      }
+      expect(one.go(IOVA)).toBe(hex(PAGE));
+    });
+
     it('IOM-28: a changed leaf is seen after an invalidation that covers it, not before', () => {
       const drops: [string, boolean, (one: UnitLab) => void][] = [
         ['nothing', false, () => undefined],
