@@ -61,10 +61,10 @@ import {
   FORMAT_AMD,
   levelLg2,
 } from './formats';
-import { entry, steps } from './tables';
+import { steps } from './tables';
 import { dropPages, findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
 import { answer, answerAsSent, beginAnswer, count, RESULT, unitAt } from './units';
-import { forcesSnoop, lastAddress, pageAddress, pageLg2, permissions, walk } from './walk';
+import { forcesSnoop, lastAddress, lastEntry, pageAddress, pageLg2, permissions, walk } from './walk';
 
 // Events (iommu.md 3).
 const ILLEGAL_DEV_TABLE_ENTRY: u32 = 1;
@@ -167,7 +167,7 @@ function miss(index: u32, unit: usize, sid: u32, address: u64, flags: u32): u32 
     else if (kind == ENTRY_RESERVED) why |= AMD_RESERVED;
     return pageFault(unit, sid, address, why);
   }
-  const isClean = marksDirty && (flags & REQUEST_WRITE) == 0 && isAmdClean(entry);
+  const isClean = marksDirty && (flags & REQUEST_WRITE) == 0 && isAmdClean(lastEntry);
   const value = pageAddress | permissions | (forcesSnoop ? VALUE_FORCES : 0) | (isClean ? VALUE_CLEAN : 0);
   keepPage(index, unit, address, pageLg2, value, sid, deviceDomain, 0);
   const inPage = ((<u64>1) << pageLg2) - 1;

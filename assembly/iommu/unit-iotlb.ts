@@ -45,7 +45,7 @@ const SIZES: usize = 32; // u64, a bit per log2 of a page's bytes
 const SIZE_COUNTS: usize = 40; // u32 by log2
 const ORDER: usize = 40 + 64 * 4;
 const STATE_BYTES: usize = ORDER + ORDER_BYTES;
-const STATES: usize = memory.data(UNIT_MOST * (ORDER + ORDER_BYTES), 16);
+const STATES: usize = memory.data(<i32>(UNIT_MOST * <u32>(ORDER + ORDER_BYTES)), 16);
 
 /** What `findPage` found. */
 export let foundValue: u64 = 0;

@@ -61,6 +61,23 @@ export function secondNeeds(isWrite: bool): void {
 
 /** A class for the decorator: the walk of most machines. */
 export class Second {
+  /** An entry above level 1 that has `plainValue` in these bits is ENTRY_TABLE. */
+  @inline
+  static tableBits(): u64 {
+    return needed | LARGE | tableReserved;
+  }
+
+  /** One of level 1 that has it in these is ENTRY_LEAF. */
+  @inline
+  static leafBits(): u64 {
+    return needed | leafReserved;
+  }
+
+  @inline
+  static plainValue(): u64 {
+    return needed;
+  }
+
   /** ENTRY_* of `entry` at `level`. Permission comes before reserved bits (iommu.md 2.6, step 8). */
   @inline
   static kind(entry: u64, level: u32): u32 {

@@ -68,9 +68,9 @@ import {
   pageAddress,
   pageLg2,
   permissions,
+  SecondStage,
   walk,
   walkNested,
-  walkSecondStage,
 } from './walk';
 
 /** Addresses of interrupt messages (msi-reserved.md 3): not translated on their way in, and no target of a translation. */
@@ -147,7 +147,7 @@ function isCanonical(): bool {
 function walkStages(): u32 {
   const takesEither = isTranslation;
   if (path != PATH_FIRST) beginSecond(unit, isWrite || takesEither, isScalable(unit), takesEither);
-  if (path == PATH_SECOND) return walkSecondStage(tables, levels, address);
+  if (path == PATH_SECOND) return SecondStage.walk(tables, levels, address);
   beginFirst(unit, isWrite, isPrivileged(), (traits & TRAIT_PROTECT) != 0);
   if (path == PATH_FIRST) return walk(FORMAT_FIRST, firstTables, firstLevels, 511, address);
   beginNested(FORMAT_SECOND, tables, levels, 511, <u32>secondWidth(unit));

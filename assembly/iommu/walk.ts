@@ -21,6 +21,7 @@ import {
   levelLg2,
 } from './formats';
 import { countSteps, entry, plainEnd, plainFirst, readEntry, writeEntry } from './tables';
+import { Second, secondAddress, secondForcesSnoop, secondPermissions } from './vtd-second';
 
 /** What the last walk found: the page, and the permissions that all levels have in common. */
 export let pageAddress: u64 = 0;
@@ -32,6 +33,8 @@ export let isCacheable: bool = true;
 /** Level and address of the entry that the walk ended with. */
 export let lastLevel: u32 = 0;
 export let lastAddress: u64 = 0;
+/** The page's entry as it was read. */
+export let lastEntry: u64 = 0;
 /** Of a nested walk: what stopped it was the second stage, on its way to this address of the first stage's output. */
 export let isOfSecond: bool = false;
 /** That address is of a structure of the first stage. */
@@ -42,6 +45,10 @@ export let middleLevel: u32 = 0;
 
 /** Added to the levels that steps report: WHAT_SECOND in the second stage of a nested walk. */
 let stage: u32 = 0;
+
+/** Offset in a table of 512 entries, as bits of an address that has been shifted to them. */
+const INDEX_BYTES: u64 = 511 << 3;
+const PAGE_LG2: u32 = 12;
 
 class Walk {
   @inline
@@ -76,7 +83,10 @@ class Walk {
       if (kind != ENTRY_TABLE) {
         forcesSnoop = Entry.forcesSnoop(format, found);
         isCacheable = Entry.isCacheable(format, found);
-        pageLg2 = Entry.pageLg2(format, found, level);
+        const size = Entry.pageLg2(format, found, level);
+        pageLg2 = size;
+        pageAddress = table & ~(((<u64>1) << size) - 1);
+        lastEntry = found;
         const updated = Entry.updated(format, found);
         if (kind == ENTRY_LEAF && updated != found) writeEntry(at, updated);
         break;
@@ -88,14 +98,52 @@ class Walk {
     lastAddress = at;
     countSteps(reads);
     permissions = allowed;
-    pageAddress = table & ~(((<u64>1) << pageLg2) - 1);
     return kind;
   }
 }
 
-/** `walk` of VT-d's second stage: a function of its own, as most walks are of it. */
-export function walkSecondStage(root: u64, top: u32, address: u64): u32 {
+/** The walk with all its questions: what is not as it should be, large pages, what is not held, steps that are kept. */
+function walkSecondStage(root: u64, top: u32, address: u64): u32 {
   return Walk.as(FORMAT_SECOND, root, top, 511, address);
+}
+
+export class SecondStage {
+  /**
+   * `walk` of VT-d's second stage, for 4 KiB pages whose entries each pass one comparison: most of all walks, so this stands at
+   * its callers. Leaves everything else to the function.
+   */
+  @inline
+  static walk(root: u64, top: u32, address: u64): u32 {
+    const first = plainFirst;
+    const end = plainEnd;
+    const held = hostMemory;
+    const bits = Second.tableBits();
+    const value = Second.plainValue();
+    let table = root - first;
+    let allowed: u64 = ~0;
+    for (let level = top; level > 1; level--) {
+      const offset = table + ((address >> (9 * level)) & INDEX_BYTES);
+      if (offset >= end) return walkSecondStage(root, top, address);
+      const found = load<u64>(held + <usize>offset);
+      if ((found & bits) != value) return walkSecondStage(root, top, address);
+      allowed &= found;
+      table = secondAddress(found) - first;
+    }
+    const offset = table + ((address >> 9) & INDEX_BYTES);
+    if (offset >= end) return walkSecondStage(root, top, address);
+    const found = load<u64>(held + <usize>offset);
+    if ((found & Second.leafBits()) != value) return walkSecondStage(root, top, address);
+    countSteps(top);
+    forcesSnoop = secondForcesSnoop(found);
+    isCacheable = true;
+    pageLg2 = PAGE_LG2;
+    pageAddress = secondAddress(found);
+    lastEntry = found;
+    lastLevel = 1;
+    lastAddress = offset + first;
+    permissions = secondPermissions(allowed & found);
+    return ENTRY_LEAF;
+  }
 }
 
 /**
@@ -104,7 +152,7 @@ export function walkSecondStage(root: u64, top: u32, address: u64): u32 {
  */
 export function walk(format: u32, root: u64, top: u32, topMask: u64, address: u64): u32 {
   if (format == FORMAT_FIRST) return Walk.as(FORMAT_FIRST, root, top, topMask, address);
-  if (format == FORMAT_SECOND) return walkSecondStage(root, top, address);
+  if (format == FORMAT_SECOND) return SecondStage.walk(root, top, address);
   if (format == FORMAT_AMD) return Walk.as(FORMAT_AMD, root, top, topMask, address);
   if (format == FORMAT_S390) return Walk.as(FORMAT_S390, root, top, topMask, address);
   if (format == FORMAT_LPAE_2) return Walk.as(FORMAT_LPAE_2, root, top, topMask, address);
