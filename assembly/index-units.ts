@@ -1,4 +1,4 @@
-// Floor 7: the exported interface, translation units and the cache before host memory.
+// Floor 8: the exported interface, translation units and the cache before host memory.
 
 import { setSnoop } from './fabric/inbound';
 import {
@@ -13,7 +13,7 @@ import {
   Unit,
 } from './iommu/control';
 import { clearFault, clearOverflow } from './iommu/faults';
-import { describeMemory, keepSteps, steps } from './iommu/tables';
+import { describeMemory, keepSteps, listOwner, ownList, steps } from './iommu/tables';
 import { iotlbBytes } from './iommu/unit-iotlb';
 import { unitAt } from './iommu/units';
 import { reserveUnits, unitCaches } from './kernel/arena';
@@ -45,17 +45,27 @@ export function unitStart(index: u32): void {
   startUnit(index, unitCaches + <usize>index * unitStride);
 }
 
-/** Translates a request within a 4 KiB page; see `translateVtd` and `translateSmmu` in iommu/. */
+/** Translates a request within a 4 KiB page and lists its steps. Answers TRANSLATED, or why not; RESULT says more. */
 export function unitTranslate(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
   keepSteps(true);
   const status = Unit.translate(index, sid, pasid, pair(lo, hi), flags);
   keepSteps(false);
+  ownList(index + 1);
   return status;
 }
 
-/** Entries that the last translation read from memory; the first STEPS_MOST stand in PLACE_UNIT_STEPS. */
-export function unitSteps(): u32 {
-  return steps;
+/** The same as requests of functions are translated: without a list. */
+export function unitRequest(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
+  ownList(0);
+  return Unit.translate(index, sid, pasid, pair(lo, hi), flags);
+}
+
+/**
+ * Entries that the last `unitTranslate` read from memory; the first STEPS_MOST stand in PLACE_UNIT_STEPS. 0 as well when another
+ * unit or a request of a function came after it.
+ */
+export function unitSteps(index: u32): u32 {
+  return listOwner == index + 1 ? steps : 0;
 }
 
 /** Turns unit `index` on or off (TE, SMMUEN, IommuEn). */

@@ -16,6 +16,7 @@ import {
   endSerial,
   eventHash,
   events,
+  heldEnd,
   keepTlps,
   now,
   runTimed,
@@ -386,6 +387,11 @@ export function timedRun(what: u32, lo: u32, hi: u32): u32 {
 /** Time of the links, and of the CPU, in ticks. */
 export function timedNow(): f64 {
   return <f64>now;
+}
+
+/** When the last of the TLPs is performed whose translation waits; 0: there is none. */
+export function timedHeldEnd(): f64 {
+  return <f64>heldEnd();
 }
 
 export function timedCpu(): f64 {

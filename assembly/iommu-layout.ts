@@ -123,7 +123,7 @@ export const REQUEST_TRANSLATED = 8; // AT 10: the address comes from one
 export const REQUEST_NO_WRITE = 16; // NW of a request for a translation
 
 // ---------------------------------------------------------------------------------------- RESULT: of the last translation
-export const RESULT_BYTES = 64;
+export const RESULT_BYTES = 48;
 export const RESULT_ADDRESS = 0; // u64
 export const RESULT_PAGE_LG2 = 8;
 export const RESULT_PERMISSIONS = 12; // PERMISSION_*
@@ -134,10 +134,12 @@ export const RESULT_READS = 28; // entries read from memory
 export const RESULT_CACHE = 32; // CACHE_*
 export const RESULT_PATH = 36; // PATH_*
 export const RESULT_DOMAIN = 40;
-/** SMMU: the memory type of the page is Device or Normal non-cacheable, so that caches are never asked. */
-export const RESULT_IS_UNCACHEABLE = 44;
-/** SMMU: caches are always asked (FEATURE_COHERENT). */
-export const RESULT_IS_COHERENT = 48;
+/** SMMU: TYPE_*. */
+export const RESULT_TYPE = 44;
+/** The memory type of the page is Device or Normal non-cacheable, so that caches are never asked. */
+export const TYPE_UNCACHEABLE = 1;
+/** Caches are always asked (FEATURE_COHERENT). */
+export const TYPE_COHERENT = 2;
 
 export const PERMISSION_READ = 1;
 export const PERMISSION_WRITE = 2;

@@ -16,20 +16,10 @@ import {
 } from '../layout';
 import { NEVER } from '../link/port';
 import { LINK_MOST, LINK_P } from '../link-layout';
-import { addressOf } from '../tlp/build';
 import { isCompletion } from './deliver';
 import { functionAt } from './functions';
 import { classOf } from './holds';
-import {
-  isSnooped,
-  outcome,
-  outcomeAddress,
-  pageCache,
-  pageDomain,
-  pageLg2,
-  restoreOutcome,
-  usesMemory,
-} from './upstream';
+import { isSnooped, outcome, outcomeAddress, pageCache, restoreOutcome, usesMemory } from './upstream';
 
 // An entry begins with its descriptor.
 const TIME: usize = 48; // u64
@@ -90,13 +80,19 @@ export function heldUntil(link: u32): u64 {
   return first == 0 ? NEVER : load<u64>(first, TIME);
 }
 
+/** When the last one of `link` is; 0: there is none. */
+export function lastHeld(link: u32): u64 {
+  const last: usize = load<u32>(linkState(link), LAST);
+  return last == 0 ? 0 : load<u64>(last, TIME);
+}
+
 /** When the TLP at `at`, which `decide` has looked at, is performed. */
 function timeOf(state: usize, at: usize, kind: u32, now: u64): u64 {
   const posted = load<u64>(state, POSTED_AT);
   if (isCompletion(kind)) return max(now, posted);
   const unit = load<u32>(functionAt(load<u16>(at, DESCRIPTOR_SLOT)), FUNCTION_UNIT);
   let time = now;
-  if (unit != 0) time = translatedAt(unit - 1, now, pageCache, addressOf(at), pageLg2, pageDomain);
+  if (unit != 0) time = translatedAt(unit - 1, now, pageCache);
   if (isSnooped && usesMemory()) time += snoopTicks;
   time = max(time, posted);
   if (classOf(kind) == LINK_P) store<u64>(state, time, POSTED_AT);

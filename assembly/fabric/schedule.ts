@@ -110,6 +110,7 @@ import {
   hold,
   inboundBytes,
   isHeldBack,
+  lastHeld,
   resetInbound,
   takeHeld,
 } from './inbound';
@@ -281,6 +282,13 @@ function update(link: u32): void {
 function isReached(what: u32): bool {
   if (what == UNTIL_ROOM) return unsent < storeBuffer && hasTags();
   return what == UNTIL_QUIET && busyLinks == 0;
+}
+
+/** When the last of the TLPs that links hold now is performed; 0: there is none. */
+export function heldEnd(): u64 {
+  let end: u64 = 0;
+  for (let link: u32 = 0; link < links; link++) end = max(end, lastHeld(link));
+  return end;
 }
 
 /** True once what is waited for is there, or `end` is reached; false: the host has something to do. */

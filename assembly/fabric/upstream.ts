@@ -7,6 +7,7 @@
 
 import { Unit } from '../iommu/control';
 import { isCoherent, noSnoopOut } from '../iommu/snoop';
+import { ownList } from '../iommu/tables';
 import { RESULT, unitAt } from '../iommu/units';
 import { dmaEvent, isDirect, isMessagePage, LOST, MESSAGE, REFUSED, translate } from '../iommu/zpci';
 import {
@@ -15,13 +16,12 @@ import {
   REQUEST_WRITE,
   RESULT_ADDRESS,
   RESULT_CACHE,
-  RESULT_DOMAIN,
   RESULT_FORCES_SNOOP,
-  RESULT_IS_COHERENT,
-  RESULT_IS_UNCACHEABLE,
-  RESULT_PAGE_LG2,
+  RESULT_TYPE,
   TRANSLATED,
   TRANSLATION_MESSAGE,
+  TYPE_COHERENT,
+  TYPE_UNCACHEABLE,
   UNIT_KIND,
   UNIT_SMMU,
 } from '../iommu-layout';
@@ -87,8 +87,6 @@ export let outcomeAddress: u64 = 0;
 export let isSnooped: bool = true;
 /** How the unit found the page (CACHE_*), and of whom and which it is: the walk that others wait for, too. */
 export let pageCache: u32 = 0;
-export let pageDomain: u32 = 0;
-export let pageLg2: u32 = 0;
 
 /** What a read of the MSI page gives. */
 const ONES: usize = memory.data(4096, 16);
@@ -177,15 +175,14 @@ function byUnit(at: usize, fn: usize, index: u32, isRead: bool, address: u64, by
   const prefix = load<u32>(at, DESCRIPTOR_PREFIX);
   const pasid = prefix == 0 ? <u32>PASID_NONE : prefix & PASID_BITS;
   const flags: u32 = (isRead ? 0 : REQUEST_WRITE) | (prefix & PASID_PRIVILEGED ? REQUEST_PRIVILEGED : 0);
+  ownList(0);
   const status = Unit.translate(index, load<u32>(fn, FUNCTION_ID), pasid, address, flags);
   pageCache = load<u32>(RESULT, RESULT_CACHE);
-  pageDomain = load<u32>(RESULT, RESULT_DOMAIN);
-  pageLg2 = load<u32>(RESULT, RESULT_PAGE_LG2);
   if (status == TRANSLATED) {
     goTo(load<u64>(RESULT, RESULT_ADDRESS), bytes, isRead);
-    const isCacheable = load<u32>(RESULT, RESULT_IS_UNCACHEABLE) == 0;
+    const type = load<u32>(RESULT, RESULT_TYPE);
     const isForced = load<u32>(RESULT, RESULT_FORCES_SNOOP) != 0;
-    snoop(at, fn, bytes, isForced, isCacheable, load<u32>(RESULT, RESULT_IS_COHERENT) == 0);
+    snoop(at, fn, bytes, isForced, (type & TYPE_UNCACHEABLE) == 0, (type & TYPE_COHERENT) == 0);
     return;
   }
   outcomeAddress = address;
@@ -227,7 +224,7 @@ function byTables(at: usize, slot: u32, fn: usize, isRead: bool, address: u64, b
 export function perform(at: usize, kind: u32): void {
   switch (outcome) {
     case TO_MEMORY:
-      if (isSnooped) access(at, kind);
+      if (isSnooped || linesHeld == 0) access(at, kind);
       else {
         const bytes = requestLength(at) << 2;
         const first = <u32>outcomeAddress;

@@ -131,7 +131,7 @@ export class Entry {
   /** What the entry of a page becomes with the access: flags that hardware sets. */
   @inline
   static updated(format: u32, found: u64): u64 {
-    if (format == FORMAT_SECOND || format == FORMAT_S390) return found;
+    if (format == FORMAT_FIRST || format == FORMAT_SECOND || format == FORMAT_S390) return found;
     if (format == FORMAT_AMD) return amdUpdated(found);
     if (format == FORMAT_LPAE_2) return stage2Updated(found);
     return lpaeUpdated(found);

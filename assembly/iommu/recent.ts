@@ -17,11 +17,11 @@ import {
   UNIT_MOST,
 } from '../iommu-layout';
 import { beginSteps } from './tables';
-import { touchEntry, usedEntry, versionOf } from './unit-iotlb';
+import { touchEntry, usedEntry, useEntry, versionOf } from './unit-iotlb';
 import { count, RESULT } from './units';
 
 const PAGE: usize = 0; // u64, number of the 4 KiB page
-const WHO: usize = 8; // requester, and flags of the request above
+const WHO: usize = 8; // requester, above it flags of the request and the generation
 const PASID: usize = 12;
 const ENTRY: usize = 16; // of the IOTLB, and its version
 const VERSION: usize = 20;
@@ -33,16 +33,18 @@ const STRIDE_LG2: u32 = 7;
 
 const SLOTS: u32 = 256;
 const TABLE: usize = memory.data(UNIT_MOST * 256 * 128, 16);
-/** Bit of WHO in every slot that is used. */
-const USED: u32 = 1 << 31;
-/** A slot is used. */
-let isUsed: bool = false;
+/** Slots count while they are of this one; of those that were never used it is 0. */
+let generation: u32 = 1;
+/** Above all REQUEST_* flags. */
+const GENERATION_SHIFT: u32 = 21;
+const GENERATION_LAST: u32 = (1 << 11) - 1;
 
 /** What was found with the contexts so far counts no longer. */
 export function forgetRecent(): void {
-  if (!isUsed) return;
+  generation += 1;
+  if (generation <= GENERATION_LAST) return;
   memory.fill(TABLE, 0, UNIT_MOST * 256 * 128);
-  isUsed = false;
+  generation = 1;
 }
 
 function slotAt(index: u32, page: u64, who: u32): usize {
@@ -50,7 +52,7 @@ function slotAt(index: u32, page: u64, who: u32): usize {
 }
 
 function whoOf(sid: u32, flags: u32): u32 {
-  return sid | (flags << 16) | USED;
+  return sid | (flags << 16) | (generation << GENERATION_SHIFT);
 }
 
 /** A class for the decorator: the call would cost as much as the work. */
@@ -66,6 +68,7 @@ export class Recent {
     const entry: usize = load<u32>(at, ENTRY);
     if (versionOf(entry) != load<u32>(at, VERSION)) return false;
     touchEntry(entry, unit);
+    useEntry(entry);
     store<u64>(RESULT, load<u64>(at, TO) | (address & 0xfff), RESULT_ADDRESS);
     store<u64>(RESULT, load<u64>(at, SIZE), RESULT_PAGE_LG2);
     v128.store(RESULT, v128.load(at, REST), RESULT_FORCES_SNOOP);
@@ -83,7 +86,6 @@ export function keepRecent(index: u32, sid: u32, pasid: u32, address: u64, flags
   const page = address >> 12;
   const who = whoOf(sid, flags);
   const at = slotAt(index, page, who);
-  isUsed = true;
   store<u64>(at, page, PAGE);
   store<u32>(at, who, WHO);
   store<u32>(at, pasid, PASID);

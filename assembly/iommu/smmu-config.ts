@@ -77,9 +77,9 @@ function readStream(unit: usize, sid: u32): bool {
   const base = load<u64>(unit, UNIT_ROOT) & POINTER;
   if (lg2 < 32 && sid >> lg2 != 0) return fail(C_BAD_STREAMID, 0);
   const isLinear = ((config >> 16) & 3) == 0;
-  const at = isLinear ? base + ((<u64>sid) << 6) : streamOfList(unit, base, sid, (config >> 6) & 31);
-  if (at == 0) return false;
-  streamAt = at;
+  streamAt = base + ((<u64>sid) << 6);
+  if (!isLinear && !findInList(unit, base, sid, (config >> 6) & 31)) return false;
+  const at = streamAt;
   if (!readEntry(at, WHAT_STREAM)) return fail(F_STE_FETCH, at);
   first = entry;
   if (!readEntry(at + 8, WHAT_STREAM)) return fail(F_STE_FETCH, at);
@@ -87,26 +87,18 @@ function readStream(unit: usize, sid: u32): bool {
   return true;
 }
 
-/** Address of the entry in a two-level table; 0: an event. */
-function streamOfList(unit: usize, base: u64, sid: u32, split: u32): u64 {
+/** Finds `streamAt` in a two-level table. False: an event. */
+function findInList(unit: usize, base: u64, sid: u32, split: u32): bool {
   const at = base + ((<u64>(sid >> split)) << 3);
-  if (!readEntry(at, WHAT_STREAM_LIST)) {
-    fail(F_STE_FETCH, at);
-    return 0;
-  }
+  if (!readEntry(at, WHAT_STREAM_LIST)) return fail(F_STE_FETCH, at);
   const span = <u32>entry & 31;
   const offset = sid & (((<u32>1) << split) - 1);
-  if (span == 0) {
-    fail(C_BAD_STREAMID, 0);
-    return 0;
-  }
+  if (span == 0) return fail(C_BAD_STREAMID, 0);
   // The reference has twice the entries, and another event.
   const isQemu = (load<u32>(unit, UNIT_MODEL) & MODEL_QEMU) != 0;
-  if (offset >> (isQemu ? span : span - 1) != 0) {
-    fail(isQemu ? C_BAD_STE : C_BAD_STREAMID, 0);
-    return 0;
-  }
-  return (entry & POINTER) + ((<u64>offset) << 6);
+  if (offset >> (isQemu ? span : span - 1) != 0) return fail(isQemu ? C_BAD_STE : C_BAD_STREAMID, 0);
+  streamAt = (entry & POINTER) + ((<u64>offset) << 6);
+  return true;
 }
 
 function decodeStream(unit: usize, pasid: u32): bool {

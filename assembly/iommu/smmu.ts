@@ -16,15 +16,16 @@ import {
   REQUEST_WRITE,
   RESULT_CACHE,
   RESULT_DOMAIN,
-  RESULT_IS_COHERENT,
   RESULT_IS_RECORDED,
-  RESULT_IS_UNCACHEABLE,
   RESULT_PATH,
   RESULT_READS,
   RESULT_REASON,
+  RESULT_TYPE,
   TRANSLATED,
   TRANSLATION_FAULT,
   TRANSLATION_REFUSED,
+  TYPE_COHERENT,
+  TYPE_UNCACHEABLE,
   UNIT_ABORTS,
   UNIT_FAULTS,
   UNIT_FEATURES,
@@ -81,7 +82,7 @@ import {
 } from './smmu-events';
 import { isStage2Recording, stage2EventOf, stage2Fetch, vmid } from './smmu-stage2';
 import { steps } from './tables';
-import { dropTagged, findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
+import { dropFound, findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
 import { answer, answerAsSent, beginAnswer, count, RESULT, unitAt } from './units';
 import {
   isCacheable,
@@ -113,7 +114,7 @@ const VALUE_UNCACHEABLE: u64 = 4;
 export function translateSmmu(index: u32, sid: u32, pasid: u32, address: u64, flags: u32): u32 {
   const unit = unitAt(index);
   beginAnswer();
-  if (load<u32>(unit, UNIT_FEATURES) & FEATURE_COHERENT) store<u32>(RESULT, 1, RESULT_IS_COHERENT);
+  if (load<u32>(unit, UNIT_FEATURES) & FEATURE_COHERENT) store<u32>(RESULT, TYPE_COHERENT, RESULT_TYPE);
   if (load<u32>(unit, UNIT_IS_ON) == 0) {
     // GBPA lets them pass, or aborts them.
     if (load<u32>(unit, UNIT_ABORTS) != 0) return TRANSLATION_REFUSED;
@@ -136,7 +137,9 @@ function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, fla
   store<u32>(RESULT, isStage2 ? vmid : asid, RESULT_DOMAIN);
   store<u32>(RESULT, isNested ? PATH_NESTED : isStage2 ? PATH_SECOND : PATH_FIRST, RESULT_PATH);
   const needed: u32 = flags & REQUEST_WRITE ? PERMISSION_WRITE : PERMISSION_READ;
-  if (findPage(index, unit, address, sid, owner, kind)) {
+  // The top byte of an address may be a tag: pages are kept without it, as software names them.
+  const untagged = isStage2 ? address : withoutTag(address);
+  if (findPage(index, unit, untagged, sid, owner, kind)) {
     const allowed = <u32>foundValue & (PERMISSION_READ | PERMISSION_WRITE);
     const isAllowed = (allowed & needed) != 0;
     // A walk may mark the page as dirty, or say which of two stages refuses.
@@ -149,7 +152,7 @@ function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, fla
       tellType(unit, (foundValue & VALUE_UNCACHEABLE) == 0);
       return answer((foundValue & ~0xfff) | (address & inPage), foundLg2, allowed, false);
     }
-    dropTagged(index, owner, ~0, kind, address, address);
+    dropFound(index);
   }
   count(unit, UNIT_MISSES, 1);
   store<u32>(RESULT, CACHE_MISS, RESULT_CACHE);
@@ -160,7 +163,7 @@ function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, fla
   const value = pageAddress | permissions | (isCacheable ? 0 : VALUE_UNCACHEABLE);
   // What a privileged request found need not be there for others.
   if ((flags & REQUEST_PRIVILEGED) == 0 || isStage2)
-    keepPage(index, unit, address, pageLg2, value, sid, owner, kind);
+    keepPage(index, unit, untagged, pageLg2, value, sid, owner, kind);
   const inPage = ((<u64>1) << pageLg2) - 1;
   tellType(unit, isCacheable);
   return answer(pageAddress | (address & inPage), pageLg2, permissions, false);
@@ -169,7 +172,7 @@ function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, fla
 /** Says whether caches are asked about the page: with CANWBS about any (iommu.md 8.4). */
 function tellType(unit: usize, isWriteBack: bool): void {
   if (!isWriteBack && (load<u32>(unit, UNIT_FEATURES) & FEATURE_COHERENT) == 0)
-    store<u32>(RESULT, 1, RESULT_IS_UNCACHEABLE);
+    store<u32>(RESULT, TYPE_UNCACHEABLE, RESULT_TYPE);
 }
 
 /** TRANSLATED with what the walk found, or TRANSLATION_FAULT with an event. */
@@ -218,6 +221,14 @@ function halfOf(address: u64): u32 {
     if (~seen >> (64 - sizes1) == 0) return 1;
   }
   return NO_HALF;
+}
+
+/** `address` with bits 63:56 as bit 55 has them, where its half ignores them (TBI). */
+function withoutTag(address: u64): u64 {
+  const half = halfOf(address);
+  if (half == 0 && ignoresTop0) return (address << 8) >> 8;
+  if (half == 1 && ignoresTop1) return address | ((<u64>0xff) << 56);
+  return address;
 }
 
 /** RnW and PnU of a request. */

@@ -59,6 +59,13 @@ export function keepSteps(on: bool): bool {
   return before;
 }
 
+/** Whose steps stand in the list, as a number that the caller chooses; 0: nobody's. */
+export let listOwner: u32 = 0;
+
+export function ownList(owner: u32): void {
+  listOwner = owner;
+}
+
 /** Entries were read where they stand. */
 export function countSteps(count: u32): void {
   steps += count;

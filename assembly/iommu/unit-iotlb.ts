@@ -24,7 +24,8 @@ const NEXT: usize = 28; // of the same hash
 // 32: STAMP of age.ts
 const SPACE: usize = 40; // SPACE_*
 const VERSION: usize = 44;
-const STRIDE: usize = 48;
+const READY: usize = 48; // u64, when the walk that filled it ends; 0: simulated time does not count
+const STRIDE: usize = 64;
 
 /** The page is of an address space of its own, of the PASID in the bits below; without it, of its domain. */
 export const SPACE_OF_PASID: u32 = 1 << 20;
@@ -87,6 +88,7 @@ export function clearIotlb(index: u32): void {
   const state = stateOf(index);
   memory.fill(load<u32>(state, BUCKETS), 0, (<usize>4) << (<usize>load<u32>(state, HASH_LG2)));
   // What pointed at entries must not find them again.
+  usedEntry = 0;
   memory.fill(load<u32>(state, ENTRIES), 0, <usize>(load<u32>(state, TOP) + 1) * STRIDE);
   store<u32>(state, 0, COUNT);
   store<u32>(state, 0, FREE);
@@ -129,6 +131,21 @@ export function findPage(index: u32, unit: usize, address: u64, sid: u32, domain
     }
   }
   return false;
+}
+
+/** The translation was answered by the entry at `at`, without a search. */
+export function useEntry(at: usize): void {
+  usedEntry = at;
+}
+
+/** The entry that the last translation filled is there at `time`. */
+export function delayUsed(time: u64): void {
+  if (usedEntry != 0) store<u64>(usedEntry, time, READY);
+}
+
+/** When the entry that the last translation used is there; 0: it is. */
+export function usedReady(): u64 {
+  return usedEntry == 0 ? 0 : load<u64>(usedEntry, READY);
 }
 
 /** It is the newest now, with LRU. */
@@ -189,6 +206,7 @@ export function keepPage(
   store<u64>(at, value, VALUE);
   store<u32>(at, domain, DOMAIN);
   store<u32>(at, space, SPACE);
+  store<u64>(at, 0, READY);
   store<u32>(at, load<u32>(bucket), NEXT);
   store<u32>(bucket, n);
   stamp(at);
@@ -219,6 +237,7 @@ function remove(state: usize, n: u32): void {
   store<u32>(before, load<u32>(at, NEXT));
   store<u64>(at, 0, TAG);
   store<u32>(at, 0, VERSION);
+  if (at == usedEntry) usedEntry = 0;
   store<u32>(at, load<u32>(state, FREE), NEXT);
   store<u32>(state, n, FREE);
   store<u32>(state, load<u32>(state, COUNT) - 1, COUNT);

@@ -16,14 +16,14 @@ const SETS: u32 = 64;
 // A line: number + 1 (0: free), whether it is dirty, when it was used last; 64 bytes of shadow.
 const TAG: usize = 0;
 const DIRTY: usize = 4;
-const USED: usize = 8;
+const USED: usize = 8; // u64
 const SHADOW: usize = 16;
 const STRIDE: usize = 80;
 const LINES: usize = memory.data(64 * 8 * 80, 16);
 
 /** Lines that are held; 0: there is nothing to look for. */
 export let linesHeld: u32 = 0;
-let clock: u32 = 0;
+let clock: u64 = 0;
 
 function lineAt(set: u32, way: u32): usize {
   return LINES + <usize>(set * WAYS + way) * STRIDE;
@@ -59,7 +59,7 @@ function fetch(number: u32): usize {
       victim = at;
       break;
     }
-    if (load<u32>(at, USED) < load<u32>(victim, USED)) victim = at;
+    if (load<u64>(at, USED) < load<u64>(victim, USED)) victim = at;
   }
   if (load<u32>(victim, TAG) != 0) evict(victim);
   store<u32>(victim, number + 1, TAG);
@@ -82,7 +82,7 @@ export function touchLines(address: u32, bytes: u32, isWrite: bool): void {
     let at = find(number);
     if (at == 0) at = fetch(number);
     clock += 1;
-    store<u32>(at, clock, USED);
+    store<u64>(at, clock, USED);
     if (isWrite) store<u32>(at, 1, DIRTY);
   }
 }

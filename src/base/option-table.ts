@@ -222,7 +222,7 @@ export const OPTIONS = {
     sentence: 'Lets PGSNP force snooping in scalable pass-through, or leaves No Snoop as the device sent it.',
     scope: 'I', source: 'iommu 8.2' },
   passThroughWidthCheck: { kind: 'boolean', default: false,
-    sentence: 'Raises fault 4 in pass-through for an address above the width of the domain.',
+    sentence: 'Raises fault 4 (scalable mode: 0x83) in pass-through for an address above the width of the host.',
     scope: 'I', source: 'iommu 10' },
   pgsnpWithoutSc: { kind: 'choice', values: ['reserved', 'ignore'], default: 'reserved',
     sentence: 'Treats PGSNP on a unit without snoop control as a reserved-bit fault, or ignores the bit.',

@@ -50,7 +50,8 @@ export type CoreExports = {
   ): void;
   unitStart(index: number): void;
   unitTranslate(index: number, sid: number, pasid: number, lo: number, hi: number, flags: number): number;
-  unitSteps(): number;
+  unitRequest(index: number, sid: number, pasid: number, lo: number, hi: number, flags: number): number;
+  unitSteps(index: number): number;
   unitSwitch(index: number, isOn: number): void;
   unitDropAll(index: number): void;
   unitDropContexts(index: number, sid: number, ignored: number, did: number): void;
@@ -97,6 +98,7 @@ export type CoreExports = {
   timedStart(): void;
   timedRun(what: number, lo: number, hi: number): number;
   timedNow(): number;
+  timedHeldEnd(): number;
   timedCpu(): number;
   timedEvents(): number;
   timedHash(isHigh: number): number;
@@ -171,6 +173,7 @@ export const EXPORT_NAMES = [
   'unitMemory',
   'unitStart',
   'unitTranslate',
+  'unitRequest',
   'unitSteps',
   'unitSwitch',
   'unitDropAll',
@@ -193,6 +196,7 @@ export const EXPORT_NAMES = [
   'timedStart',
   'timedRun',
   'timedNow',
+  'timedHeldEnd',
   'timedCpu',
   'timedEvents',
   'timedHash',

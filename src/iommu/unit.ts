@@ -159,7 +159,7 @@ export abstract class TranslationUnit {
         write: (permissions & I.PERMISSION_WRITE) !== 0,
       },
       forcesSnoop: word(I.RESULT_FORCES_SNOOP) === 1,
-      isCacheable: word(I.RESULT_IS_UNCACHEABLE) === 0,
+      isCacheable: (word(I.RESULT_TYPE) & I.TYPE_UNCACHEABLE) === 0,
       path: PATHS[word(I.RESULT_PATH)] ?? 'off',
       iotlb: CACHES[word(I.RESULT_CACHE)] ?? 'bypass',
     };
@@ -196,10 +196,10 @@ export abstract class TranslationUnit {
     };
   }
 
-  /** The entries that the last translation read, in order. */
+  /** The entries that the last `translate` read, in order; none once a function has sent a request behind any unit. */
   get steps(): WalkStep[] {
     const { core } = this;
-    const count = Math.min(core.x.unitSteps(), I.STEPS_MOST);
+    const count = Math.min(core.x.unitSteps(this.index), I.STEPS_MOST);
     return Array.from({ length: count }, (_, n) => {
       const at = n * I.STEP_STRIDE;
       const what = core.word(L.PLACE_UNIT_STEPS, at + I.STEP_WHAT);
