@@ -1,13 +1,13 @@
 /** What a benchmark is: one large unit of work, the baseline it is set against and the C loop that does the same. */
 
 /** Loops of bench/native: `form` copies the payload too, `headers` forms header and descriptor alone. */
-export type NativeName = 'form' | 'headers' | 'crc' | 'copy';
+export type NativeName = 'form' | 'headers' | 'crc' | 'copy' | 'walk';
 
 export interface NativeLoop {
   readonly loop: NativeName;
-  /** Run-time length: payload of one TLP, message, or block. */
+  /** Run-time length: payload of one TLP, message, or block; of `walk` the pages that are mapped. */
   readonly bytes: number;
-  /** CRC-32 of what the loop has to produce: the same bytes as the case beside it. */
+  /** CRC-32 of what the loop has to produce: the same bytes as the case beside it; of `walk` a sum over what it found. */
   readonly check: number;
 }
 

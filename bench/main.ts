@@ -9,6 +9,7 @@ import { crcGroup, decodeGroup } from './codec.js';
 import { type Comparison, compareResults, parseResults } from './compare.js';
 import { encodeGroup } from './encode.js';
 import { makeFolder, packageRoot, readText, writeText } from './files.js';
+import { iommuGroups } from './iommu.js';
 import { FULL, measureGroup, QUICK } from './measure.js';
 import { compileNative, type Native } from './native.js';
 import { pcistbGroup, splitsGroup } from './pcistb.js';
@@ -64,6 +65,7 @@ async function chosenGroups(filter: string): Promise<Group[]> {
     await crcGroup(),
     await pcistbGroup(),
     await splitsGroup(),
+    ...(await iommuGroups(filter)),
   ];
   const chosen = chooseCases(groups, filter);
   if (chosen.length > 0) return chosen;

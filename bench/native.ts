@@ -7,7 +7,7 @@ import type { NativeLoop } from './case.js';
 /** `-march` is left out on purpose: WebAssembly has no choice of processor either. */
 export const FLAGS: readonly string[] = ['-O3', '-std=c11'];
 /** The loops that stand beside single cases, and the model of the simulated link. */
-export const LOOPS: readonly string[] = ['crc.c', 'form.c', 'main.c'];
+export const LOOPS: readonly string[] = ['crc.c', 'form.c', 'main.c', 'walk.c'];
 export const LINK_MODEL: readonly string[] = ['crc.c', 'link.c', 'link-main.c'];
 const COMPILERS: readonly string[] = ['cc', 'gcc', 'clang'];
 

@@ -110,7 +110,8 @@ function walkSecondStage(root: u64, top: u32, address: u64): u32 {
 export class SecondStage {
   /**
    * `walk` of VT-d's second stage, for 4 KiB pages whose entries each pass one comparison: most of all walks, so this stands at
-   * its callers. Leaves everything else to the function.
+   * its callers. Leaves everything else to the function. `last...` and `isCacheable` are not told: VT-d asks for them after
+   * faults alone, and not at all.
    */
   @inline
   static walk(root: u64, top: u32, address: u64): u32 {
@@ -121,8 +122,8 @@ export class SecondStage {
     const value = Second.plainValue();
     let table = root - first;
     let allowed: u64 = ~0;
-    for (let level = top; level > 1; level--) {
-      const offset = table + ((address >> (9 * level)) & INDEX_BYTES);
+    for (let shift = <u64>top * 9; shift > 9; shift -= 9) {
+      const offset = table + ((address >> shift) & INDEX_BYTES);
       if (offset >= end) return walkSecondStage(root, top, address);
       const found = load<u64>(held + <usize>offset);
       if ((found & bits) != value) return walkSecondStage(root, top, address);
@@ -135,12 +136,8 @@ export class SecondStage {
     if ((found & Second.leafBits()) != value) return walkSecondStage(root, top, address);
     countSteps(top);
     forcesSnoop = secondForcesSnoop(found);
-    isCacheable = true;
     pageLg2 = PAGE_LG2;
     pageAddress = secondAddress(found);
-    lastEntry = found;
-    lastLevel = 1;
-    lastAddress = offset + first;
     permissions = secondPermissions(allowed & found);
     return ENTRY_LEAF;
   }

@@ -37,6 +37,37 @@ void crc_tables(void);
 /** Runs `bytes` bytes through the CRC-32 register `crc`, eight per step. Start with all ones, complement at the end. */
 uint32_t crc_run(const uint8_t *data, size_t bytes, uint32_t crc);
 
+/** Memory with paging structures, and what the unit takes for reserved there. */
+struct tables {
+  const uint8_t *memory;
+  uint64_t bytes;
+  uint64_t needed;
+  uint64_t leaf_reserved;
+  uint64_t table_reserved;
+  uint32_t large_levels;
+};
+
+/** What a walk found: as much as the core keeps of one; level and place of the entry that ended it without a page. */
+struct walk {
+  uint64_t page;
+  uint64_t at;
+  uint32_t lg2;
+  uint32_t permissions;
+  uint32_t forces_snoop;
+  uint32_t level;
+  uint32_t reads;
+};
+
+/** Tables of four levels at 0x4000 for `pages` pages from `base` on; bench/iommu.ts writes the same. */
+void walk_fill(uint8_t *memory, uint64_t base, uint32_t pages);
+
+/**
+ * `count` walks for pages in a random order; answers a sum over what they found. `pages` is a power of two. What each found
+ * goes to `walk`, as the core keeps it for whoever asked.
+ */
+uint32_t walk_pages(const struct tables *tables, uint64_t root, int top, uint64_t base, uint32_t pages,
+                    uint32_t count, struct walk *walk);
+
 void copy_block(uint8_t *to, const uint8_t *from, size_t bytes);
 
 #endif

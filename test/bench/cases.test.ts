@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { baselineOf, fullName, type Group } from '../../bench/case.js';
 import { crcGroup, decodeGroup } from '../../bench/codec.js';
 import { encodeGroup } from '../../bench/encode.js';
+import { iommuGroups } from '../../bench/iommu.js';
 import { measureGroup, type Sampling } from '../../bench/measure.js';
 import { parseAnswer } from '../../bench/native.js';
 import { pcistbGroup, splitsGroup } from '../../bench/pcistb.js';
@@ -16,6 +17,7 @@ const groups: Group[] = [
   await crcGroup(),
   await pcistbGroup(),
   await splitsGroup(),
+  ...(await iommuGroups()),
 ];
 const TINY: Sampling = { rounds: 2, samples: 3, milliseconds: 0.01, warmUp: 0 };
 
@@ -46,7 +48,7 @@ describe('the groups', () => {
     expect(cases.every(({ bytes }) => bytes === 4096)).toBe(true);
   });
 
-  it('set the goals of PCISTB and of encoding', () => {
+  it('set the goals of PCISTB, of encoding and of translation', () => {
     const goals = groups.flatMap((group) =>
       group.cases.flatMap(({ name, goal }) =>
         goal === undefined ? [] : [`${fullName(group, name)}: ${goal.limit} of ${goal.of}`],
@@ -59,6 +61,8 @@ describe('the groups', () => {
       'pcistb: 128 B from bytes: 0.8 of baseline',
       'pcistb: 4096 B from guest memory: 4.5 of baseline',
       'pcistb: 4096 B from bytes: 4.5 of baseline',
+      'iommu: IOTLB hit: 2 of baseline',
+      'iommu: walk of 4 levels: 0.7 of C',
     ]);
   });
 
