@@ -58,7 +58,7 @@ export abstract class DomainUnit {
   /** Takes `fn` out of the tables of the unit: its requests are refused. `id` is the domain that it was in; null: none. */
   abstract unbind(fn: FunctionId, id: number | null): void;
 
-  /** Makes the unit forget what it has kept of the addresses [first, last] of domain `id`. */
+  /** Makes the unit forget what it has kept of the addresses [first, last] of domain `id`, of every function in it. */
   abstract forget(id: number, first: bigint, last: bigint): void;
 
   /** A domain of another unit can use this one: tables are alike. */
@@ -134,6 +134,18 @@ export function nameOf({ sid, pasid }: FunctionId): string {
   const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
   const name = `${hex(sid >> 8, 2)}:${hex((sid >> 3) & 31, 2)}.${sid & 7}`;
   return pasid === undefined ? name : `${name} pasid ${pasid}`;
+}
+
+/** Calls `tell` for each of `all`, whatever the others threw, and throws the first of the errors. */
+export function tellAll<T>(all: Iterable<T>, tell: (one: T) => void): void {
+  const errors: unknown[] = [];
+  for (const one of all)
+    try {
+      tell(one);
+    } catch (error) {
+      errors.push(error);
+    }
+  if (errors.length > 0) throw errors[0];
 }
 
 /** What this unit, or its kind, does not do. */

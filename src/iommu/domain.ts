@@ -8,6 +8,7 @@ import {
   type FunctionId,
   nameOf,
   type Target,
+  tellAll,
   unitCapabilities,
 } from './domain-unit.js';
 import { IovaAllocator } from './iova.js';
@@ -74,10 +75,7 @@ export class Domain {
     let share = this.shares.get(unit);
     try {
       share ??= { id: table === null ? null : unit.takeId(), functions: new Map() };
-      unit.bind(fn, this.targetOf(share));
-      // What was mapped before is as new to the unit as what is mapped from now on.
-      if (unit.keepsAbsent && share.id !== null)
-        for (const { first, last } of table?.ranges() ?? []) unit.forget(share.id, first, last);
+      this.bind(fn, unit, share);
     } catch (error) {
       unit.letGo(fn, this);
       if (share !== undefined && !this.shares.has(unit)) returnIdOf(unit, share);
@@ -225,25 +223,37 @@ export class Domain {
     return { kind: kind === 'identity' ? 'identity' : 'blocked' };
   }
 
+  /** Binds `fn` and makes its unit forget what it may keep of the mappings, or throws and leaves it unbound. */
+  private bind(fn: FunctionId, unit: DomainUnit, share: Share): void {
+    const { id } = share;
+    unit.bind(fn, this.targetOf(share));
+    if (!unit.keepsAbsent || id === null) return;
+    try {
+      // What was mapped before is as new to the unit as what is mapped from now on.
+      for (const { first, last } of this.table?.ranges() ?? []) unit.forget(id, first, last);
+    } catch (error) {
+      quietly(() => unit.unbind(fn, id));
+      throw error;
+    }
+  }
+
   private write(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes): void {
     const { cache = true } = attributes;
     const force = this.terms === 'linux2021' ? cache && this.capabilities.enforceCap : this.isEnforcing;
     this.table?.map(iova, address, bytes, { ...attributes, force });
+    const keepers = [...this.shares].filter(([unit]) => unit.keepsAbsent);
     const first = BigInt(iova);
     try {
-      for (const [unit, { id }] of this.shares)
-        if (unit.keepsAbsent && id !== null) unit.forget(id, first, first + BigInt(bytes) - 1n);
+      forgetIn(keepers, first, first + BigInt(bytes) - 1n);
     } catch (error) {
-      this.table?.unmap(iova, bytes);
+      // Those that were told have the pages now: they must not keep what was not mapped.
+      this.table?.unmap(iova, bytes, (from, to) => quietly(() => forgetIn(keepers, from, to)));
       throw error;
     }
   }
 
   private erase(iova: U64, bytes: U64): bigint {
-    const forget = (first: bigint, last: bigint): void => {
-      for (const [unit, { id }] of this.shares) if (id !== null) unit.forget(id, first, last);
-    };
-    return this.table?.unmap(iova, bytes, forget) ?? 0n;
+    return this.table?.unmap(iova, bytes, (first, last) => forgetIn(this.shares, first, last)) ?? 0n;
   }
 
   private wrongKind(wanted: DomainKind): ZtlpError {
@@ -261,6 +271,22 @@ export class Domain {
       value: fn.sid,
       errno: 'EINVAL',
     });
+  }
+}
+
+/** Makes units forget [first, last] of the domain. Throws the first error, when all have been told. */
+function forgetIn(shares: Iterable<readonly [DomainUnit, Share]>, first: bigint, last: bigint): void {
+  tellAll(shares, ([unit, { id }]) => {
+    if (id !== null) unit.forget(id, first, last);
+  });
+}
+
+/** For what is undone after an error: that one is thrown, not what undoing it meets. */
+function quietly(undo: () => void): void {
+  try {
+    undo();
+  } catch {
+    // A function that cannot be told has no use for it.
   }
 }
 

@@ -1,5 +1,5 @@
 /** Domains on s390: the hardware takes the anchor of a table for each function, by an instruction (zpci.md 5.4). */
-import { DomainUnit, type FunctionId, notOffered, type Target } from './domain-unit.js';
+import { DomainUnit, type FunctionId, notOffered, type Target, tellAll } from './domain-unit.js';
 import { type S390Input, s390Anchor, s390Tables } from './formats/s390.js';
 import type { AddressRange } from './iova.js';
 import { silentHardware } from './silent.js';
@@ -63,7 +63,8 @@ export class S390DomainUnit extends DomainUnit {
   }
 
   forget(id: number, first: bigint, last: bigint): void {
-    for (const [sid, domain] of this.registered)
+    tellAll(this.registered, ([sid, domain]) => {
       if (domain === id) this.hardware.refresh(sid, { first, last });
+    });
   }
 }

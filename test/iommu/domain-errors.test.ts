@@ -1,0 +1,120 @@
+/** What is left of calls of domains that failed half way: nothing (iommu.md 8.5). */
+import { describe, expect, it } from 'vitest';
+import { ZtlpError } from '../../src/base/errors.js';
+import { type Machine, machineDomains } from '../../src/index.js';
+import { Domain } from '../../src/iommu/domain.js';
+import { S390DomainUnit } from '../../src/iommu/s390-domain-unit.js';
+import { PlainMemory } from '../../src/iommu/table-memory.js';
+import { errorOf, machinesOf, pattern } from '../machine/support.js';
+import { BUILDS } from '../support/builds.js';
+import { Notes } from './domain-lab.js';
+import { UnitMachine } from './machine-lab.js';
+
+/** Hardware of s390 that refuses to refresh some functions. */
+class Refusing extends Notes {
+  readonly refused = new Set<number>();
+
+  override refresh(sid: number, range: { first: bigint; last: bigint }): void {
+    super.refresh(sid, range);
+    if (this.refused.has(sid)) throw new ZtlpError('invalid-value', `refresh ${sid}`, { errno: 'EINVAL' });
+  }
+}
+
+function s390(): { hardware: Refusing; domain: Domain } {
+  const memory = new PlainMemory();
+  const hardware = new Refusing();
+  const unit = new S390DomainUnit({ hardware });
+  return { hardware, domain: new Domain({ kind: 'unmanaged', unit, memory }) };
+}
+
+describe('an attach that fails', () => {
+  it('takes back the registration when what is mapped cannot be refreshed', () => {
+    const { hardware, domain } = s390();
+    domain.map(0x1000, 0x5000, 0x1000);
+    domain.attach({ sid: 1 });
+    hardware.take();
+    hardware.refused.add(2);
+    expect(errorOf(() => domain.attach({ sid: 2 })).message).toBe('refresh 2');
+    expect(hardware.take().at(-1)).toBe('deregister 2');
+    expect(domain.functions).toBe(1);
+    // The first is as it was, and the second is told nothing any more.
+    domain.unmap(0x1000, 0x1000);
+    expect(hardware.take()).toEqual(['refresh 1 0x1000 0x1fff']);
+    hardware.refused.clear();
+    domain.attach({ sid: 2 });
+    expect(domain.functions).toBe(2);
+  });
+
+  it('does so for the first function, and frees the number of the domain', () => {
+    const { hardware, domain } = s390();
+    domain.map(0x1000, 0x5000, 0x1000);
+    hardware.refused.add(1);
+    for (let n = 0; n < 3; n++) expect(errorOf(() => domain.attach({ sid: 1 })).message).toBe('refresh 1');
+    expect([domain.functions, hardware.take().at(-1)]).toEqual([0, 'deregister 1']);
+    hardware.refused.clear();
+    domain.destroy();
+  });
+
+  it('throws its own error when taking back fails, too', () => {
+    const { hardware, domain } = s390();
+    domain.map(0x1000, 0x5000, 0x1000);
+    hardware.refused.add(1);
+    hardware.deregister = () => {
+      throw new Error('deregister');
+    };
+    expect(errorOf(() => domain.attach({ sid: 1 })).message).toBe('refresh 1');
+    expect(domain.functions).toBe(0);
+  });
+});
+
+describe('a map that fails', () => {
+  it('tells those that have been told, whatever the other refuses', () => {
+    for (const refused of [1, 2]) {
+      const { hardware, domain } = s390();
+      domain.attach({ sid: 1 });
+      domain.attach({ sid: 2 });
+      hardware.refused.add(refused);
+      hardware.take();
+      expect(errorOf(() => domain.map(0x1000, 0x5000, 0x2000)).message).toBe(`refresh ${refused}`);
+      const both = ['refresh 1 0x1000 0x2fff', 'refresh 2 0x1000 0x2fff'];
+      expect(hardware.take()).toEqual([...both, ...both]);
+      expect([domain.lookUp(0x1000), domain.isEmpty]).toEqual([null, true]);
+    }
+  });
+
+  it('and an unmap tells all before it fails', () => {
+    const { hardware, domain } = s390();
+    domain.attach({ sid: 1 });
+    domain.attach({ sid: 2 });
+    domain.map(0x1000, 0x5000, 0x1000);
+    hardware.take();
+    hardware.refused.add(1);
+    expect(errorOf(() => domain.unmap(0x1000, 0x1000)).message).toBe('refresh 1');
+    expect(hardware.take()).toEqual(['refresh 1 0x1000 0x1fff', 'refresh 2 0x1000 0x1fff']);
+    expect(domain.lookUp(0x1000)).toBeNull();
+  });
+});
+
+describe.each(BUILDS)('on the %s core', (build) => {
+  const { make } = machinesOf(build);
+  const SDMA = 0x1_0000_0000n;
+  const PAGE = 0x20_0000;
+
+  it.each([
+    [0, 1],
+    [1, 0],
+  ])('s390x: function %i does not reach a page whose map failed for function %i', async (alive, gone) => {
+    const native = { options: { zpciMode: 'native' } } as const;
+    const m = await UnitMachine.create(make, { platform: 's390x', iommus: [] }, [native, native]);
+    const { machine }: { machine: Machine } = m;
+    const domain = machineDomains(machine, { tables: { at: 0x1_0000, bytes: 0x10_0000 } }).create(
+      'unmanaged',
+    );
+    for (const n of [0, 1]) domain.attach({ sid: m.fn(n).id });
+    machine.cpu.sclp('deconfigure', m.fn(gone).fid);
+    expect(errorOf(() => domain.map(SDMA, PAGE, 4096))).toMatchObject({ field: 'sid', errno: 'EINVAL' });
+    expect(domain.lookUp(SDMA)).toBeNull();
+    m.write(SDMA, pattern(64, 1), {}, alive);
+    expect(machine.memory.read(PAGE, 64)).toEqual(new Uint8Array(64));
+  });
+});
