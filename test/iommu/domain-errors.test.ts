@@ -4,11 +4,12 @@ import { ZtlpError } from '../../src/base/errors.js';
 import { type Machine, machineDomains } from '../../src/index.js';
 import { Domain } from '../../src/iommu/domain.js';
 import { S390DomainUnit } from '../../src/iommu/s390-domain-unit.js';
-import { PlainMemory } from '../../src/iommu/table-memory.js';
+import { PlainMemory, type TableMemory } from '../../src/iommu/table-memory.js';
 import { errorOf, machinesOf, pattern } from '../machine/support.js';
 import { BUILDS } from '../support/builds.js';
-import { Notes } from './domain-lab.js';
+import { Notes, notedVtd } from './domain-lab.js';
 import { UnitMachine } from './machine-lab.js';
+import { ECAP, SMTS } from './unit-lab.js';
 
 /** Hardware of s390 that refuses to refresh some functions. */
 class Refusing extends Notes {
@@ -64,6 +65,44 @@ describe('an attach that fails', () => {
     };
     expect(errorOf(() => domain.attach({ sid: 1 })).message).toBe('refresh 1');
     expect(domain.functions).toBe(0);
+  });
+
+  it('VT-d, scalable: writes the context entry when there is room at last', () => {
+    const plain = new PlainMemory();
+    let room = Number.POSITIVE_INFINITY;
+    const memory: TableMemory = {
+      read64: (at) => plain.read64(at),
+      write64: (at, value) => plain.write64(at, value),
+      allocate(bytes) {
+        if (room-- > 0) return plain.allocate(bytes);
+        throw new ZtlpError('resource', 'no room', { errno: 'ENOMEM' });
+      },
+      free: (at) => plain.free(at),
+    };
+    const { unit, notes } = notedVtd(memory, { ecap: ECAP | SMTS, mode: 'scalable' });
+    const domain = new Domain({ kind: 'unmanaged', unit, memory });
+    const POINTER = ~0xfffn;
+    const entryOf = (sid: number): bigint => {
+      const root = plain.read64((notes.root & POINTER) + 16n * BigInt(sid >> 8));
+      const context = plain.read64((root & POINTER) + 32n * BigInt(sid & 0x7f));
+      const directory = plain.read64(context & POINTER);
+      return [root, context, directory].every((word) => (word & 1n) === 1n)
+        ? plain.read64(directory & POINTER)
+        : 0n;
+    };
+    // A context table, a directory and a PASID table are needed: each of them may be the one without room.
+    for (const [n, sid] of [
+      [0, 0x100],
+      [1, 0x200],
+      [2, 0x300],
+    ] as const) {
+      room = n;
+      expect(errorOf(() => domain.attach({ sid })).errno).toBe('ENOMEM');
+      room = Number.POSITIVE_INFINITY;
+      domain.attach({ sid });
+      expect([n, entryOf(sid) & 1n]).toEqual([n, 1n]);
+    }
+    expect(domain.functions).toBe(3);
   });
 });
 
