@@ -42,6 +42,8 @@ const TABLE_PAGE = 4096;
 const ENTRY = 32;
 
 export class AmdUnit extends TranslationUnit {
+  private readonly seed: number;
+
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for input out of range. */
   constructor(core: Core, index: number, input: AmdUnitInput, options: AmdOptions) {
     super(core, index, options.splitFault);
@@ -52,13 +54,14 @@ export class AmdUnit extends TranslationUnit {
     this.set(I.UNIT_ENTRIES, options.iotlbEntries);
     this.set(I.UNIT_REPLACEMENT, REPLACEMENTS[options.iotlbReplacement]);
     this.set(I.UNIT_KEY, options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
-    this.set(I.UNIT_SEED, spread(input.seed ?? 1));
+    this.seed = spread(input.seed ?? 1);
     this.reset();
   }
 
   /** As after power-on: off, no device table, empty caches, no events. */
   reset(): void {
     this.set(I.UNIT_IS_ON, 0);
+    this.set(I.UNIT_SEED, this.seed);
     this.setDeviceTable(0, 1);
     this.core.x.unitStart(this.index);
   }

@@ -128,7 +128,8 @@ export class VtdUnit extends TranslationUnit {
   readonly ecap: U64;
   /** Address bits of the host (HAW). */
   readonly hostWidth: number;
-  private readonly grants = new AtsGrants();
+  private readonly seed: number;
+  private grants = new AtsGrants();
 
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for registers that do not fit. */
   constructor(
@@ -164,14 +165,16 @@ export class VtdUnit extends TranslationUnit {
     this.set(I.UNIT_ENTRIES, iotlbEntriesOf(options));
     this.set(I.UNIT_REPLACEMENT, isQemu ? I.REPLACE_FLUSH : REPLACEMENTS[options.iotlbReplacement]);
     this.set(I.UNIT_KEY, isQemu || options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
-    this.set(I.UNIT_SEED, spread(seed));
+    this.seed = spread(seed);
     this.set(I.UNIT_KIND, I.UNIT_VTD);
     this.reset();
   }
 
-  /** As after power-on: off, no root table, empty caches, no faults. */
+  /** As after power-on: off, no root table, empty caches, no faults, no translations handed out. */
   reset(): void {
     this.set(I.UNIT_IS_ON, 0);
+    this.set(I.UNIT_SEED, this.seed);
+    this.grants = new AtsGrants();
     this.rootTable = 0;
     this.core.x.unitStart(this.index);
   }
