@@ -37,9 +37,12 @@ describe.each(BUILDS)('a reset on the %s core', (build) => {
     { kind: 'vtd', seed: 77 },
     { kind: 'amd' },
     { kind: 'amd', seed: 77 },
+    { kind: 'smmuv3' },
+    { kind: 'smmuv3', seed: 77 },
   ] satisfies IommuConfig[])('%j draws the same entries to replace', async (unit) => {
     const options = { iotlbEntries: 8, iotlbReplacement: 'random' } as const;
-    const { machine } = await UnitMachine.create(make, { iommus: [unit], options });
+    const platform = unit.kind === 'smmuv3' ? 'arm64' : 'x86-64';
+    const { machine } = await UnitMachine.create(make, { platform, iommus: [unit], options });
     const first = hits(machine);
     expect(new Set(first)).toEqual(new Set([true, false]));
     for (let n = 0; n < 3; n++) {
