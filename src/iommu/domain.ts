@@ -1,5 +1,6 @@
 /** Domains: an address space for functions, its mappings, and whether it enforces cache coherency (iommu.md 8.5). */
-import { invalid, ZtlpError } from '../base/errors.js';
+import { invalid, needObject, ZtlpError } from '../base/errors.js';
+import { checkKeys, keysOf } from '../base/names.js';
 import { checkOption, type OptionValue } from '../base/options.js';
 import { checkU64, type U64 } from '../core/u64.js';
 import {
@@ -7,6 +8,7 @@ import {
   type DomainUnit,
   type FunctionId,
   nameOf,
+  needUsable,
   type Target,
   tellAll,
   unitCapabilities,
@@ -41,6 +43,8 @@ interface Share {
 }
 
 const KINDS = ['dma', 'identity', 'blocked', 'unmanaged'] as const;
+const INPUT = keysOf<DomainInput>({ kind: true, unit: true, memory: true, snoopTerms: true });
+const ATTRIBUTES = keysOf<DomainMapAttributes>({ read: true, write: true, cache: true, device: true });
 /** Where addresses for buffers end, unless a caller says otherwise. */
 const DMA_LIMIT = 0xffff_ffffn;
 
@@ -53,8 +57,10 @@ export class Domain {
   private readonly iovas = new IovaAllocator();
   private isEnforcing = false;
 
-  /** Throws ZtlpError for a kind that there is not, or when memory has no room for the first table. */
-  constructor({ kind, unit, memory, snoopTerms = 'linux612' }: DomainInput) {
+  /** Throws ZtlpError for a kind or a field that there is not, or when memory has no room for the first table. */
+  constructor(input: DomainInput) {
+    checkKeys('', input, INPUT);
+    const { kind, unit, memory, snoopTerms = 'linux612' } = input;
     if (!KINDS.includes(kind)) throw invalid('kind', kind, KINDS.join(', '));
     this.kind = kind;
     this.unit = unit;
@@ -63,16 +69,19 @@ export class Domain {
   }
 
   /**
-   * Attaches `fn`, which is behind `unit`. Throws ZtlpError: EBUSY, it is attached somewhere; EINVAL, the unit has other
-   * tables, or cannot enforce coherency while the domain does (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it.
+   * Attaches `fn`, which is behind `unit`. Throws ZtlpError: EBUSY, it is attached somewhere; EINVAL, it is not behind the
+   * unit, the unit has other tables or reserves an address that is mapped, or cannot enforce coherency while the domain does
+   * (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it; or what the hardware answers. Nothing has changed then.
    */
   attach(fn: FunctionId, unit: DomainUnit = this.unit): void {
     const { table } = this;
     if (!this.canTake(unit)) throw this.refused(fn, 'its unit has other tables');
     if (this.isEnforcing && !unit.capabilities.enforceCap)
       throw this.refused(fn, 'the domain enforces cache coherency, and its unit cannot');
-    unit.hold(fn, this);
     let share = this.shares.get(unit);
+    if (share === undefined)
+      for (const { first, last } of table?.ranges() ?? []) needUsable(first, last, [unit]);
+    unit.hold(fn, this);
     try {
       share ??= { id: table === null ? null : unit.takeId(), functions: new Map() };
       this.bind(fn, unit, share);
@@ -103,11 +112,15 @@ export class Domain {
   }
 
   /**
-   * Maps `bytes` from `iova` to `address` in a domain of kind `unmanaged`. Throws ZtlpError as `PageTable.map` does, and for
-   * other kinds (EINVAL).
+   * Maps `bytes` from `iova` to `address` in a domain of kind `unmanaged`. Throws ZtlpError as `PageTable.map` does, for other
+   * kinds and addresses that a unit reserves (EINVAL), `unknown-name` for an attribute that does not exist, or what the
+   * hardware answers. Nothing has changed then.
    */
   map(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes = {}): void {
     if (this.kind !== 'unmanaged') throw this.wrongKind('unmanaged');
+    checkAttributes(attributes);
+    const first = BigInt(checkU64('iova', iova));
+    needUsable(first, first + BigInt(checkU64('bytes', bytes)) - 1n, this.units);
     this.write(iova, address, bytes, attributes);
   }
 
@@ -123,7 +136,9 @@ export class Domain {
    * Throws ZtlpError: ENOSPC, or as `map`.
    */
   mapDma(address: U64, bytes: U64, options: DomainMapAttributes & { readonly limit?: U64 } = {}): bigint {
+    needObject('options', options);
     const { limit = DMA_LIMIT, ...attributes } = options;
+    checkAttributes(attributes);
     if (this.table === null || this.kind !== 'dma') throw this.wrongKind('dma');
     const size = BigInt(checkU64('bytes', bytes));
     if (size === 0n || size % 4096n !== 0n) throw invalid('bytes', bytes, 'a multiple of 4096 that is not 0');
@@ -272,6 +287,12 @@ export class Domain {
       errno: 'EINVAL',
     });
   }
+}
+
+/** Throws ZtlpError (`unknown-name`) for an attribute that nothing reads. */
+export function checkAttributes(attributes: DomainMapAttributes): void {
+  needObject('attributes', attributes);
+  checkKeys('attributes', attributes, ATTRIBUTES);
 }
 
 /** Makes units forget [first, last] of the domain. Throws the first error, when all have been told. */
