@@ -42,6 +42,7 @@ const TABLE_PAGE = 4096;
 const ENTRY = 32;
 
 export class AmdUnit extends TranslationUnit {
+  readonly kind = 'amd';
   private readonly seed: number;
 
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for input out of range. */
@@ -77,6 +78,10 @@ export class AmdUnit extends TranslationUnit {
   /** IommuEn of the control register; off, requests pass as they are. */
   set isOn(on: boolean) {
     this.core.x.unitSwitch(this.index, on ? 1 : 0);
+  }
+
+  get isOn(): boolean {
+    return this.get(I.UNIT_IS_ON) !== 0;
   }
 
   /** INVALIDATE_DEVTAB_ENTRY of requester `sid`; without it all of them, as INVALIDATE_IOMMU_ALL does. */

@@ -78,6 +78,7 @@ export function coherentFeatures(canwbs: boolean | undefined, field = 'canwbs'):
 }
 
 export class SmmuUnit extends TranslationUnit {
+  readonly kind = 'smmuv3';
   /** Address bits of its outputs (OAS). */
   readonly outputWidth: number;
   /** Log2 of the substreams (PASIDs) that a stream can have. */
@@ -128,9 +129,17 @@ export class SmmuUnit extends TranslationUnit {
     this.core.x.unitSwitch(this.index, on ? 1 : 0);
   }
 
+  get isOn(): boolean {
+    return this.get(I.UNIT_IS_ON) !== 0;
+  }
+
   /** GBPA.ABORT: while the unit is off, requests are aborted without an event. */
   set abortsAll(aborts: boolean) {
     this.set(I.UNIT_ABORTS, aborts ? 1 : 0);
+  }
+
+  get abortsAll(): boolean {
+    return this.get(I.UNIT_ABORTS) !== 0;
   }
 
   /** TLBI_NSNH_ALL; with `asid` TLBI_NH_ASID, of the virtual machine `vmid`. */

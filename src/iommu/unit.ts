@@ -6,6 +6,9 @@ import type { OptionValue } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { add64, checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
 
+/** Kinds of translation units, as `iommus` of a machine names them. */
+export type UnitKind = 'vtd' | 'smmuv3' | 'amd';
+
 /** A request for one access of a function. */
 export interface UnitRequest {
   /** Requester ID: bus << 8 | device << 3 | function. */
@@ -18,7 +21,7 @@ export interface UnitRequest {
   readonly isPrivileged?: boolean;
 }
 
-/** What became of a request. */
+/** What became of a request. `reasonName` says what the `reason` of a fault means. */
 export type UnitAnswer =
   | {
       readonly kind: 'translated';
@@ -116,6 +119,8 @@ export function flagFeatures(flags: HardwareFlags = 'none', field = 'hardwareFla
 }
 
 export abstract class TranslationUnit {
+  abstract readonly kind: UnitKind;
+
   protected constructor(
     protected readonly core: Core,
     protected readonly index: number,

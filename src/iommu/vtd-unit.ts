@@ -121,6 +121,7 @@ export function iotlbEntriesOf({ vtdModel, iotlbEntries }: UnitOptions): number 
 }
 
 export class VtdUnit extends TranslationUnit {
+  readonly kind = 'vtd';
   /** SAGAW is empty where the unit cannot translate: translation enable has no effect then. */
   private readonly canTranslate: boolean;
   /** CAP and ECAP registers. */
@@ -199,10 +200,18 @@ export class VtdUnit extends TranslationUnit {
     this.core.x.unitSwitch(this.index, this.get(I.UNIT_IS_ON));
   }
 
-  /** Translation enable (GCMD.TE); without an address width it has no effect. Caches are dropped. */
+  get rootTable(): U64 {
+    return this.get64(I.UNIT_ROOT);
+  }
+
+  /** Translation enable (GCMD.TE); without an address width it has no effect, and stays false. Caches are dropped. */
   set isOn(on: boolean) {
     this.core.x.unitSwitch(this.index, on && this.canTranslate ? 1 : 0);
     this.core.x.unitDropAll(this.index);
+  }
+
+  get isOn(): boolean {
+    return this.get(I.UNIT_IS_ON) !== 0;
   }
 
   /** Global or domain-selective invalidation of the IOTLB. */

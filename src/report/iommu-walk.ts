@@ -5,9 +5,9 @@ import { type OptionInput, resolveOptions } from '../base/options.js';
 import { Core } from '../core/core.js';
 import { hex64, high32, low32, type U64 } from '../core/u64.js';
 import { AmdUnit } from '../iommu/amd-unit.js';
-import { type ExplainedStep, explainSteps, reasonName, type UnitKind } from '../iommu/explain.js';
+import { type ExplainedStep, explainSteps, reasonName } from '../iommu/explain.js';
 import { SmmuUnit } from '../iommu/smmu-unit.js';
-import type { UnitAnswer } from '../iommu/unit.js';
+import type { UnitAnswer, UnitKind } from '../iommu/unit.js';
 import { VtdUnit } from '../iommu/vtd-unit.js';
 import { createUnit, type IommuConfig, iotlbRoom, unitOptions } from '../machine/iommus.js';
 
