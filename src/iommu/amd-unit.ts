@@ -111,18 +111,12 @@ export class AmdUnit extends TranslationUnit {
 
   /** Events since they were taken last: those that there was room for, and how many there were. */
   takeEvents(): { readonly events: AmdEvent[]; readonly count: number } {
-    const count = this.get(I.UNIT_EVENTS);
-    this.set(I.UNIT_EVENTS, 0);
-    const events = Array.from({ length: Math.min(count, I.EVENTS_MOST) }, (_, n) => {
-      const at = I.UNIT_FAULT_RECORDS + n * I.EVENT_BYTES;
-      return {
-        type: this.get(at + I.EVENT_TYPE),
-        sid: this.get(at + I.EVENT_SID),
-        domain: this.get(at + I.EVENT_DETAIL),
-        address: this.get64(at + I.EVENT_ADDRESS),
-        flags: this.get(at + I.EVENT_FLAGS),
-      };
-    });
-    return { events, count };
+    return this.takeRecords((at) => ({
+      type: this.get(at + I.EVENT_TYPE),
+      sid: this.get(at + I.EVENT_SID),
+      domain: this.get(at + I.EVENT_DETAIL),
+      address: this.get64(at + I.EVENT_ADDRESS),
+      flags: this.get(at + I.EVENT_FLAGS),
+    }));
   }
 }

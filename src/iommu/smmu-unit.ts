@@ -187,10 +187,7 @@ export class SmmuUnit extends TranslationUnit {
 
   /** Events since they were taken last: those that there was room for, and how many there were. */
   takeEvents(): { readonly events: SmmuEvent[]; readonly count: number } {
-    const count = this.get(I.UNIT_EVENTS);
-    this.set(I.UNIT_EVENTS, 0);
-    const events = Array.from({ length: Math.min(count, I.EVENTS_MOST) }, (_, n) => {
-      const at = I.UNIT_FAULT_RECORDS + n * I.EVENT_BYTES;
+    return this.takeRecords((at) => {
       const flags = this.get(at + I.EVENT_FLAGS);
       const substream = this.get(at + I.EVENT_DETAIL);
       const fetch = this.get64(at + I.EVENT_FETCH);
@@ -206,6 +203,5 @@ export class SmmuUnit extends TranslationUnit {
         ...((flags & OF_STAGE_2) === 0 ? {} : { intermediate: fetch }),
       };
     });
-    return { events, count };
   }
 }

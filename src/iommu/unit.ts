@@ -221,6 +221,16 @@ export abstract class TranslationUnit {
     this.core.x.unitDropPages(this.index, did, low32(first), high32(first), low32(last), high32(last));
   }
 
+  /** Takes the events that the unit has left; `eventAt` reads the one whose record begins at an offset of the unit. */
+  protected takeRecords<T>(eventAt: (at: number) => T): { readonly events: T[]; readonly count: number } {
+    const count = this.get(I.UNIT_EVENTS);
+    this.set(I.UNIT_EVENTS, 0);
+    const events = Array.from({ length: Math.min(count, I.EVENTS_MOST) }, (_, n) =>
+      eventAt(I.UNIT_FAULT_RECORDS + n * I.EVENT_BYTES),
+    );
+    return { events, count };
+  }
+
   protected set(offset: number, value: number): void {
     this.core.setWord(L.PLACE_UNITS, this.index * I.UNIT_STRIDE + offset, value);
   }
