@@ -101,16 +101,20 @@ export abstract class DomainUnit {
     this.holders.set(name, holder);
   }
 
-  /** Undoes `hold`. Throws ZtlpError (ENOENT) when `fn` is not attached to `holder`. */
-  letGo(fn: FunctionId, holder: object): void {
+  /** Undoes `hold`. */
+  letGo(fn: FunctionId): void {
+    this.holders.delete(nameOf(fn));
+  }
+
+  /** Throws ZtlpError (ENOENT) when `fn` is not attached to `holder`. */
+  needHeld(fn: FunctionId, holder: object): void {
     const name = nameOf(fn);
-    if (this.holders.get(name) !== holder)
-      throw new ZtlpError('not-found', `${name} is not attached to this domain`, {
-        field: 'sid',
-        value: fn.sid,
-        errno: 'ENOENT',
-      });
-    this.holders.delete(name);
+    if (this.holders.get(name) === holder) return;
+    throw new ZtlpError('not-found', `${name} is not attached to this domain`, {
+      field: 'sid',
+      value: fn.sid,
+      errno: 'ENOENT',
+    });
   }
 
   /** A number for a domain. Throws ZtlpError (ENOSPC) when all are used. */

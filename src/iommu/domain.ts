@@ -86,7 +86,7 @@ export class Domain {
       share ??= { id: table === null ? null : unit.takeId(), functions: new Map() };
       this.bind(fn, unit, share);
     } catch (error) {
-      unit.letGo(fn, this);
+      unit.letGo(fn);
       if (share !== undefined && !this.shares.has(unit)) returnIdOf(unit, share);
       throw error;
     }
@@ -99,12 +99,16 @@ export class Domain {
     return this.table === null || unit.takes(this.table.format);
   }
 
-  /** Undoes `attach`: requests of the function are refused then. Throws ZtlpError (ENOENT) when it is not attached here. */
+  /**
+   * Undoes `attach`: requests of the function are refused then. Throws ZtlpError: ENOENT, it is not attached here; or what the
+   * hardware answers, and it is still attached then.
+   */
   detach(fn: FunctionId, unit: DomainUnit = this.unit): void {
-    unit.letGo(fn, this);
+    unit.needHeld(fn, this);
     const share = this.shares.get(unit);
     if (share === undefined) return;
     unit.unbind(fn, share.id);
+    unit.letGo(fn);
     share.functions.delete(nameOf(fn));
     if (share.functions.size > 0) return;
     this.shares.delete(unit);

@@ -52,14 +52,15 @@ export class S390DomainUnit extends DomainUnit {
   bind({ sid, pasid }: FunctionId, target: Target): void {
     if (pasid !== undefined) throw notOffered('pasid: s390 has none');
     if (target.kind === 'identity') throw notOffered('functions of s390 always use tables');
-    if (this.registered.delete(sid)) this.hardware.deregister(sid);
+    this.unbind({ sid });
     if (target.kind === 'blocked') return;
     this.hardware.register(sid, this.range, s390Anchor(target.root, target.format));
     this.registered.set(sid, target.id);
   }
 
   unbind({ sid }: FunctionId): void {
-    if (this.registered.delete(sid)) this.hardware.deregister(sid);
+    if (this.registered.has(sid)) this.hardware.deregister(sid);
+    this.registered.delete(sid);
   }
 
   forget(id: number, first: bigint, last: bigint): void {

@@ -106,6 +106,27 @@ describe('an attach that fails', () => {
   });
 });
 
+describe('a detach that fails', () => {
+  it('leaves the function attached, and can be done again', () => {
+    const { hardware, domain } = s390();
+    domain.attach({ sid: 1 });
+    domain.attach({ sid: 2 });
+    hardware.take();
+    const { deregister } = hardware;
+    hardware.deregister = () => {
+      throw new ZtlpError('invalid-value', 'deregister', { errno: 'EINVAL' });
+    };
+    expect(errorOf(() => domain.detach({ sid: 1 })).message).toBe('deregister');
+    expect([domain.functions, errorOf(() => domain.attach({ sid: 1 })).errno]).toEqual([2, 'EBUSY']);
+    // It still uses the tables, so it is told.
+    domain.map(0x1000, 0x5000, 0x1000);
+    expect(hardware.take()).toEqual(['refresh 1 0x1000 0x1fff', 'refresh 2 0x1000 0x1fff']);
+    hardware.deregister = deregister;
+    domain.detach({ sid: 1 });
+    expect([domain.functions, hardware.take()]).toEqual([1, ['deregister 1']]);
+  });
+});
+
 describe('a map that fails', () => {
   it('tells those that have been told, whatever the other refuses', () => {
     for (const refused of [1, 2]) {
