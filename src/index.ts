@@ -55,6 +55,18 @@ export {
   type AmdDomainUnitInput,
   type AmdHardware,
 } from './iommu/amd-domain-unit.js';
+export { type AmdMessage, AmdQueues } from './iommu/amd-queues.js';
+export type { AmdEvent, AmdUnit } from './iommu/amd-unit.js';
+export {
+  AddressTranslationCache,
+  type AtsAccess,
+  type AtsCompletion,
+  type AtsEntry,
+  completionOf as atsCompletionOf,
+  decodeAtsEntry,
+  encodeAtsEntry,
+  invalidationRange as atsInvalidationRange,
+} from './iommu/ats.js';
 export { Domain, type DomainInput, type DomainKind, type DomainMapAttributes } from './iommu/domain.js';
 export {
   type CoherencyCapabilities,
@@ -62,10 +74,13 @@ export {
   type FunctionId,
   unitCapabilities,
 } from './iommu/domain-unit.js';
+export { reasonName } from './iommu/explain.js';
 export type { AddressRange } from './iommu/iova.js';
 export type { Mapping } from './iommu/page-table.js';
 export { S390DomainUnit, type S390DomainUnitInput, type S390Hardware } from './iommu/s390-domain-unit.js';
 export { SmmuDomainUnit, type SmmuDomainUnitInput, type SmmuHardware } from './iommu/smmu-domain-unit.js';
+export { type SmmuMessage, SmmuQueues } from './iommu/smmu-queues.js';
+export type { SmmuEvent, SmmuUnit } from './iommu/smmu-unit.js';
 export {
   type AmdSnoopInput,
   decideSnoop,
@@ -77,6 +92,16 @@ export {
   type VtdSnoopInput,
 } from './iommu/snoop.js';
 export { PlainMemory, type PlainMemoryInput, type TableMemory } from './iommu/table-memory.js';
+export type {
+  HardwareFlags,
+  TranslationUnit,
+  UnitAnswer,
+  UnitKind,
+  UnitRequest,
+  UnitSegment,
+  WalkStep,
+} from './iommu/unit.js';
+export type { UnitMemory } from './iommu/unit-memory.js';
 export {
   emulatedFile,
   type FlushReport,
@@ -86,6 +111,9 @@ export {
   type VfioFile,
 } from './iommu/vfio-coherency.js';
 export { VtdDomainUnit, type VtdDomainUnitInput, type VtdHardware } from './iommu/vtd-domain-unit.js';
+export type { DeviceInvalidation } from './iommu/vtd-queue.js';
+export { VtdRegisters, type VtdRegistersInput } from './iommu/vtd-registers.js';
+export type { FaultRecord, UnitFault, VtdRequest, VtdUnit } from './iommu/vtd-unit.js';
 export {
   compareWbinvd,
   type WbinvdAnswer,

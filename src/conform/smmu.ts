@@ -13,7 +13,7 @@ import {
   ramOf,
   runTransfer,
   segmentsOf,
-  UnitMemory,
+  VectorMemory,
 } from './unit-memory.js';
 
 /** What all cases of a file share. */
@@ -59,7 +59,7 @@ function runSmmu(fields: CaseFields, { options, ram, outputWidth }: Machine): Ve
     throw new ZtlpError('unsupported', 'smmuv3-vectors/1: its machine is not made yet', { field: 'format' });
   fields.skip('dataPages');
   const isSticky = fields.list('tags').some((tag) => STICKY.includes(tag as string));
-  const memory = new UnitMemory(core, ram, TABLES);
+  const memory = new VectorMemory(core, ram, TABLES);
   const unit = new SmmuUnit(core, 0, { outputWidth }, options);
   unit.setStreamTable(fields.u64('strtabBase'), Number(fields.u64('strtabBaseCfg')));
   memory.fill(fields.list('tables'));
@@ -83,7 +83,7 @@ function invalidate(unit: SmmuUnit, step: CaseFields): void {
   else throw invalid('kind', kind, 'tlb-all, tlb-asid, tlb-va, cfgi-ste, cfgi-cd', 'unsupported');
 }
 
-function dma(unit: SmmuUnit, step: CaseFields, memory: UnitMemory): Outcome {
+function dma(unit: SmmuUnit, step: CaseFields, memory: VectorMemory): Outcome {
   const { isWrite, segments } = runTransfer(unit, step);
   const { events } = unit.takeEvents();
   const wanted = step.object('expect');

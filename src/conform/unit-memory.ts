@@ -25,7 +25,7 @@ export function ramOf(file: CaseFields): Ram {
   return { first, end: first + BigInt(memory.u64('size')) };
 }
 
-export class UnitMemory {
+export class VectorMemory {
   constructor(
     private readonly core: Core,
     private readonly ram: Ram,
@@ -108,7 +108,7 @@ export interface Outcome {
 /** The steps of a case in their order. `operations` are those of its format beside `poke`; what is compared is what `dma` answers. */
 export function judgeSteps(
   fields: CaseFields,
-  memory: UnitMemory,
+  memory: VectorMemory,
   dma: (step: CaseFields) => Outcome,
   operations: Readonly<Record<string, (step: CaseFields) => void>>,
 ): Verdict {

@@ -13,7 +13,7 @@ import {
   ramOf,
   runTransfer,
   segmentsOf,
-  UnitMemory,
+  VectorMemory,
 } from './unit-memory.js';
 
 /** What all cases of a file share. */
@@ -75,7 +75,7 @@ function runVtd(fields: CaseFields, { options, configs, ram }: Machine): Verdict
   fields.skip('dataPages');
   const tags = fields.list('tags');
   const isSticky = tags.some((tag) => STICKY.includes(tag as string));
-  const memory = new UnitMemory(core, ram, TABLES);
+  const memory = new VectorMemory(core, ram, TABLES);
   const unit = new VtdUnit(core, 0, config, options);
   unit.rootTable = fields.u64('rtaddr');
   memory.fill(fields.list('tables'));
@@ -107,7 +107,7 @@ function invalidate(unit: VtdUnit, step: CaseFields): void {
   else throw invalid('kind', kind, 'iotlb-global, -domain, -page, ctx-global, ctx-device', 'unsupported');
 }
 
-function dma(unit: VtdUnit, step: CaseFields, memory: UnitMemory): Outcome {
+function dma(unit: VtdUnit, step: CaseFields, memory: VectorMemory): Outcome {
   const { isWrite, segments } = runTransfer(unit, step);
   const [fault] = unit.faults;
   const { pending, overflow } = unit.faultStatus;

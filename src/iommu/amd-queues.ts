@@ -43,6 +43,10 @@ class Ring {
   }
 }
 
+/**
+ * The command buffer and the event log of `unit`, whose registers are its properties. `new AmdQueues(unit,
+ * machine.memory.forUnits())` has them in the memory of a machine. After a reset of the unit make new ones.
+ */
 export class AmdQueues {
   private commands: Ring | undefined;
   private log: Ring | undefined;
@@ -77,6 +81,10 @@ export class AmdQueues {
     while (!this.isStopped && commands.head !== commands.tail) this.step(commands);
   }
 
+  get commandTail(): number {
+    return this.commands?.tail ?? 0;
+  }
+
   get commandHead(): number {
     return this.commands?.head ?? 0;
   }
@@ -96,6 +104,10 @@ export class AmdQueues {
   /** Event log head, in bytes: software has read what is before it. */
   set logHead(value: number) {
     if (this.log !== undefined) this.log.head = this.log.offset(inRange('logHead', value, 0, 0x7_fff0));
+  }
+
+  get logHead(): number {
+    return this.log?.head ?? 0;
   }
 
   /** Event log tail. Events that the unit has left are in the log then. */

@@ -42,6 +42,9 @@ const TABLE_PAGE = 4096;
 const ENTRY = 32;
 
 export class AmdUnit extends TranslationUnit {
+  readonly kind = 'amd';
+  private readonly seed: number;
+
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for input out of range. */
   constructor(core: Core, index: number, input: AmdUnitInput, options: AmdOptions) {
     super(core, index, options.splitFault);
@@ -52,13 +55,14 @@ export class AmdUnit extends TranslationUnit {
     this.set(I.UNIT_ENTRIES, options.iotlbEntries);
     this.set(I.UNIT_REPLACEMENT, REPLACEMENTS[options.iotlbReplacement]);
     this.set(I.UNIT_KEY, options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
-    this.set(I.UNIT_SEED, spread(input.seed ?? 1));
+    this.seed = spread(input.seed ?? 1);
     this.reset();
   }
 
   /** As after power-on: off, no device table, empty caches, no events. */
   reset(): void {
     this.set(I.UNIT_IS_ON, 0);
+    this.set(I.UNIT_SEED, this.seed);
     this.setDeviceTable(0, 1);
     this.core.x.unitStart(this.index);
   }
@@ -74,6 +78,10 @@ export class AmdUnit extends TranslationUnit {
   /** IommuEn of the control register; off, requests pass as they are. */
   set isOn(on: boolean) {
     this.core.x.unitSwitch(this.index, on ? 1 : 0);
+  }
+
+  get isOn(): boolean {
+    return this.get(I.UNIT_IS_ON) !== 0;
   }
 
   /** INVALIDATE_DEVTAB_ENTRY of requester `sid`; without it all of them, as INVALIDATE_IOMMU_ALL does. */
@@ -103,18 +111,12 @@ export class AmdUnit extends TranslationUnit {
 
   /** Events since they were taken last: those that there was room for, and how many there were. */
   takeEvents(): { readonly events: AmdEvent[]; readonly count: number } {
-    const count = this.get(I.UNIT_EVENTS);
-    this.set(I.UNIT_EVENTS, 0);
-    const events = Array.from({ length: Math.min(count, I.EVENTS_MOST) }, (_, n) => {
-      const at = I.UNIT_FAULT_RECORDS + n * I.EVENT_BYTES;
-      return {
-        type: this.get(at + I.EVENT_TYPE),
-        sid: this.get(at + I.EVENT_SID),
-        domain: this.get(at + I.EVENT_DETAIL),
-        address: this.get64(at + I.EVENT_ADDRESS),
-        flags: this.get(at + I.EVENT_FLAGS),
-      };
-    });
-    return { events, count };
+    return this.takeRecords((at) => ({
+      type: this.get(at + I.EVENT_TYPE),
+      sid: this.get(at + I.EVENT_SID),
+      domain: this.get(at + I.EVENT_DETAIL),
+      address: this.get64(at + I.EVENT_ADDRESS),
+      flags: this.get(at + I.EVENT_FLAGS),
+    }));
   }
 }

@@ -1,6 +1,7 @@
 /** What a domain needs of a translation unit: its capabilities, and where software writes who a function is. */
 import { inRange, ZtlpError } from '../base/errors.js';
 import type { OptionValue } from '../base/options.js';
+import { hex64 } from '../core/u64.js';
 import type { TableFormat } from './formats/format.js';
 import type { AddressRange } from './iova.js';
 
@@ -40,7 +41,7 @@ export abstract class DomainUnit {
   abstract readonly architecture: 'vtd' | 'amd' | 'smmu' | 's390';
   /** In the terms of Linux 6.12. */
   abstract readonly capabilities: CoherencyCapabilities;
-  /** Addresses that no mapping may have: the hardware does something else with them. */
+  /** Addresses that no mapping may have: the hardware, or Linux, does something else with them. */
   abstract readonly reserved: readonly AddressRange[];
   /** Entries that were not present may be kept: units have to forget them after a mapping, too. */
   abstract readonly keepsAbsent: boolean;
@@ -51,6 +52,7 @@ export abstract class DomainUnit {
 
   private readonly usedIds = new Set<number>();
   private readonly holders = new Map<string, object>();
+  private isBehind: (sid: number) => boolean = () => true;
 
   /** Writes what `target` is for `fn`, and makes the unit forget what was there. Throws ZtlpError for what it cannot do. */
   abstract bind(fn: FunctionId, target: Target): void;
@@ -58,7 +60,7 @@ export abstract class DomainUnit {
   /** Takes `fn` out of the tables of the unit: its requests are refused. `id` is the domain that it was in; null: none. */
   abstract unbind(fn: FunctionId, id: number | null): void;
 
-  /** Makes the unit forget what it has kept of the addresses [first, last] of domain `id`. */
+  /** Makes the unit forget what it has kept of the addresses [first, last] of domain `id`, of every function in it. */
   abstract forget(id: number, first: bigint, last: bigint): void;
 
   /** A domain of another unit can use this one: tables are alike. */
@@ -73,11 +75,23 @@ export abstract class DomainUnit {
     );
   }
 
-  /** Marks `fn` as attached to `holder`. Throws ZtlpError: out of range, or EBUSY. */
+  /** From now on only functions for which `isBehind` answers true can be attached: the requests of others do not get here. */
+  serveOnly(isBehind: (sid: number) => boolean): void {
+    this.isBehind = isBehind;
+  }
+
+  /** Marks `fn` as attached to `holder`. Throws ZtlpError: out of range, EINVAL for one that is not behind the unit, or EBUSY. */
   hold(fn: FunctionId, holder: object): void {
     inRange('sid', fn.sid, 0, 0xffff);
     if (fn.pasid !== undefined) inRange('pasid', fn.pasid, 1, 0xf_ffff);
     const name = nameOf(fn);
+    if (!this.isBehind(fn.sid))
+      throw new ZtlpError('invalid-value', `sid: ${name} is no function behind this unit`, {
+        field: 'sid',
+        value: fn.sid,
+        allowed: 'the id of a function behind the unit',
+        errno: 'EINVAL',
+      });
     if (this.holders.has(name))
       throw new ZtlpError('invalid-value', `${name} is attached already`, {
         field: 'sid',
@@ -87,16 +101,20 @@ export abstract class DomainUnit {
     this.holders.set(name, holder);
   }
 
-  /** Undoes `hold`. Throws ZtlpError (ENOENT) when `fn` is not attached to `holder`. */
-  letGo(fn: FunctionId, holder: object): void {
+  /** Undoes `hold`. */
+  letGo(fn: FunctionId): void {
+    this.holders.delete(nameOf(fn));
+  }
+
+  /** Throws ZtlpError (ENOENT) when `fn` is not attached to `holder`. */
+  needHeld(fn: FunctionId, holder: object): void {
     const name = nameOf(fn);
-    if (this.holders.get(name) !== holder)
-      throw new ZtlpError('not-found', `${name} is not attached to this domain`, {
-        field: 'sid',
-        value: fn.sid,
-        errno: 'ENOENT',
-      });
-    this.holders.delete(name);
+    if (this.holders.get(name) === holder) return;
+    throw new ZtlpError('not-found', `${name} is not attached to this domain`, {
+      field: 'sid',
+      value: fn.sid,
+      errno: 'ENOENT',
+    });
   }
 
   /** A number for a domain. Throws ZtlpError (ENOSPC) when all are used. */
@@ -134,6 +152,30 @@ export function nameOf({ sid, pasid }: FunctionId): string {
   const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
   const name = `${hex(sid >> 8, 2)}:${hex((sid >> 3) & 31, 2)}.${sid & 7}`;
   return pasid === undefined ? name : `${name} pasid ${pasid}`;
+}
+
+/** Throws ZtlpError (EINVAL) when [first, last] has an address that one of `units` reserves. */
+export function needUsable(first: bigint, last: bigint, units: readonly DomainUnit[]): void {
+  for (const { reserved } of units)
+    for (const range of reserved)
+      if (range.first <= last && first <= range.last)
+        throw new ZtlpError(
+          'invalid-value',
+          `iova: ${hex64(range.first)} to ${hex64(range.last)} is reserved`,
+          { field: 'iova', value: first, errno: 'EINVAL' },
+        );
+}
+
+/** Calls `tell` for each of `all`, whatever the others threw, and throws the first of the errors. */
+export function tellAll<T>(all: Iterable<T>, tell: (one: T) => void): void {
+  const errors: unknown[] = [];
+  for (const one of all)
+    try {
+      tell(one);
+    } catch (error) {
+      errors.push(error);
+    }
+  if (errors.length > 0) throw errors[0];
 }
 
 /** What this unit, or its kind, does not do. */

@@ -1,5 +1,6 @@
 /** Domains: an address space for functions, its mappings, and whether it enforces cache coherency (iommu.md 8.5). */
-import { invalid, ZtlpError } from '../base/errors.js';
+import { invalid, needObject, ZtlpError } from '../base/errors.js';
+import { checkKeys, keysOf } from '../base/names.js';
 import { checkOption, type OptionValue } from '../base/options.js';
 import { checkU64, type U64 } from '../core/u64.js';
 import {
@@ -7,7 +8,9 @@ import {
   type DomainUnit,
   type FunctionId,
   nameOf,
+  needUsable,
   type Target,
+  tellAll,
   unitCapabilities,
 } from './domain-unit.js';
 import { IovaAllocator } from './iova.js';
@@ -40,6 +43,8 @@ interface Share {
 }
 
 const KINDS = ['dma', 'identity', 'blocked', 'unmanaged'] as const;
+const INPUT = keysOf<DomainInput>({ kind: true, unit: true, memory: true, snoopTerms: true });
+const ATTRIBUTES = keysOf<DomainMapAttributes>({ read: true, write: true, cache: true, device: true });
 /** Where addresses for buffers end, unless a caller says otherwise. */
 const DMA_LIMIT = 0xffff_ffffn;
 
@@ -52,8 +57,10 @@ export class Domain {
   private readonly iovas = new IovaAllocator();
   private isEnforcing = false;
 
-  /** Throws ZtlpError for a kind that there is not, or when memory has no room for the first table. */
-  constructor({ kind, unit, memory, snoopTerms = 'linux612' }: DomainInput) {
+  /** Throws ZtlpError for a kind or a field that there is not, or when memory has no room for the first table. */
+  constructor(input: DomainInput) {
+    checkKeys('', input, INPUT);
+    const { kind, unit, memory, snoopTerms = 'linux612' } = input;
     if (!KINDS.includes(kind)) throw invalid('kind', kind, KINDS.join(', '));
     this.kind = kind;
     this.unit = unit;
@@ -62,24 +69,24 @@ export class Domain {
   }
 
   /**
-   * Attaches `fn`, which is behind `unit`. Throws ZtlpError: EBUSY, it is attached somewhere; EINVAL, the unit has other
-   * tables, or cannot enforce coherency while the domain does (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it.
+   * Attaches `fn`, which is behind `unit`. Throws ZtlpError: EBUSY, it is attached somewhere; EINVAL, it is not behind the
+   * unit, the unit has other tables or reserves an address that is mapped, or cannot enforce coherency while the domain does
+   * (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it; or what the hardware answers. Nothing has changed then.
    */
   attach(fn: FunctionId, unit: DomainUnit = this.unit): void {
     const { table } = this;
     if (!this.canTake(unit)) throw this.refused(fn, 'its unit has other tables');
     if (this.isEnforcing && !unit.capabilities.enforceCap)
       throw this.refused(fn, 'the domain enforces cache coherency, and its unit cannot');
-    unit.hold(fn, this);
     let share = this.shares.get(unit);
+    if (share === undefined)
+      for (const { first, last } of table?.ranges() ?? []) needUsable(first, last, [unit]);
+    unit.hold(fn, this);
     try {
       share ??= { id: table === null ? null : unit.takeId(), functions: new Map() };
-      unit.bind(fn, this.targetOf(share));
-      // What was mapped before is as new to the unit as what is mapped from now on.
-      if (unit.keepsAbsent && share.id !== null)
-        for (const { first, last } of table?.ranges() ?? []) unit.forget(share.id, first, last);
+      this.bind(fn, unit, share);
     } catch (error) {
-      unit.letGo(fn, this);
+      unit.letGo(fn);
       if (share !== undefined && !this.shares.has(unit)) returnIdOf(unit, share);
       throw error;
     }
@@ -92,12 +99,16 @@ export class Domain {
     return this.table === null || unit.takes(this.table.format);
   }
 
-  /** Undoes `attach`: requests of the function are refused then. Throws ZtlpError (ENOENT) when it is not attached here. */
+  /**
+   * Undoes `attach`: requests of the function are refused then. Throws ZtlpError: ENOENT, it is not attached here; or what the
+   * hardware answers, and it is still attached then.
+   */
   detach(fn: FunctionId, unit: DomainUnit = this.unit): void {
-    unit.letGo(fn, this);
+    unit.needHeld(fn, this);
     const share = this.shares.get(unit);
     if (share === undefined) return;
     unit.unbind(fn, share.id);
+    unit.letGo(fn);
     share.functions.delete(nameOf(fn));
     if (share.functions.size > 0) return;
     this.shares.delete(unit);
@@ -105,11 +116,15 @@ export class Domain {
   }
 
   /**
-   * Maps `bytes` from `iova` to `address` in a domain of kind `unmanaged`. Throws ZtlpError as `PageTable.map` does, and for
-   * other kinds (EINVAL).
+   * Maps `bytes` from `iova` to `address` in a domain of kind `unmanaged`. Throws ZtlpError as `PageTable.map` does, for other
+   * kinds and addresses that a unit reserves (EINVAL), `unknown-name` for an attribute that does not exist, or what the
+   * hardware answers. Nothing has changed then.
    */
   map(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes = {}): void {
     if (this.kind !== 'unmanaged') throw this.wrongKind('unmanaged');
+    checkAttributes(attributes);
+    const first = BigInt(checkU64('iova', iova));
+    needUsable(first, first + BigInt(checkU64('bytes', bytes)) - 1n, this.units);
     this.write(iova, address, bytes, attributes);
   }
 
@@ -125,7 +140,9 @@ export class Domain {
    * Throws ZtlpError: ENOSPC, or as `map`.
    */
   mapDma(address: U64, bytes: U64, options: DomainMapAttributes & { readonly limit?: U64 } = {}): bigint {
+    needObject('options', options);
     const { limit = DMA_LIMIT, ...attributes } = options;
+    checkAttributes(attributes);
     if (this.table === null || this.kind !== 'dma') throw this.wrongKind('dma');
     const size = BigInt(checkU64('bytes', bytes));
     if (size === 0n || size % 4096n !== 0n) throw invalid('bytes', bytes, 'a multiple of 4096 that is not 0');
@@ -225,25 +242,37 @@ export class Domain {
     return { kind: kind === 'identity' ? 'identity' : 'blocked' };
   }
 
+  /** Binds `fn` and makes its unit forget what it may keep of the mappings, or throws and leaves it unbound. */
+  private bind(fn: FunctionId, unit: DomainUnit, share: Share): void {
+    const { id } = share;
+    unit.bind(fn, this.targetOf(share));
+    if (!unit.keepsAbsent || id === null) return;
+    try {
+      // What was mapped before is as new to the unit as what is mapped from now on.
+      for (const { first, last } of this.table?.ranges() ?? []) unit.forget(id, first, last);
+    } catch (error) {
+      quietly(() => unit.unbind(fn, id));
+      throw error;
+    }
+  }
+
   private write(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes): void {
     const { cache = true } = attributes;
     const force = this.terms === 'linux2021' ? cache && this.capabilities.enforceCap : this.isEnforcing;
     this.table?.map(iova, address, bytes, { ...attributes, force });
+    const keepers = [...this.shares].filter(([unit]) => unit.keepsAbsent);
     const first = BigInt(iova);
     try {
-      for (const [unit, { id }] of this.shares)
-        if (unit.keepsAbsent && id !== null) unit.forget(id, first, first + BigInt(bytes) - 1n);
+      forgetIn(keepers, first, first + BigInt(bytes) - 1n);
     } catch (error) {
-      this.table?.unmap(iova, bytes);
+      // Those that were told have the pages now: they must not keep what was not mapped.
+      this.table?.unmap(iova, bytes, (from, to) => quietly(() => forgetIn(keepers, from, to)));
       throw error;
     }
   }
 
   private erase(iova: U64, bytes: U64): bigint {
-    const forget = (first: bigint, last: bigint): void => {
-      for (const [unit, { id }] of this.shares) if (id !== null) unit.forget(id, first, last);
-    };
-    return this.table?.unmap(iova, bytes, forget) ?? 0n;
+    return this.table?.unmap(iova, bytes, (first, last) => forgetIn(this.shares, first, last)) ?? 0n;
   }
 
   private wrongKind(wanted: DomainKind): ZtlpError {
@@ -261,6 +290,28 @@ export class Domain {
       value: fn.sid,
       errno: 'EINVAL',
     });
+  }
+}
+
+/** Throws ZtlpError (`unknown-name`) for an attribute that nothing reads. */
+export function checkAttributes(attributes: DomainMapAttributes): void {
+  needObject('attributes', attributes);
+  checkKeys('attributes', attributes, ATTRIBUTES);
+}
+
+/** Makes units forget [first, last] of the domain. Throws the first error, when all have been told. */
+function forgetIn(shares: Iterable<readonly [DomainUnit, Share]>, first: bigint, last: bigint): void {
+  tellAll(shares, ([unit, { id }]) => {
+    if (id !== null) unit.forget(id, first, last);
+  });
+}
+
+/** For what is undone after an error: that one is thrown, not what undoing it meets. */
+function quietly(undo: () => void): void {
+  try {
+    undo();
+  } catch {
+    // A function that cannot be told has no use for it.
   }
 }
 

@@ -1,8 +1,6 @@
 /** What entries of translation structures say, in words: for the steps of a walk (iommu.md 2 to 4). */
 import { hex64 } from '../core/u64.js';
-import { bits, type WalkStep } from './unit.js';
-
-export type UnitKind = 'vtd' | 'smmuv3' | 'amd';
+import { bits, type UnitKind, type WalkStep } from './unit.js';
 
 /** A step with what its entry says. */
 export interface ExplainedStep extends WalkStep {

@@ -1,5 +1,5 @@
 /** Domains on s390: the hardware takes the anchor of a table for each function, by an instruction (zpci.md 5.4). */
-import { DomainUnit, type FunctionId, notOffered, type Target } from './domain-unit.js';
+import { DomainUnit, type FunctionId, notOffered, type Target, tellAll } from './domain-unit.js';
 import { type S390Input, s390Anchor, s390Tables } from './formats/s390.js';
 import type { AddressRange } from './iova.js';
 import { silentHardware } from './silent.js';
@@ -52,18 +52,20 @@ export class S390DomainUnit extends DomainUnit {
   bind({ sid, pasid }: FunctionId, target: Target): void {
     if (pasid !== undefined) throw notOffered('pasid: s390 has none');
     if (target.kind === 'identity') throw notOffered('functions of s390 always use tables');
-    if (this.registered.delete(sid)) this.hardware.deregister(sid);
+    this.unbind({ sid });
     if (target.kind === 'blocked') return;
     this.hardware.register(sid, this.range, s390Anchor(target.root, target.format));
     this.registered.set(sid, target.id);
   }
 
   unbind({ sid }: FunctionId): void {
-    if (this.registered.delete(sid)) this.hardware.deregister(sid);
+    if (this.registered.has(sid)) this.hardware.deregister(sid);
+    this.registered.delete(sid);
   }
 
   forget(id: number, first: bigint, last: bigint): void {
-    for (const [sid, domain] of this.registered)
+    tellAll(this.registered, ([sid, domain]) => {
       if (domain === id) this.hardware.refresh(sid, { first, last });
+    });
   }
 }

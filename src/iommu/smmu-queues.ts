@@ -71,6 +71,10 @@ class Ring {
   }
 }
 
+/**
+ * The queues of `unit`, whose registers are its properties. `new SmmuQueues(unit, machine.memory.forUnits())` has them in the
+ * memory of a machine. After a reset of the unit make new ones.
+ */
 export class SmmuQueues {
   private commands: Ring | undefined;
   private events: Ring | undefined;
@@ -108,6 +112,10 @@ export class SmmuQueues {
     this.consume();
   }
 
+  get commandProd(): number {
+    return this.prod;
+  }
+
   /** CMDQ_CONS: index and wrap bit, ERR in bits 30:24. */
   get commandCons(): number {
     return this.cons | (this.error << 24);
@@ -127,6 +135,10 @@ export class SmmuQueues {
   /** EVENTQ_CONS: index and wrap bit, OVACKFLG. */
   set eventConsumer(value: number) {
     this.eventCons = inRange('EVENTQ_CONS', value, 0, 0xffff_ffff);
+  }
+
+  get eventConsumer(): number {
+    return this.eventCons;
   }
 
   /** EVENTQ_PROD: index and wrap bit, OVFLG. Events that the unit has left are in the queue then. */

@@ -4,10 +4,18 @@ import { inRange, invalid } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
-import { ANY_DOMAIN, flagFeatures, type HardwareFlags, LAST, TranslationUnit } from './unit.js';
+import {
+  ANY_DOMAIN,
+  flagFeatures,
+  type HardwareFlags,
+  LAST,
+  REPLACEMENTS,
+  spread,
+  TranslationUnit,
+} from './unit.js';
 
 /** Options that an SMMU follows. */
-export type SmmuOptions = Pick<Options, 'iotlbEntries' | 'smmuModel' | 'splitFault'>;
+export type SmmuOptions = Pick<Options, 'iotlbEntries' | 'iotlbReplacement' | 'smmuModel' | 'splitFault'>;
 
 export interface SmmuUnitInput {
   /** Address bits of its outputs (OAS of IDR5), 32 to 48. */
@@ -21,6 +29,8 @@ export interface SmmuUnitInput {
    * are, and No Snoop means nothing (iommu.md 8.4). Default false.
    */
   readonly canwbs?: boolean;
+  /** Seed of `iotlbReplacement: random`, 0 to 2^32 - 1. Default 1. */
+  readonly seed?: number;
 }
 
 /** An event record (iommu.md 4.5). */
@@ -68,17 +78,19 @@ export function coherentFeatures(canwbs: boolean | undefined, field = 'canwbs'):
 }
 
 export class SmmuUnit extends TranslationUnit {
+  readonly kind = 'smmuv3';
   /** Address bits of its outputs (OAS). */
   readonly outputWidth: number;
   /** Log2 of the substreams (PASIDs) that a stream can have. */
   readonly substreamBits: number;
   /** Coherent whatever the attributes are. */
   readonly canwbs: boolean;
+  private readonly seed: number;
 
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for a width out of range. */
   constructor(core: Core, index: number, input: SmmuUnitInput, options: SmmuOptions) {
     super(core, index, options.splitFault);
-    const { outputWidth, substreamBits = 20, hardwareFlags, canwbs } = input;
+    const { outputWidth, substreamBits = 20, hardwareFlags, canwbs, seed = 1 } = input;
     const isQemu = options.smmuModel === 'qemu72';
     this.canwbs = canwbs ?? false;
     this.substreamBits = isQemu ? 0 : inRange('substreamBits', substreamBits, 0, 20);
@@ -90,14 +102,17 @@ export class SmmuUnit extends TranslationUnit {
     this.set(I.UNIT_MODEL, isQemu ? I.MODEL_QEMU : 0);
     this.set(I.UNIT_RECORDS, 0);
     this.set(I.UNIT_ENTRIES, options.iotlbEntries);
-    this.set(I.UNIT_REPLACEMENT, I.REPLACE_LRU);
+    this.set(I.UNIT_REPLACEMENT, REPLACEMENTS[options.iotlbReplacement]);
+    // Pages belong to address spaces, of which a requester may have many: `iotlbKey` has no meaning here.
     this.set(I.UNIT_KEY, I.KEY_DOMAIN);
+    this.seed = spread(seed);
     this.reset();
   }
 
   /** As after power-on: off, no stream table, empty caches, no events. */
   reset(): void {
     this.set(I.UNIT_IS_ON, 0);
+    this.set(I.UNIT_SEED, this.seed);
     this.set(I.UNIT_ABORTS, 0);
     this.setStreamTable(0, 0);
     this.core.x.unitStart(this.index);
@@ -114,9 +129,17 @@ export class SmmuUnit extends TranslationUnit {
     this.core.x.unitSwitch(this.index, on ? 1 : 0);
   }
 
+  get isOn(): boolean {
+    return this.get(I.UNIT_IS_ON) !== 0;
+  }
+
   /** GBPA.ABORT: while the unit is off, requests are aborted without an event. */
   set abortsAll(aborts: boolean) {
     this.set(I.UNIT_ABORTS, aborts ? 1 : 0);
+  }
+
+  get abortsAll(): boolean {
+    return this.get(I.UNIT_ABORTS) !== 0;
   }
 
   /** TLBI_NSNH_ALL; with `asid` TLBI_NH_ASID, of the virtual machine `vmid`. */
@@ -164,10 +187,7 @@ export class SmmuUnit extends TranslationUnit {
 
   /** Events since they were taken last: those that there was room for, and how many there were. */
   takeEvents(): { readonly events: SmmuEvent[]; readonly count: number } {
-    const count = this.get(I.UNIT_EVENTS);
-    this.set(I.UNIT_EVENTS, 0);
-    const events = Array.from({ length: Math.min(count, I.EVENTS_MOST) }, (_, n) => {
-      const at = I.UNIT_FAULT_RECORDS + n * I.EVENT_BYTES;
+    return this.takeRecords((at) => {
       const flags = this.get(at + I.EVENT_FLAGS);
       const substream = this.get(at + I.EVENT_DETAIL);
       const fetch = this.get64(at + I.EVENT_FETCH);
@@ -183,6 +203,5 @@ export class SmmuUnit extends TranslationUnit {
         ...((flags & OF_STAGE_2) === 0 ? {} : { intermediate: fetch }),
       };
     });
-    return { events, count };
   }
 }

@@ -1,11 +1,12 @@
-/** What queues of translation units read and write: 8-byte words of host memory. */
+/** What registers and queues of translation units read and write: 8-byte words of host memory. */
 import * as L from '../../assembly/layout.js';
 import type { Core } from '../core/core.js';
 
+/** Memory as a unit reaches it. That of a machine is `machine.memory.forUnits()`. */
 export interface UnitMemory {
   /** The little-endian word at `address`, a multiple of 8; undefined: a bus error. */
   read64(address: bigint): bigint | undefined;
-  /** False: a bus error. */
+  /** Writes such a word. False: a bus error. */
   write64(address: bigint, value: bigint): boolean;
 }
 

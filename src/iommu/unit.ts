@@ -6,6 +6,9 @@ import type { OptionValue } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { add64, checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
 
+/** Kinds of translation units, as `iommus` of a machine names them. */
+export type UnitKind = 'vtd' | 'smmuv3' | 'amd';
+
 /** A request for one access of a function. */
 export interface UnitRequest {
   /** Requester ID: bus << 8 | device << 3 | function. */
@@ -18,7 +21,7 @@ export interface UnitRequest {
   readonly isPrivileged?: boolean;
 }
 
-/** What became of a request. */
+/** What became of a request. `reasonName` says what the `reason` of a fault means. */
 export type UnitAnswer =
   | {
       readonly kind: 'translated';
@@ -116,6 +119,8 @@ export function flagFeatures(flags: HardwareFlags = 'none', field = 'hardwareFla
 }
 
 export abstract class TranslationUnit {
+  abstract readonly kind: UnitKind;
+
   protected constructor(
     protected readonly core: Core,
     protected readonly index: number,
@@ -214,6 +219,16 @@ export abstract class TranslationUnit {
   /** Drops the translations of `did` (a domain, or an address space) that reach into [first, last]. */
   protected dropPages(did: number, first: U64 = 0, last: U64 = LAST): void {
     this.core.x.unitDropPages(this.index, did, low32(first), high32(first), low32(last), high32(last));
+  }
+
+  /** Takes the events that the unit has left; `eventAt` reads the one whose record begins at an offset of the unit. */
+  protected takeRecords<T>(eventAt: (at: number) => T): { readonly events: T[]; readonly count: number } {
+    const count = this.get(I.UNIT_EVENTS);
+    this.set(I.UNIT_EVENTS, 0);
+    const events = Array.from({ length: Math.min(count, I.EVENTS_MOST) }, (_, n) =>
+      eventAt(I.UNIT_FAULT_RECORDS + n * I.EVENT_BYTES),
+    );
+    return { events, count };
   }
 
   protected set(offset: number, value: number): void {

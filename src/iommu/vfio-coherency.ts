@@ -2,8 +2,8 @@
 import { inRange, ZtlpError } from '../base/errors.js';
 import { checkOption, type OptionValue } from '../base/options.js';
 import { checkU64, hex64, type U64 } from '../core/u64.js';
-import { Domain, type DomainMapAttributes } from './domain.js';
-import { type DomainUnit, type FunctionId, nameOf, unitCapabilities } from './domain-unit.js';
+import { checkAttributes, Domain, type DomainMapAttributes } from './domain.js';
+import { type DomainUnit, type FunctionId, nameOf, needUsable, unitCapabilities } from './domain-unit.js';
 import type { TableMemory } from './table-memory.js';
 import type { WbinvdUnit } from './wbinvd.js';
 
@@ -54,7 +54,7 @@ export class VfioContainer {
   attach(fn: FunctionId, unit: DomainUnit): void {
     if (this.terms === 'linux612' && !unit.capabilities.cacheCoherency)
       throw refused(`${nameOf(fn)}: its unit has no coherent mappings`);
-    for (const { first, last } of this.mappings) this.needUsable(first, last, [unit]);
+    for (const { first, last } of this.mappings) needUsable(first, last, [unit]);
     const own = new Domain({ kind: 'unmanaged', unit, memory: this.memory, snoopTerms: this.terms });
     try {
       own.attach(fn, unit);
@@ -91,8 +91,9 @@ export class VfioContainer {
     if (this.members.length === 0) this.mappings = [];
   }
 
-  /** Maps in every domain. Throws ZtlpError: EEXIST, EINVAL for a reserved range, or as `PageTable.map`. */
+  /** Maps in every domain. Throws ZtlpError: EEXIST, EINVAL for a reserved range, or as `Domain.map`. */
   map(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes = {}): void {
+    checkAttributes(attributes);
     const first = BigInt(checkU64('iova', iova));
     const last = first + BigInt(checkU64('bytes', bytes)) - 1n;
     const taken = this.mappings.find((other) => other.first <= last && first <= other.last);
@@ -102,7 +103,7 @@ export class VfioContainer {
         value: iova,
         errno: 'EEXIST',
       });
-    this.needUsable(
+    needUsable(
       first,
       last,
       this.members.map(({ unit }) => unit),
@@ -176,13 +177,6 @@ export class VfioContainer {
       value: fn.sid,
       errno: 'ENOENT',
     });
-  }
-
-  private needUsable(first: bigint, last: bigint, units: readonly DomainUnit[]): void {
-    for (const { reserved } of units)
-      for (const range of reserved)
-        if (range.first <= last && first <= range.last)
-          throw refused(`iova: ${hex64(range.first)} to ${hex64(range.last)} is reserved`);
   }
 }
 

@@ -205,11 +205,13 @@ export class VtdDomainUnit extends DomainUnit {
     const { memory } = this;
     let directory = this.directories.get(sid);
     if (directory === undefined) {
+      // What may throw comes before what says that it is done.
+      const context = this.contextAt(sid, 32n);
       directory = allocateFilled(memory, Math.max(4096, 8 * 2 ** (this.pasidBits - TABLE_LG2)));
-      this.directories.set(sid, directory);
       const size = BigInt(this.pasidBits - LEAST_PASID_BITS) << PDTS_SHIFT;
       const first = directory | PRESENT | (this.hasPasids ? PASID_ENABLE : 0n) | size;
-      this.writePair(this.contextAt(sid, 32n), [first, 0n]);
+      this.writePair(context, [first, 0n]);
+      this.directories.set(sid, directory);
     }
     const slot = directory + 8n * BigInt(pasid >> TABLE_LG2);
     let table = memory.read64(slot) & POINTER;

@@ -1,16 +1,8 @@
 /** The invalidation queue of VT-d: what its descriptors ask for (specification 6.5.2, iommu.md 5). */
-import type { U64 } from '../core/u64.js';
 import { invalidationRange } from './ats.js';
 import { bits } from './unit.js';
+import { type UnitMemory, write32 } from './unit-memory.js';
 import type { VtdUnit } from './vtd-unit.js';
-
-/** Memory as a unit reaches it. */
-export interface UnitMemory {
-  /** The little-endian 8 bytes at `address`, a multiple of 8; undefined: a bus error. */
-  read64(address: bigint): bigint | undefined;
-  /** Writes 4 bytes at `address`, a multiple of 4; outside memory nothing. */
-  write32(address: bigint, value: number): void;
-}
 
 /** What a unit sends to the device TLB of requester `sid`. */
 export interface DeviceInvalidation {
@@ -24,8 +16,6 @@ export interface DeviceInvalidation {
 
 export interface QueueContext {
   readonly unit: VtdUnit;
-  readonly cap: U64;
-  readonly ecap: U64;
   /** Translation table mode of RTADDR: 0 legacy, 1 scalable, 2 reserved, 3 abort. */
   readonly mode: number;
   readonly memory: UnitMemory;
@@ -74,8 +64,8 @@ export function runDescriptor(words: readonly bigint[], context: QueueContext): 
   return RUN[type]?.(first, second, context) ?? false;
 }
 
-function isOffered(type: number, isWide: boolean, { mode, ecap }: QueueContext): boolean {
-  if (type === 0 || ((type === 3 || type === 8) && bits(ecap, DEVICE_TLB, 1) === 0)) return false;
+function isOffered(type: number, isWide: boolean, { mode, unit }: QueueContext): boolean {
+  if (type === 0 || ((type === 3 || type === 8) && bits(unit.ecap, DEVICE_TLB, 1) === 0)) return false;
   if (mode === 0) return type <= LEGACY_LAST;
   return isWide && (mode === SCALABLE || mode === ABORT) && type <= LAST_TYPE;
 }
@@ -127,10 +117,10 @@ export function runContexts(
   return true;
 }
 
-function invalidateIotlb(first: bigint, second: bigint, { unit, cap }: QueueContext): boolean {
+function invalidateIotlb(first: bigint, second: bigint, { unit }: QueueContext): boolean {
   const granularity = bits(first, 4, 2);
   const mask = bits(second, 0, 6);
-  if (granularity === 0 || (granularity === 3 && !takesMask(cap, mask))) return false;
+  if (granularity === 0 || (granularity === 3 && !takesMask(unit, mask))) return false;
   const did = bits(first, 16, 16);
   if (granularity === 1) unit.invalidateIotlb();
   else if (granularity === 2) unit.invalidateIotlb(did);
@@ -139,14 +129,14 @@ function invalidateIotlb(first: bigint, second: bigint, { unit, cap }: QueueCont
 }
 
 /** Page-selective invalidation is there (PSI), and as wide as `mask` (MAMV). */
-export function takesMask(cap: U64, mask: number): boolean {
+export function takesMask({ cap }: VtdUnit, mask: number): boolean {
   return bits(cap, PSI, 1) === 1 && mask <= bits(cap, MAMV, 6);
 }
 
-function invalidatePasidPages(first: bigint, second: bigint, { unit, cap }: QueueContext): boolean {
+function invalidatePasidPages(first: bigint, second: bigint, { unit }: QueueContext): boolean {
   const granularity = bits(first, 4, 2);
   const mask = bits(second, 0, 6);
-  if (granularity < 2 || (granularity === 3 && mask > bits(cap, MAMV, 6))) return false;
+  if (granularity < 2 || (granularity === 3 && mask > bits(unit.cap, MAMV, 6))) return false;
   const did = bits(first, 16, 16);
   const pasid = bits(first, 32, 20);
   if (granularity === 2) unit.invalidatePasidPages(did, pasid);
@@ -176,7 +166,8 @@ function invalidateDevice(
 
 /** Descriptors are done one after the other, so all before this one have been. */
 function wait(first: bigint, second: bigint, { memory, complete }: QueueContext): boolean {
-  if (bits(first, 5, 1) === 1) memory.write32(second, bits(first, 32, 32));
+  // A word that cannot be written is lost.
+  if (bits(first, 5, 1) === 1) write32(memory, second, first >> 32n);
   if (bits(first, 4, 1) === 1) complete();
   return true;
 }

@@ -1,14 +1,15 @@
 /** The register page of a VT-d unit, as drivers reach it (iommu.md 2.1, specification 11.4). */
 import { inRange, invalid } from '../base/errors.js';
+import { checkKeys, keysOf } from '../base/names.js';
 import { checkU64, join64, type U64 } from '../core/u64.js';
 import { bits } from './unit.js';
+import type { UnitMemory } from './unit-memory.js';
 import {
   type DeviceInvalidation,
   descriptorBytes,
   runContexts,
   runDescriptor,
   takesMask,
-  type UnitMemory,
 } from './vtd-queue.js';
 import type { VtdUnit } from './vtd-unit.js';
 
@@ -66,9 +67,7 @@ const STORED: ReadonlyMap<number, number> = new Map([
 
 export interface VtdRegistersInput {
   readonly unit: VtdUnit;
-  /** CAP and ECAP of the unit. */
-  readonly cap: U64;
-  readonly ecap: U64;
+  /** Where the invalidation queue is: of a machine, `machine.memory.forUnits()`. */
   readonly memory: UnitMemory;
   /** An interrupt of the unit itself: a write of `data` to `address`. */
   readonly interrupt?: (address: U64, data: number) => void;
@@ -76,6 +75,17 @@ export interface VtdRegistersInput {
   readonly invalidateDevice?: (request: DeviceInvalidation) => void;
 }
 
+const KEYS = keysOf<VtdRegistersInput>({
+  unit: true,
+  memory: true,
+  interrupt: true,
+  invalidateDevice: true,
+});
+
+/**
+ * The page of 4 KiB of a unit, with the invalidation queue behind it. What is written takes effect before `write` returns.
+ * After a reset of the unit make a new one. Throws ZtlpError for an access that is not aligned, of other sizes, or outside.
+ */
 export class VtdRegisters {
   /** 32-bit words by offset; what was never written is 0. */
   private readonly words = new Map<number, number>([
@@ -92,9 +102,10 @@ export class VtdRegisters {
   private hadEvents = false;
 
   constructor(private readonly input: VtdRegistersInput) {
+    checkKeys('', input, KEYS);
     this.unit = input.unit;
-    this.invalidation = bits(checkU64('ecap', input.ecap), 8, 10) * 16;
-    this.records = bits(checkU64('cap', input.cap), 24, 10) * 16;
+    this.invalidation = bits(this.unit.ecap, 8, 10) * 16;
+    this.records = bits(this.unit.cap, 24, 10) * 16;
   }
 
   /** Reads 4 or 8 bytes at `offset`, a multiple of them. What is no register reads as 0. */
@@ -123,8 +134,8 @@ export class VtdRegisters {
 
   private word(offset: number): number {
     if (offset === VER) return VERSION;
-    if (offset === CAP || offset === CAP + 4) return bits(this.input.cap, (offset - CAP) * 8, 32);
-    if (offset === ECAP || offset === ECAP + 4) return bits(this.input.ecap, (offset - ECAP) * 8, 32);
+    if (offset === CAP || offset === CAP + 4) return bits(this.unit.cap, (offset - CAP) * 8, 32);
+    if (offset === ECAP || offset === ECAP + 4) return bits(this.unit.ecap, (offset - ECAP) * 8, 32);
     if (offset === FSTS) return this.faultStatus();
     const record = offset - this.records;
     if (record >= 0 && record < this.unit.records * 16) return this.recordWord(record >> 4, record & 12);
@@ -168,15 +179,15 @@ export class VtdRegisters {
       this.unit.rootTable = this.stored64(RTADDR);
       this.mode = bits(this.stored(RTADDR), 10, 2);
       // ESRTPS: nothing that is kept outlives the pointer.
-      if (bits(this.input.cap, 63, 1) === 1) this.dropAll();
+      if (bits(this.unit.cap, 63, 1) === 1) this.dropAll();
       status |= ROOT_POINTER;
     }
     if (has(INTERRUPT_POINTER, value)) status |= INTERRUPT_POINTER;
     if (has(TRANSLATION, value) !== has(TRANSLATION, status)) this.unit.isOn = has(TRANSLATION, value);
     if (!has(QUEUE, value)) this.store(IQH, 0);
     // Units without a queue, or without interrupt remapping, have no state of it.
-    const queue = bits(this.input.ecap, 1, 1) === 1 ? QUEUE : 0;
-    const interrupts = bits(this.input.ecap, 3, 1) === 1 ? INTERRUPTS | COMPATIBILITY : 0;
+    const queue = bits(this.unit.ecap, 1, 1) === 1 ? QUEUE : 0;
+    const interrupts = bits(this.unit.ecap, 3, 1) === 1 ? INTERRUPTS | COMPATIBILITY : 0;
     const states = TRANSLATION | queue | interrupts;
     this.store(GSTS, (status & ~states) | (value & states));
     this.runQueue();
@@ -214,7 +225,7 @@ export class VtdRegisters {
     const address = this.stored64(this.invalidation);
     const mask = bits(address, 0, 6);
     // A range that is too wide is done for the domain.
-    if (granularity === 3 && !takesMask(this.input.cap, mask)) granularity = 2;
+    if (granularity === 3 && !takesMask(this.unit, mask)) granularity = 2;
     if (granularity === 1) this.unit.invalidateIotlb();
     else if (granularity === 2) this.unit.invalidateIotlb(did);
     else if (granularity === 3) this.unit.invalidatePages(did, address & ~0xfffn, mask);
@@ -275,7 +286,7 @@ export class VtdRegisters {
   /** Fetches descriptors until head meets tail, or one is not valid: then the head stays on it. */
   private runQueue(): void {
     if ((this.stored(GSTS) & QUEUE) === 0) return;
-    const { unit, cap, ecap, memory, invalidateDevice } = this.input;
+    const { unit, memory, invalidateDevice } = this.input;
     const queue = this.stored64(IQA);
     const isWide = (this.stored(IQA) & WIDE) !== 0;
     const step = descriptorBytes(isWide);
@@ -285,7 +296,7 @@ export class VtdRegisters {
       this.store(ICS, 1);
       this.raise(IECTL);
     };
-    const context = { unit, cap, ecap, memory, invalidateDevice, mode: this.mode, complete };
+    const context = { unit, memory, invalidateDevice, mode: this.mode, complete };
     while (!this.hasQueueError && this.stored(IQH) !== this.stored(IQT)) {
       const head = this.stored(IQH);
       const tail = this.stored(IQT);

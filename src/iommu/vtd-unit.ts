@@ -121,6 +121,7 @@ export function iotlbEntriesOf({ vtdModel, iotlbEntries }: UnitOptions): number 
 }
 
 export class VtdUnit extends TranslationUnit {
+  readonly kind = 'vtd';
   /** SAGAW is empty where the unit cannot translate: translation enable has no effect then. */
   private readonly canTranslate: boolean;
   /** CAP and ECAP registers. */
@@ -128,7 +129,8 @@ export class VtdUnit extends TranslationUnit {
   readonly ecap: U64;
   /** Address bits of the host (HAW). */
   readonly hostWidth: number;
-  private readonly grants = new AtsGrants();
+  private readonly seed: number;
+  private grants = new AtsGrants();
 
   /** Unit `index` of `core`, which has been reserved room. Throws ZtlpError for registers that do not fit. */
   constructor(
@@ -164,14 +166,16 @@ export class VtdUnit extends TranslationUnit {
     this.set(I.UNIT_ENTRIES, iotlbEntriesOf(options));
     this.set(I.UNIT_REPLACEMENT, isQemu ? I.REPLACE_FLUSH : REPLACEMENTS[options.iotlbReplacement]);
     this.set(I.UNIT_KEY, isQemu || options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
-    this.set(I.UNIT_SEED, spread(seed));
+    this.seed = spread(seed);
     this.set(I.UNIT_KIND, I.UNIT_VTD);
     this.reset();
   }
 
-  /** As after power-on: off, no root table, empty caches, no faults. */
+  /** As after power-on: off, no root table, empty caches, no faults, no translations handed out. */
   reset(): void {
     this.set(I.UNIT_IS_ON, 0);
+    this.set(I.UNIT_SEED, this.seed);
+    this.grants = new AtsGrants();
     this.rootTable = 0;
     this.core.x.unitStart(this.index);
   }
@@ -196,10 +200,18 @@ export class VtdUnit extends TranslationUnit {
     this.core.x.unitSwitch(this.index, this.get(I.UNIT_IS_ON));
   }
 
-  /** Translation enable (GCMD.TE); without an address width it has no effect. Caches are dropped. */
+  get rootTable(): U64 {
+    return this.get64(I.UNIT_ROOT);
+  }
+
+  /** Translation enable (GCMD.TE); without an address width it has no effect, and stays false. Caches are dropped. */
   set isOn(on: boolean) {
     this.core.x.unitSwitch(this.index, on && this.canTranslate ? 1 : 0);
     this.core.x.unitDropAll(this.index);
+  }
+
+  get isOn(): boolean {
+    return this.get(I.UNIT_IS_ON) !== 0;
   }
 
   /** Global or domain-selective invalidation of the IOTLB. */

@@ -33,7 +33,7 @@ import {
 } from '../zpci/identity.js';
 import { groupKey, resolveZpciOptions } from '../zpci/mode.js';
 import type { FunctionState } from '../zpci/states.js';
-import { checkIommus, checkUnitOf, honoursNoSnoop, type IommuConfig } from './iommus.js';
+import { checkIommus, checkUnitOf, honoursNoSnoop, type IommuConfig, unitOptions } from './iommus.js';
 import { type CheckedLink, checkLink, type LinkConfig } from './link-config.js';
 
 /** One function and the options of its port, group and mode. */
@@ -131,6 +131,8 @@ export interface CheckedConfig {
   readonly slots: readonly CheckedSlot[];
   readonly hostMemoryBytes: number;
   readonly iommus: readonly IommuConfig[];
+  /** Options as the units follow them. */
+  readonly unitOptions: Options;
   readonly hostCache: boolean;
   readonly honoursNoSnoop: boolean;
   readonly barBytes: number;
@@ -521,6 +523,7 @@ export function checkConfig(config: MachineConfig, defaultDevice: DeviceModel): 
     slots: checked,
     hostMemoryBytes,
     iommus,
+    unitOptions: unitOptions(iommus, options),
     hostCache,
     honoursNoSnoop: honoursNoSnoop(platform, given.honourNoSnoop, options.s390NoSnoop),
     barBytes,

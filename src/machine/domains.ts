@@ -65,12 +65,18 @@ export interface MachineDomains {
  *
  * Tables are written through the processor's cache, which walks of the units ask: nothing has to be flushed.
  *
- * Throws ZtlpError: `not-found`, the machine has no such unit; `out-of-range`, tables outside host memory; ENOMEM where they
- * do not fit; EOPNOTSUPP for a mode or a stage that the unit does not have; `unknown-name` for a field of another kind of unit.
+ * `attach` of its domains refuses functions that are not behind the unit (EINVAL).
+ *
+ * Throws ZtlpError: `not-found`, the machine has no such unit; `out-of-range`, tables outside host memory; `resource` (ENOMEM)
+ * where they do not fit; `unsupported` (EOPNOTSUPP) for a mode or a stage that the unit does not have; `unknown-name` for a
+ * field of another kind of unit.
  */
 export function machineDomains(machine: Machine, input: MachineDomainsInput): MachineDomains {
   needObject('input', input);
   const { memory, unit } = unitOf(machine, input);
+  // On s390x every function translates for itself.
+  const place = machine.platform === 's390x' ? undefined : (input.iommu ?? 0);
+  unit.serveOnly((sid) => machine.functions.some(({ id, iommu }) => id === sid && iommu === place));
   return { unit, memory, create: (kind, options = {}) => new Domain({ ...options, kind, unit, memory }) };
 }
 

@@ -204,6 +204,11 @@ export class PciFunction {
     return ((1 + (this.slot >> 5)) << 8) | ((this.slot & 31) << 3);
   }
 
+  /** Its translation unit by its place in `machine.iommus`; undefined: its requests are not translated there. */
+  get iommu(): number | undefined {
+    return this.slotConfig.iommu;
+  }
+
   /** Index in the function table: the low 16 bits of the handle. */
   get handleIndex(): number {
     return this.slotConfig.handleIndex;

@@ -29,7 +29,7 @@ export interface VtdConfig {
   readonly seed?: number;
 }
 
-/** Arm SMMUv3, for arm64. Off until software sets the stream table and `isOn`. */
+/** Arm SMMUv3, for arm64. Off until software sets the stream table and `isOn`. Option `iotlbKey` has no meaning for it. */
 export interface SmmuConfig {
   readonly kind: 'smmuv3';
   /** Address bits of its outputs, 32 to 48. Default 44. */
@@ -40,6 +40,8 @@ export interface SmmuConfig {
   readonly hardwareFlags?: HardwareFlags;
   /** The root complex is coherent whatever memory types and No Snoop say (CANWBS of the IORT). Default false. */
   readonly canwbs?: boolean;
+  /** Seed of `iotlbReplacement: random`, 0 to 2^32 - 1. Default: the unit's number. */
+  readonly seed?: number;
 }
 
 /** AMD-Vi with host tables, for x86-64. Off until software sets the device table and `isOn`. */
@@ -63,6 +65,7 @@ const KEYS = {
     substreamBits: true,
     hardwareFlags: true,
     canwbs: true,
+    seed: true,
   }),
   amd: keysOf<AmdConfig>({ kind: true, hardwareFlags: true, seed: true }),
 };
@@ -100,6 +103,7 @@ export function checkIommus(given: readonly IommuConfig[] | undefined, platform:
 }
 
 function checkFigures(field: string, unit: IommuConfig): void {
+  inRange(`${field}.seed`, unit.seed ?? 0, 0, 0xffff_ffff);
   if (unit.kind === 'smmuv3') {
     inRange(`${field}.outputWidth`, unit.outputWidth ?? OUTPUT_WIDTH, 32, 48);
     inRange(`${field}.substreamBits`, unit.substreamBits ?? 0, 0, 20);
@@ -107,7 +111,6 @@ function checkFigures(field: string, unit: IommuConfig): void {
     coherentFeatures(unit.canwbs, `${field}.canwbs`);
     return;
   }
-  inRange(`${field}.seed`, unit.seed ?? 0, 0, 0xffff_ffff);
   if (unit.kind === 'amd') {
     flagFeatures(unit.hardwareFlags, `${field}.hardwareFlags`);
     return;
@@ -128,32 +131,38 @@ export function checkUnitOf(
   return inRange(field, given ?? 0, 0, units - 1);
 }
 
-/** Options as a preset of a measured host brings them. */
-export function withHost(options: Options): Options {
+/**
+ * Options as `units` follow them: a preset of a measured host brings some. Throws `unsupported` for one that has no meaning for
+ * one of the units.
+ */
+export function unitOptions(units: readonly IommuConfig[], options: Options): Options {
+  const { iotlbKey } = options;
+  if (iotlbKey !== 'domain' && units.some(({ kind }) => kind === 'smmuv3'))
+    throw new ZtlpError('unsupported', `iotlbKey: ${iotlbKey} has no meaning for units of kind smmuv3`, {
+      field: 'iotlbKey',
+      value: iotlbKey,
+      allowed: 'domain',
+    });
   if (options.hostPreset === 'none') return options;
   const { entries, walkNs, walkers } = HOSTS[options.hostPreset].iommu;
   return { ...options, iotlbEntries: entries, iotlbWalkNs: walkNs, iotlbWalkers: walkers };
 }
 
-/** Room in a core for `units`, before it is created. */
+/** Room in a core for `units` with options of `unitOptions`, before it is created. */
 export function iotlbRoom(units: readonly IommuConfig[], options: Options): number {
-  const entries = withHost(options).iotlbEntries;
   return Math.max(
-    ...units.map(({ kind }) =>
-      kind === 'vtd' ? iotlbEntriesOf({ ...options, iotlbEntries: entries }) : entries,
-    ),
+    ...units.map(({ kind }) => (kind === 'vtd' ? iotlbEntriesOf(options) : options.iotlbEntries)),
   );
 }
 
-/** Makes the units in `core`; RAM is host memory. */
+/** Makes the units in `core`, which has `iotlbRoom` with the same options; RAM is host memory. */
 export function createUnits(
   core: Core,
   units: readonly IommuConfig[],
   hostBytes: number,
-  machine: Options,
+  options: Options,
 ): MachineUnit[] {
   core.x.unitMemory(0, 0, low32(hostBytes), high32(hostBytes), 0, 0);
-  const options = withHost(machine);
   return units.map((unit, n) => {
     const at = n * I.UNIT_STRIDE;
     core.setWord(L.PLACE_UNITS, at + I.UNIT_WALKERS, options.iotlbWalkers);
@@ -162,12 +171,13 @@ export function createUnits(
   });
 }
 
-/** Unit `n` of `core`, which has been reserved room, with its defaults. */
+/** Unit `n` of `core`, which has `iotlbRoom` with the same options, with its defaults. */
 export function createUnit(core: Core, n: number, unit: IommuConfig, options: Options): MachineUnit {
+  const { seed = n } = unit;
   if (unit.kind === 'smmuv3')
-    return new SmmuUnit(core, n, { ...unit, outputWidth: unit.outputWidth ?? OUTPUT_WIDTH }, options);
-  if (unit.kind === 'amd') return new AmdUnit(core, n, { ...unit, seed: unit.seed ?? n }, options);
-  const { cap = CAP, ecap = ECAP, hostWidth = HOST_WIDTH, seed = n } = unit;
+    return new SmmuUnit(core, n, { ...unit, outputWidth: unit.outputWidth ?? OUTPUT_WIDTH, seed }, options);
+  if (unit.kind === 'amd') return new AmdUnit(core, n, { ...unit, seed }, options);
+  const { cap = CAP, ecap = ECAP, hostWidth = HOST_WIDTH } = unit;
   return new VtdUnit(core, n, { cap, ecap, hostWidth, seed }, options);
 }
 

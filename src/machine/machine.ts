@@ -124,7 +124,7 @@ export class Machine {
     core.setParam(L.PARAM_MESSAGE_LO, first);
     core.setParam(L.PARAM_MESSAGE_END, behind);
     core.setParam(L.PARAM_HONOURS, config.honoursNoSnoop ? 1 : 0);
-    this.iommus = createUnits(core, config.iommus, config.hostMemoryBytes, config.options);
+    this.iommus = createUnits(core, config.iommus, config.hostMemoryBytes, config.unitOptions);
     writeSnoop(core, config.options.snoopNs);
     if (platform === 's390x') for (const fn of functions) fn.takeMessages();
     this.cpu = new Cpu({ core, platform, functions, trace, models, control: this.control, mode });
@@ -363,10 +363,10 @@ const DEFAULT_DEVICE: DeviceModel = {
 export async function createMachine(config: MachineConfig = {}): Promise<Machine> {
   const checked = checkConfig(config, DEFAULT_DEVICE);
   const { hostMemoryBytes, barBytes } = checked;
-  const { iommus, options } = checked;
+  const { iommus, unitOptions } = checked;
   const reserve = (x: CoreExports): void => {
     if (checked.isTimed) x.timedReserve(...roomOf(checked));
-    if (iommus.length > 0) x.unitReserve(iommus.length, iotlbRoom(iommus, options));
+    if (iommus.length > 0) x.unitReserve(iommus.length, iotlbRoom(iommus, unitOptions));
   };
   const core = await Core.load(checked.core, hostMemoryBytes, barBytes, 0, reserve);
   return new Machine(core, checked);

@@ -3,6 +3,7 @@ import * as L from '../../assembly/layout.js';
 import { invalid } from '../base/errors.js';
 import type { Core } from '../core/core.js';
 import { checkU64, type U64 } from '../core/u64.js';
+import { hostMemory, type UnitMemory } from '../iommu/unit-memory.js';
 
 /**
  * What `write` puts into memory stands in a write-back cache of 32 KiB (512 lines of 64 bytes, 8 ways) until a line is pushed
@@ -51,6 +52,11 @@ export class HostMemory {
   /** Writes all dirty lines back and empties the cache (WBINVD). Answers how many lines were dirty. */
   flushAll(): number {
     return this.core.x.cacheFlushAll();
+  }
+
+  /** As registers and queues of translation units reach it: they ask the cache, as requests without No Snoop do. */
+  forUnits(): UnitMemory {
+    return hostMemory(this.core, this.size);
   }
 
   private at(address: U64, length: number): number {

@@ -1,19 +1,15 @@
 /** `ztlp iommu walk` for people: a table of steps per request, and how each ended. */
 import { hex64 } from '../core/u64.js';
+import { nameOf } from '../iommu/domain-unit.js';
 import { pageName } from '../iommu/explain.js';
 import type { Walk, WalkReport } from './iommu-walk.js';
 import type { Style } from './style.js';
 import { table } from './table.js';
 
-function requesterName(sid: number): string {
-  const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
-  return `${hex(sid >> 8, 2)}:${hex((sid >> 3) & 31, 2)}.${sid & 7}`;
-}
-
 function requestText({ request }: Walk): string {
   const { sid, address, isWrite, isPrivileged, pasid } = request;
   const of = pasid === undefined ? '' : ` PASID ${pasid}`;
-  return `${requesterName(sid)}${of} ${isPrivileged ? 'privileged ' : ''}${isWrite ? 'write' : 'read'} ${hex64(address)}`;
+  return `${nameOf({ sid })}${of} ${isPrivileged ? 'privileged ' : ''}${isWrite ? 'write' : 'read'} ${hex64(address)}`;
 }
 
 function endText({ answer, reason }: Walk): string {

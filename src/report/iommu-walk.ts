@@ -5,11 +5,11 @@ import { type OptionInput, resolveOptions } from '../base/options.js';
 import { Core } from '../core/core.js';
 import { hex64, high32, low32, type U64 } from '../core/u64.js';
 import { AmdUnit } from '../iommu/amd-unit.js';
-import { type ExplainedStep, explainSteps, reasonName, type UnitKind } from '../iommu/explain.js';
+import { type ExplainedStep, explainSteps, reasonName } from '../iommu/explain.js';
 import { SmmuUnit } from '../iommu/smmu-unit.js';
-import type { UnitAnswer } from '../iommu/unit.js';
+import type { UnitAnswer, UnitKind } from '../iommu/unit.js';
 import { VtdUnit } from '../iommu/vtd-unit.js';
-import { createUnit, type IommuConfig, iotlbRoom } from '../machine/iommus.js';
+import { createUnit, type IommuConfig, iotlbRoom, unitOptions } from '../machine/iommus.js';
 
 /** Memory as a file has it: its first byte stands at address `at`. */
 export interface TableImage {
@@ -89,8 +89,8 @@ function rangeOf({ images, entries }: WalkInput): { first: bigint; end: bigint }
 /** Throws ZtlpError for an entry that is not at a multiple of 8, and for what units refuse. */
 export async function walkTables(input: WalkInput): Promise<WalkReport> {
   const { first, end } = rangeOf(input);
-  const options = resolveOptions(input.options);
   const units = [input.unit];
+  const options = unitOptions(units, resolveOptions(input.options));
   const core = await Core.load(undefined, Number(end - first), 0, 0, (x) =>
     x.unitReserve(1, iotlbRoom(units, options)),
   );

@@ -156,20 +156,22 @@ describe.each(BUILDS)('a VT-d unit with hostile tables on the %s core', (build) 
       fc.property(run, (input) => {
         const draw = fill(input.seed, input.density);
         const unit = unitOf(input);
-        const { cap, ecap } = UNITS[input.which] as (typeof UNITS)[number];
         const base = core.at(L.PLACE_HOST_MEMORY);
         const word = (at: number): bigint => BigInt(core.u32[(base + at) >> 2] as number);
         const isRam = (at: bigint, bytes: bigint): boolean =>
           at >= BigInt(FIRST) && at + bytes <= BigInt(END);
         const registers = new VtdRegisters({
           unit,
-          cap,
-          ecap,
           memory: {
             read64: (at) => (isRam(at, 8n) ? (word(Number(at) + 4) << 32n) | word(Number(at)) : undefined),
-            write32: (at, value) => {
-              expect(at % 4n).toBe(0n);
-              if (isRam(at, 4n)) core.u32[(base + Number(at)) >> 2] = value;
+            write64: (at, value) => {
+              expect(at % 8n).toBe(0n);
+              if (isRam(at, 8n))
+                for (const half of [0, 4])
+                  core.u32[(base + Number(at) + half) >> 2] = Number(
+                    (value >> BigInt(8 * half)) & 0xffff_ffffn,
+                  );
+              return isRam(at, 8n);
             },
           },
         });

@@ -65,18 +65,14 @@ class Driver {
   readonly devices: DeviceInvalidation[] = [];
   private tail = 0n;
 
-  constructor(
-    readonly lab: UnitLab,
-    { cap = CAP, ecap = ECAP } = {},
-  ) {
+  constructor(readonly lab: UnitLab) {
     this.registers = new VtdRegisters({
       unit: lab.unit,
-      cap,
-      ecap,
       memory: {
         read64: (at) => (at + 8n > RAM_END ? undefined : at < BigInt(MEMORY) ? lab.peek(at) : 0n),
-        write32: (at, value) => {
-          if (at + 8n <= BigInt(MEMORY)) lab.poke(at, (lab.peek(at) & ~0xffff_ffffn) | BigInt(value));
+        write64: (at, value) => {
+          if (at + 8n <= BigInt(MEMORY)) lab.poke(at, value);
+          return at + 8n <= BigInt(MEMORY);
         },
       },
       interrupt: (address, data) => this.interrupts.push(`${hex(BigInt(address))}=${data}`),
@@ -109,8 +105,7 @@ describe.each(BUILDS)('the registers of a VT-d unit on the %s core', (build) => 
   beforeAll(async () => {
     core = await UnitLab.load(module());
   });
-  const legacy = (ecap = ECAP, cap = CAP): Driver =>
-    new Driver(UnitLab.on(core, { ecap, cap }), { ecap, cap });
+  const legacy = (ecap = ECAP, cap = CAP): Driver => new Driver(UnitLab.on(core, { ecap, cap }));
 
   it('iommu.md 2.1: capabilities read as given, the root pointer is taken over by SRTP, translation by TE', () => {
     const one = legacy();
@@ -274,7 +269,7 @@ describe.each(BUILDS)('the registers of a VT-d unit on the %s core', (build) => 
   it('iommu.md 2.7: a record has PASID, privilege and address type, of several registers', () => {
     const cap = CAP_FIRST | (1n << 40n);
     const two = new ScalableLab(core, { cap });
-    const { registers, lab } = new Driver(two.lab, { cap, ecap: ECAP_FIRST });
+    const { registers, lab } = new Driver(two.lab);
     two.pasid({ type: FIRST, pasid: 5, first: 1n });
     expect(two.go(IOVA, { pasid: 5, isPrivileged: true, isWrite: true })).toBe('fault 71');
     lab.unit.translate({ sid: 0x21, address: PAGE, isWrite: false, at: 'translated' });
@@ -455,7 +450,7 @@ describe.each(BUILDS)('the registers of a VT-d unit on the %s core', (build) => 
   describe('in scalable mode', () => {
     const scalable = (iotlbKey: 'domain' | 'requester' = 'domain'): { two: ScalableLab; driver: Driver } => {
       const two = new ScalableLab(core, { options: { iotlbKey } });
-      const driver = new Driver(two.lab, { cap: CAP_FIRST, ecap: ECAP_FIRST });
+      const driver = new Driver(two.lab);
       driver.registers.write(RTADDR, 8, ROOT | (1n << 10n));
       driver.registers.write(GCMD, 4, TE + SRTP);
       driver.startQueue(true);
