@@ -53,6 +53,7 @@ export abstract class DomainUnit {
   private readonly usedIds = new Set<number>();
   private readonly holders = new Map<string, object>();
   private isBehind: (sid: number) => boolean = () => true;
+  private waitFor: () => void = () => undefined;
 
   /** Writes what `target` is for `fn`, and makes the unit forget what was there. Throws ZtlpError for what it cannot do. */
   abstract bind(fn: FunctionId, target: Target): void;
@@ -78,6 +79,19 @@ export abstract class DomainUnit {
   /** From now on only functions for which `isBehind` answers true can be attached: the requests of others do not get here. */
   serveOnly(isBehind: (sid: number) => boolean): void {
     this.isBehind = isBehind;
+  }
+
+  /** From now on `retire` is what waits for the requests that the unit has translated but not performed. */
+  retireWith(retire: () => void): void {
+    this.waitFor = retire;
+  }
+
+  /**
+   * After an invalidation: returns when the requests are performed that were translated before it. Software has to wait for them
+   * before it gives the page away (VT-d 6.5.2.9: draining).
+   */
+  retire(): void {
+    this.waitFor();
   }
 
   /** Marks `fn` as attached to `holder`. Throws ZtlpError: out of range, EINVAL for one that is not behind the unit, or EBUSY. */

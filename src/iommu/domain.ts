@@ -108,6 +108,7 @@ export class Domain {
     const share = this.shares.get(unit);
     if (share === undefined) return;
     unit.unbind(fn, share.id);
+    unit.retire();
     unit.letGo(fn);
     share.functions.delete(nameOf(fn));
     if (share.functions.size > 0) return;
@@ -272,7 +273,10 @@ export class Domain {
   }
 
   private erase(iova: U64, bytes: U64): bigint {
-    return this.table?.unmap(iova, bytes, (first, last) => forgetIn(this.shares, first, last)) ?? 0n;
+    const unmapped =
+      this.table?.unmap(iova, bytes, (first, last) => forgetIn(this.shares, first, last)) ?? 0n;
+    if (unmapped > 0n) for (const unit of this.shares.keys()) unit.retire();
+    return unmapped;
   }
 
   private wrongKind(wanted: DomainKind): ZtlpError {

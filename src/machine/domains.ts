@@ -77,6 +77,7 @@ export function machineDomains(machine: Machine, input: MachineDomainsInput): Ma
   // On s390x every function translates for itself.
   const place = machine.platform === 's390x' ? undefined : (input.iommu ?? 0);
   unit.serveOnly((sid) => machine.functions.some(({ id, iommu }) => id === sid && iommu === place));
+  unit.retireWith(() => machine.retireTranslated());
   return { unit, memory, create: (kind, options = {}) => new Domain({ ...options, kind, unit, memory }) };
 }
 

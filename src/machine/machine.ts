@@ -256,6 +256,17 @@ export class Machine {
     this.models.settle();
   }
 
+  /**
+   * Waits until the requests of functions are performed that translation units have looked at: in timed fidelity they stand
+   * between the link and memory while their walk goes on. What arrives meanwhile is not waited for. A callback of a device
+   * model cannot wait: there it does nothing.
+   */
+  retireTranslated(): void {
+    if (this.timing === undefined || !this.models.canWait) return;
+    const end = this.core.x.timedHeldEnd();
+    if (end > 0) this.timing.idle(end);
+  }
+
   /** Moves time on by `ns` nanoseconds: timers of device models fire, and what they set going is done. */
   run(ns: number): void {
     this.models.checkIdle('run');

@@ -322,9 +322,14 @@ export class Models {
     }
   }
 
+  /** No model is in the middle of an answer, so that time may pass. */
+  get canWait(): boolean {
+    return !this.serving && this.timing?.accessing !== true;
+  }
+
   /** Throws while a model answers an access: the machine is in the middle of it. */
   checkIdle(what: string): void {
-    if (!this.serving && this.timing?.accessing !== true) return;
+    if (this.canWait) return;
     throw new ZtlpError('unsupported', `${what} was called from a callback of a device model`, {
       field: what,
       allowed: 'DMA of the context; accesses from DMA and timer callbacks and from outside',
