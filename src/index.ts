@@ -74,9 +74,9 @@ export {
   type FunctionId,
   unitCapabilities,
 } from './iommu/domain-unit.js';
-export { reasonName } from './iommu/explain.js';
 export type { AddressRange } from './iommu/iova.js';
 export type { Mapping } from './iommu/page-table.js';
+export { reasonName } from './iommu/reasons.js';
 export { S390DomainUnit, type S390DomainUnitInput, type S390Hardware } from './iommu/s390-domain-unit.js';
 export { SmmuDomainUnit, type SmmuDomainUnitInput, type SmmuHardware } from './iommu/smmu-domain-unit.js';
 export { type SmmuMessage, SmmuQueues } from './iommu/smmu-queues.js';

@@ -1,44 +1,59 @@
 /** Reads the file of `ztlp iommu walk`: a translation unit, memory with its tables, and requests, as YAML or JSON. */
-import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
-import { LineCounter, parseDocument } from 'yaml';
+import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { show, ZtlpError } from '../base/errors.js';
-import { type OptionInput, resolveOptions } from '../base/options.js';
-import { LAST } from '../iommu/unit.js';
-import type { TableImage, WalkInput, WalkRequest } from '../report/iommu-walk.js';
+import type { OptionInput } from '../base/options.js';
+import {
+  checkEntries,
+  checkImages,
+  checkOptions,
+  checkRoot,
+  checkStreams,
+  type TableImage,
+  unitOf,
+  type WalkInput,
+  type WalkRequest,
+} from '../report/iommu-walk-input.js';
+import { PASID_FORM, SID_FORM, toInteger, toSid, toU64, U64_FORM } from './iommu-values.js';
+import { nameOfFile, readWhole } from './read-file.js';
 
 const MOST_BYTES = 16 << 20;
 /** What a WebAssembly memory has room for beside the core. */
 const MOST_IMAGE_BYTES = 2 ** 31;
+const FIELDS = 'fields of docs/iommu.md';
 
-/** Integers arrive as bigint; text such as `0x1000` is one, too, since keys are text. */
-const u64 = v.pipe(
-  v.union([
-    v.bigint(),
-    v.pipe(
-      v.string(),
-      v.regex(/^(0x[0-9a-f]+|\d+)$/i, 'a number'),
-      v.transform((text) => BigInt(text)),
-    ),
-  ]),
-  v.check((value) => value >= 0n && value <= LAST, '0 to 2^64 - 1'),
-);
-const integer = (min: number, max: number) =>
-  v.pipe(
-    u64,
-    v.check((value) => value >= BigInt(min) && value <= BigInt(max), `${min} to ${max}`),
-    v.transform((value) => Number(value)),
+/** What `read` makes of a value; undefined: it is not `allowed`. Integers arrive as bigint. */
+function taken<T>(read: (value: unknown) => T | undefined, allowed: string) {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform<unknown, T>(({ dataset, addIssue, NEVER }) => {
+      const found = read(dataset.value);
+      if (found !== undefined) return found;
+      addIssue({ message: allowed });
+      return NEVER;
+    }),
   );
-/** `00:04.0`, as lspci prints it, or the number. */
-const sid = v.union([
-  integer(0, 0xffff),
-  v.pipe(
-    v.string(),
-    v.regex(/^[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/i, 'a requester such as 00:04.0, or its number'),
-    v.transform(sidOf),
-  ),
-]);
+}
+
+const u64 = taken((value) => toU64(value), U64_FORM);
+const integer = (least: number, most: number, allowed = `${least} to ${most}`) =>
+  taken((value) => toInteger(value, least, most), allowed);
+const truth = v.boolean('true, false');
+const text = v.string('text');
+const option = taken(
+  (value) =>
+    typeof value === 'bigint'
+      ? Number(value)
+      : typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number'
+        ? value
+        : undefined,
+  'a value of docs/options.md',
+);
+const addressKey = v.pipe(
+  text,
+  v.check((key) => toU64(key) !== undefined, 'an address such as 0x1000'),
+);
 
 const SCENARIO = v.strictObject({
   unit: v.picklist(['vtd', 'smmuv3', 'amd'], 'vtd, smmuv3, amd'),
@@ -50,115 +65,145 @@ const SCENARIO = v.strictObject({
   hardwareFlags: v.optional(v.picklist(['none', 'access', 'dirty'], 'none, access, dirty')),
   root: u64,
   streams: v.optional(integer(0, 0xffff_ffff)),
-  options: v.optional(
-    v.record(
-      v.string(),
-      v.union([
-        v.string(),
-        v.boolean(),
-        v.pipe(
-          v.bigint(),
-          v.transform((value) => Number(value)),
-        ),
-      ]),
-    ),
-  ),
-  images: v.optional(v.array(v.strictObject({ file: v.string(), at: u64 }))),
-  entries: v.optional(v.record(u64AsKey(), u64)),
+  options: v.optional(v.record(text, option, 'values by the names of docs/options.md')),
+  images: v.optional(v.array(v.strictObject({ file: text, at: u64 }), 'a list of { file, at }')),
+  entries: v.optional(v.record(addressKey, u64, '64-bit words by address')),
   requests: v.optional(
     v.array(
       v.strictObject({
-        sid,
+        sid: taken(toSid, SID_FORM),
         address: u64,
-        write: v.optional(v.boolean()),
-        pasid: v.optional(integer(0, 0xf_ffff)),
-        privileged: v.optional(v.boolean()),
+        write: v.optional(truth),
+        pasid: v.optional(integer(0, 0xf_ffff, PASID_FORM)),
+        privileged: v.optional(truth),
       }),
+      'a list of { sid, address, write, pasid, privileged }',
     ),
   ),
 });
 
-function u64AsKey() {
-  return v.pipe(v.string(), v.regex(/^(0x[0-9a-f]+|\d+)$/i, 'an address such as 0x1000'));
+/** An image of memory whose first byte is at address `at`. Throws ZtlpError `not-found`, `io` or `resource`. */
+export async function readImage(file: string, at: bigint): Promise<TableImage> {
+  const bytes = await readWhole(file, MOST_IMAGE_BYTES, 'an image of memory');
+  return { name: nameOfFile(file), at, bytes };
 }
 
-/** Bus, device and function of `00:04.0` as a requester ID. */
-export function sidOf(text: string): number {
-  const [bus = 0, device = 0, fn = 0] = text.split(/[:.]/).map((part) => Number.parseInt(part, 16));
-  return (bus << 8) | (device << 3) | fn;
-}
-
-function read(file: string, most: number): Buffer {
-  try {
-    const { size } = statSync(file);
-    if (size > most)
-      throw new ZtlpError('resource', `${file}: ${size} bytes`, {
-        field: 'file',
-        value: file,
-        allowed: `up to ${most} bytes`,
-      });
-    return readFileSync(file);
-  } catch (cause) {
-    if (cause instanceof ZtlpError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ZtlpError('not-found', `${file}: ${reason}`, { field: 'file', value: file, cause });
-  }
-}
-
-/** An image of memory whose first byte is at address `at`. Throws ZtlpError `not-found` or `resource`. */
-export function readImage(file: string, at: bigint): TableImage {
-  return { at, bytes: read(file, MOST_IMAGE_BYTES) };
-}
-
-/** Throws ZtlpError `malformed` with file, line and field. */
-export function readScenario(file: string): WalkInput {
-  const text = read(file, MOST_BYTES).toString('utf8');
+/** Reads a scenario, `-` from standard input. Throws ZtlpError `malformed` with file, line and field. */
+export async function readScenario(file: string): Promise<WalkInput> {
+  const name = nameOfFile(file);
   const lines = new LineCounter();
-  const document = parseDocument(text, { intAsBigInt: true, lineCounter: lines });
+  const document = parseDocument(textOf(name, await readWhole(file, MOST_BYTES, 'a scenario')), {
+    intAsBigInt: true,
+    lineCounter: lines,
+  });
   const [broken] = document.errors;
-  if (broken !== undefined)
-    throw new ZtlpError('malformed', `${file}: ${broken.message}`, { field: 'file', value: file });
-  const { success, output, issues } = v.safeParse(SCENARIO, document.toJS({ mapAsMap: false }));
-  if (!success) {
-    const [issue] = issues;
-    const path = (issue.path ?? []).map(({ key }) => key);
-    const node = document.getIn(path, true) as { range?: [number, number, number] } | undefined;
-    const line = node?.range === undefined ? '' : `:${lines.linePos(node.range[0]).line}`;
-    const field = path.map(String).join('.') || 'file';
-    throw new ZtlpError('malformed', `${file}${line}: ${field}: ${show(issue.input)}`, {
-      field,
-      value: issue.input,
-      allowed: issue.type === 'strict_object' ? 'a field of docs/iommu.md' : issue.message,
-    });
-  }
-  const { entries = {}, images = [], requests = [], options = {}, unit, root, streams = 0, ...rest } = output;
-  resolveOptions(options as OptionInput);
-  return {
-    unit: unitOf(file, unit, rest),
-    root,
-    streams,
-    options: options as OptionInput,
-    images: images.map((image) => readImage(resolve(dirname(file), image.file), image.at)),
-    entries: Object.entries(entries).map(([at, value]) => [BigInt(at), value] as const),
-    requests: requests.map(requestOf),
-  };
+  if (broken !== undefined) throw malformed(`${name}: ${broken.message}`, 'file', file);
+  if (document.contents === null) throw malformed(`${name}: the file is empty`, 'file', file, FIELDS);
+  const { success, output, issues } = v.safeParse(SCENARIO, plainOf(name, document));
+  if (!success) throw wrongField(name, issues[0], document, lines);
+  const { entries = {}, images = [], requests = [], options = {}, unit, root, streams, ...figures } = output;
+  const words = Object.entries(entries).map(([at, value]) => [BigInt(at), value] as const);
+  const checked = inFile(name, () => {
+    const known = new Set(words.map(([at]) => at));
+    // Keys that are numbers and keys that are text can be the same address.
+    const node = document.get('entries', true);
+    if (isMap(node) && node.items.length !== known.size)
+      throw malformed('entries: an address is given twice', 'entries', file);
+    checkEntries(words);
+    return {
+      unit: unitOf(unit, figures),
+      root: checkRoot(unit, root),
+      streams: checkStreams(unit, streams),
+      options: checkOptions(unit, options as OptionInput),
+    };
+  });
+  const folder = file === '-' ? '.' : dirname(file);
+  const read: TableImage[] = [];
+  for (const image of images) read.push(await readImage(resolve(folder, image.file), image.at));
+  inFile(name, () => checkImages(read));
+  return { ...checked, images: read, entries: words, requests: requests.map(requestOf) };
 }
 
-type Figures = Readonly<Record<string, bigint | number | string | undefined>>;
+function malformed(what: string, field: string, value: unknown, allowed?: string): ZtlpError {
+  return new ZtlpError('malformed', what, { field, value, ...(allowed === undefined ? {} : { allowed }) });
+}
 
-function unitOf(file: string, kind: WalkInput['unit']['kind'], figures: Figures): WalkInput['unit'] {
-  const known: Readonly<Record<WalkInput['unit']['kind'], readonly string[]>> = {
-    vtd: ['cap', 'ecap', 'hostWidth'],
-    smmuv3: ['outputWidth', 'substreamBits', 'hardwareFlags'],
-    amd: ['hardwareFlags'],
-  };
-  for (const name of Object.keys(figures))
-    if (figures[name] !== undefined && !known[kind].includes(name))
-      throw new ZtlpError('malformed', `${file}: ${name} is not of a unit of kind ${kind}`, {
-        field: name,
-        allowed: known[kind].join(', '),
-      });
-  return { kind, ...figures } as WalkInput['unit'];
+/** What is wrong with a value of a file is wrong data, not a wrong call. */
+function inFile<T>(name: string, check: () => T): T {
+  try {
+    return check();
+  } catch (cause) {
+    if (!(cause instanceof ZtlpError)) throw cause;
+    throw new ZtlpError('malformed', `${name}: ${cause.message}`, { cause, ...fieldOf(cause) });
+  }
+}
+
+function fieldOf({ field, value }: ZtlpError): { readonly field?: string; readonly value?: unknown } {
+  return { ...(field === undefined ? {} : { field }), ...(value === undefined ? {} : { value }) };
+}
+
+function textOf(name: string, bytes: Buffer): string {
+  const found = bytes.toString('utf8');
+  if (!found.includes('\0') && !found.includes('\ufffd')) return found;
+  const what = `${name}: it is not text; a dump of memory is given with --image FILE@ADDRESS`;
+  throw malformed(what, 'file', name, 'YAML or JSON');
+}
+
+function plainOf(name: string, document: Document): unknown {
+  try {
+    return document.toJS({ mapAsMap: false });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ZtlpError('malformed', `${name}: ${reason}`, { field: 'file', value: name, cause });
+  }
+}
+
+type Issue = v.InferIssue<typeof SCENARIO>;
+
+/** An issue in one line: file, line, field as it is written, value, and what is allowed. */
+function wrongField(name: string, issue: Issue, document: Document, lines: LineCounter): ZtlpError {
+  const path = (issue.path ?? []).map(({ key }) => String(key));
+  const at = placeOf(document, path);
+  const line = at === undefined ? '' : `:${lines.linePos(at).line}`;
+  const field = path.map((key, n) => (path[n - 1] === 'entries' ? addressText(key) : key)).join('.');
+  const isObject = issue.type === 'strict_object';
+  const isMissing = isObject && issue.received === 'undefined';
+  const allowed = isMissing ? undefined : isObject ? FIELDS : issue.message;
+  if (field === '')
+    return malformed(`${name}${line}: ${show(issue.input)} is no scenario`, 'file', issue.input, allowed);
+  const isUnknown = isObject && issue.expected === 'never';
+  const what = isMissing
+    ? `${field} is missing`
+    : isUnknown
+      ? `${field} is not a field`
+      : `${field}: ${show(issue.input)} is not valid`;
+  return malformed(`${name}${line}: ${what}`, field, issue.input, allowed);
+}
+
+/** Keys of entries are integers: as people write addresses. */
+function addressText(key: string): string {
+  return /^\d+$/.test(key) ? `0x${BigInt(key).toString(16)}` : key;
+}
+
+/** Where the node at `path` begins, or the nearest one around it. */
+function placeOf(document: Document, path: readonly string[]): number | undefined {
+  let node: unknown = document.contents;
+  let at: number | undefined;
+  for (const key of path) {
+    let next: unknown;
+    if (isMap(node)) {
+      const pair = node.items.find((item) => String(isScalar(item.key) ? item.key.value : item.key) === key);
+      at = startOf(pair?.key) ?? at;
+      next = pair?.value;
+    } else if (isSeq(node)) next = node.items[Number(key)];
+    at = startOf(next) ?? at;
+    node = next;
+  }
+  return at;
+}
+
+function startOf(node: unknown): number | undefined {
+  return (node as { range?: readonly number[] | null } | null | undefined)?.range?.[0];
 }
 
 function requestOf(request: {

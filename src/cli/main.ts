@@ -25,7 +25,7 @@ Examples:
   $ ztlp replay trace.txt                        a Linux mmiotrace as TLPs
   $ ztlp regress                                 a 4 KiB PCISTB against splits
   $ ztlp zpci examples/pcistb.zpci               a script of zPCI instructions
-  $ ztlp iommu walk examples/walk.yaml            a table walk step by step
+  $ ztlp iommu walk examples/walk.yaml           a table walk step by step
   $ ztlp conform test/vectors/access-paths.json  agreement with golden vectors
   $ ztlp inspect --device ./my-device.mjs        what software finds in a device
   $ ztlp check-device ./my-device.mjs            a model against the rules
@@ -40,21 +40,24 @@ function version(): string {
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
+function writeError(text: string, write: (line: string) => void): void {
+  const line = text
+    .replace(/^error: /, '')
+    .trim()
+    .replace(/\s*\n+\s*/g, ' ');
+  write(`ztlp: ${line}\n`);
+}
+
 /** Every command, with those below it, reports a wrong call in one line and throws instead of ending the process. */
 function strict(command: Command): Command {
   for (const below of command.commands) strict(below);
-  return command
-    .exitOverride()
-    .configureOutput({
-      outputError: (text, write) =>
-        write(
-          `ztlp: ${text
-            .replace(/^error: /, '')
-            .trim()
-            .replace(/\s*\n+\s*/g, ' ')}\n`,
-        ),
-    })
-    .showSuggestionAfterError(true);
+  return command.exitOverride().configureOutput({ outputError: writeError }).showSuggestionAfterError(true);
+}
+
+/** `: it is ztlp iommu walk` where a command of that name stands below another one; else nothing. */
+function belowHint(root: Command, name: string): string {
+  const above = root.commands.find((one) => one.commands.some((below) => below.name() === name));
+  return above === undefined ? '' : `, did you mean ${above.name()} ${name}?`;
 }
 
 /** `ztlp help`; commander's own answers an unknown name with the whole usage. */
@@ -74,7 +77,8 @@ function helpCommand(root: Command): Command {
           });
         if (next === undefined) {
           const detail = { field: 'command', value: name, allowed: names.join(', ') };
-          throw new ZtlpError('unknown-name', `unknown command '${name}'${didYouMean(name, names)}`, detail);
+          const hint = (command === root ? belowHint(root, name) : '') || didYouMean(name, names);
+          throw new ZtlpError('unknown-name', `unknown command '${name}'${hint}`, detail);
         }
         command = next;
       }
@@ -102,8 +106,16 @@ function program(): Command {
     checkDeviceCommand(),
     newDeviceCommand(),
     helpCommand(root),
-  ])
+  ]) {
+    if (command.commands.length > 0) command.addCommand(helpCommand(command));
     root.addCommand(strict(command));
+  }
+  root.configureOutput({
+    outputError: (text, write) => {
+      const [, name] = /^error: unknown command '([^']*)'\s*$/.exec(text) ?? [];
+      writeError(name === undefined ? text : `${text.trim()}${belowHint(root, name)}`, write);
+    },
+  });
   return root;
 }
 

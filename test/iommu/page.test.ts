@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ready } from '../../src/index.js';
-import { reasonName } from '../../src/iommu/explain.js';
+import { reasonName } from '../../src/iommu/reasons.js';
 import { readBuild } from '../support/builds.js';
 import { PageSnippets } from './page-snippets.js';
 

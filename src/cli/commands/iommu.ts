@@ -2,19 +2,25 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { ZtlpError } from '../../base/errors.js';
 import type { OptionInput } from '../../base/options.js';
-import { LAST } from '../../iommu/unit.js';
-import { type WalkInput, type WalkRequest, walkProblem, walkTables } from '../../report/iommu-walk.js';
+import type { UnitKind } from '../../iommu/unit.js';
+import { walkProblem, walkTables } from '../../report/iommu-walk.js';
+import {
+  type TableImage,
+  type UnitFigures,
+  unitOf,
+  type WalkInput,
+  type WalkRequest,
+} from '../../report/iommu-walk-input.js';
 import { formatWalks } from '../../report/iommu-walk-text.js';
-import { readImage, readScenario, sidOf } from '../iommu-scenario.js';
+import { readImage, readScenario } from '../iommu-scenario.js';
+import { PASID_FORM, SID_FORM, toInteger, toSid, toU64, U64_FORM } from '../iommu-values.js';
 import { type CommonFlags, columns, complain, printFound, styleFor, withCommonFlags } from '../output.js';
-import { collectOption, countFrom, once, oneOf } from '../values.js';
+import { collectOption, once, oneOf } from '../values.js';
 
-interface Flags extends CommonFlags {
-  readonly unit?: 'vtd' | 'smmuv3' | 'amd';
+interface Flags extends CommonFlags, UnitFigures {
+  readonly unit?: UnitKind;
   readonly root?: bigint;
-  readonly streams?: bigint;
-  readonly cap?: bigint;
-  readonly ecap?: bigint;
+  readonly streams?: number;
   readonly image?: readonly { file: string; at: bigint }[];
   readonly address?: readonly bigint[];
   readonly sid?: number;
@@ -24,10 +30,22 @@ interface Flags extends CommonFlags {
   readonly option?: OptionInput;
 }
 
+/** Flags of what the unit is, by the names of scenario fields. */
+const UNIT_FLAGS = {
+  unit: '--unit',
+  cap: '--cap',
+  ecap: '--ecap',
+  hostWidth: '--host-width',
+  outputWidth: '--output-width',
+  substreamBits: '--substream-bits',
+  hardwareFlags: '--hardware-flags',
+} as const;
+
 const EXAMPLES = `
 Examples:
   $ ztlp iommu walk examples/walk.yaml      every request of a scenario
   $ ztlp iommu walk examples/walk.yaml --sid 00:04.0 --address 0x123456789a --write
+  $ cat s.json | ztlp iommu walk -          a scenario from standard input
   $ ztlp iommu walk --unit vtd --root 0x1000 --image memory.bin@0 \\
       --sid 00:04.0 --address 0xfff00000    tables from a dump of memory
 
@@ -38,9 +56,19 @@ stands at the address behind @. What no image and no entry covers is unreadable.
 Exit codes: 0 every request was translated; 1 one was not, or a file cannot be
 used; 2 wrong call.`;
 
-function u64(text: string): bigint {
-  if (/^(0x[0-9a-f]{1,16}|\d{1,20})$/i.test(text) && BigInt(text) <= LAST) return BigInt(text);
-  throw new InvalidArgumentError('Expected: a number such as 0x1000, below 2^64.');
+/** A parser of a flag: `read` answers undefined for what is not `allowed`. */
+function taken<T>(read: (text: string) => T | undefined, allowed: string): (text: string) => T {
+  return (text) => {
+    const found = read(text);
+    if (found !== undefined) return found;
+    throw new InvalidArgumentError(`Allowed: ${allowed}.`);
+  };
+}
+
+const u64 = taken((text) => toU64(text), U64_FORM);
+
+function integer(least: number, most: number, allowed = `${least} to ${most}`): (text: string) => number {
+  return taken((text) => toInteger(text, least, most), allowed);
 }
 
 function image(
@@ -52,46 +80,49 @@ function image(
   return [...before, { file: text.slice(0, at), at: u64(text.slice(at + 1)) }];
 }
 
-function requester(text: string): number {
-  if (/^[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/i.test(text)) return sidOf(text);
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 0 && value <= 0xffff) return value;
-  throw new InvalidArgumentError('Expected: a requester such as 00:04.0, or its number.');
-}
-
 function addresses(text: string, before: readonly bigint[] = []): bigint[] {
   return [...before, u64(text)];
 }
 
+async function imagesOf(file: string | undefined, flags: Flags): Promise<TableImage[]> {
+  const given = flags.image ?? [];
+  if ([file, ...given.map((one) => one.file)].filter((name) => name === '-').length > 1)
+    throw new ZtlpError('invalid-value', '-: standard input can be read once', {
+      field: 'image',
+      value: '-',
+    });
+  const images: TableImage[] = [];
+  for (const { file: name, at } of given) images.push(await readImage(name, at));
+  return images;
+}
+
 /** The unit and its tables: from the scenario, from flags, or both. */
-function inputOf(file: string | undefined, flags: Flags): WalkInput {
-  const { unit, root, streams, cap, ecap, option = {} } = flags;
-  const images = (flags.image ?? []).map(({ file: name, at }) => readImage(name, at));
+async function inputOf(file: string | undefined, flags: Flags): Promise<WalkInput> {
+  const { unit, root, streams, option = {} } = flags;
   if (file !== undefined) {
-    for (const name of ['unit', 'cap', 'ecap'] as const)
-      if (flags[name] !== undefined)
-        throw new ZtlpError('invalid-value', `--${name}: the scenario has it`, { field: name });
-    const given = readScenario(file);
+    for (const [name, flag] of Object.entries(UNIT_FLAGS))
+      if (flags[name as keyof typeof UNIT_FLAGS] !== undefined)
+        throw new ZtlpError('invalid-value', `${flag}: the scenario has it`, { field: name });
+    const images = await imagesOf(file, flags);
+    const given = await readScenario(file);
     return {
       ...given,
       root: root ?? given.root,
-      streams: streams === undefined ? given.streams : Number(streams),
+      streams: streams ?? given.streams,
       options: { ...given.options, ...option },
       images: [...given.images, ...images],
     };
   }
-  if (unit === undefined || root === undefined || images.length === 0)
+  if (unit === undefined || root === undefined || flags.image === undefined)
     throw new ZtlpError('invalid-value', 'iommu walk: a scenario file, or --unit, --root and --image');
-  const figures =
-    unit === 'vtd' ? { ...(cap === undefined ? {} : { cap }), ...(ecap === undefined ? {} : { ecap }) } : {};
-  if (unit !== 'vtd' && (cap ?? ecap) !== undefined)
-    throw new ZtlpError('invalid-value', '--cap and --ecap are for --unit vtd', { field: 'cap' });
+  const { cap, ecap, hostWidth, outputWidth, substreamBits, hardwareFlags } = flags;
+  const figures = { cap, ecap, hostWidth, outputWidth, substreamBits, hardwareFlags };
   return {
-    unit: { kind: unit, ...figures },
+    unit: unitOf(unit, figures, (name) => UNIT_FLAGS[name]),
     root,
-    streams: Number(streams ?? 0n),
+    streams,
     options: option,
-    images,
+    images: await imagesOf(undefined, flags),
     entries: [],
     requests: [],
   };
@@ -122,7 +153,7 @@ function requestsOf(given: readonly WalkRequest[], flags: Flags): readonly WalkR
 }
 
 async function run(file: string | undefined, flags: Flags): Promise<void> {
-  const input = inputOf(file, flags);
+  const input = await inputOf(file, flags);
   const report = await walkTables({ ...input, requests: requestsOf(input.requests, flags) });
   await printFound(flags, report, () => formatWalks(report, styleFor(), columns()));
   const problem = walkProblem(report);
@@ -135,17 +166,33 @@ function walkCommand(): Command {
     .description(
       'Walks the tables of a translation unit: every entry that it reads, what it says, and the end.',
     )
-    .argument('[scenario]', 'YAML or JSON file with unit, tables and requests')
+    .argument('[scenario]', 'YAML or JSON file with unit, tables and requests; - is standard input')
     .option('--address <address>', 'address of a request; may be given several times', addresses)
-    .option('--sid <requester>', 'whose request it is: bus:device.function', once(requester))
-    .option('--pasid <pasid>', 'process address space of the request', once(countFrom(0, 0xf_ffff)))
+    .option('--sid <requester>', 'whose request it is: bus:device.function', once(taken(toSid, SID_FORM)))
+    .option('--pasid <pasid>', 'process address space of the request', once(integer(0, 0xf_ffff, PASID_FORM)))
     .option('--write', 'a write; else a read')
     .option('--privileged', 'privileged mode requested')
     .option('--unit <kind>', 'vtd, smmuv3 or amd', once(oneOf('vtd', 'smmuv3', 'amd')))
     .option('--root <address>', 'RTADDR, STRTAB_BASE, or base of the device table', once(u64))
-    .option('--streams <value>', 'smmuv3: STRTAB_BASE_CFG; amd: pages of the device table', once(u64))
+    .option(
+      '--streams <value>',
+      'smmuv3: STRTAB_BASE_CFG; amd: pages of the device table',
+      once(integer(0, 0xffff_ffff)),
+    )
     .option('--cap <register>', 'vtd: CAP register', once(u64))
     .option('--ecap <register>', 'vtd: ECAP register', once(u64))
+    .option('--host-width <bits>', 'vtd: address bits of the host (default: 46)', once(integer(30, 52)))
+    .option(
+      '--output-width <bits>',
+      'smmuv3: address bits of its outputs (default: 44)',
+      once(integer(32, 48)),
+    )
+    .option('--substream-bits <bits>', 'smmuv3: log2 of the substreams (default: 20)', once(integer(0, 20)))
+    .option(
+      '--hardware-flags <flags>',
+      'smmuv3, amd: none, access or dirty (default: none)',
+      once(oneOf('none', 'access', 'dirty')),
+    )
     .option(
       '--image <file@address>',
       'a file of memory and where it begins; may be given several times',
