@@ -13,6 +13,7 @@ import { dmaEvent, isDirect, isMessagePage, LOST, MESSAGE, REFUSED, translate } 
 import {
   PASID_NONE,
   REQUEST_PRIVILEGED,
+  REQUEST_TRANSLATED,
   REQUEST_WRITE,
   RESULT_ADDRESS,
   RESULT_CACHE,
@@ -114,6 +115,10 @@ export function usesMemory(): bool {
   return outcome == TO_MEMORY;
 }
 
+/** AT of the first header DW: 10b is an address that the device's own cache has translated. */
+const ADDRESS_TYPE: u32 = 3 << 10;
+const AT_TRANSLATED: u32 = 2 << 10;
+
 /** Finds out what becomes of the request at descriptor `at`, marks it and counts it. */
 export function decide(at: usize, kind: u32): void {
   const slot = load<u16>(at, DESCRIPTOR_SLOT);
@@ -174,7 +179,10 @@ function mark(at: usize, flag: u32): void {
 function byUnit(at: usize, fn: usize, index: u32, isRead: bool, address: u64, bytes: u32): void {
   const prefix = load<u32>(at, DESCRIPTOR_PREFIX);
   const pasid = prefix == 0 ? <u32>PASID_NONE : prefix & PASID_BITS;
-  const flags: u32 = (isRead ? 0 : REQUEST_WRITE) | (prefix & PASID_PRIVILEGED ? REQUEST_PRIVILEGED : 0);
+  const flags: u32 =
+    (isRead ? 0 : REQUEST_WRITE) |
+    (prefix & PASID_PRIVILEGED ? REQUEST_PRIVILEGED : 0) |
+    ((load<u32>(at, DESCRIPTOR_H0) & ADDRESS_TYPE) == AT_TRANSLATED ? REQUEST_TRANSLATED : 0);
   ownList(0);
   const status = Unit.translate(index, load<u32>(fn, FUNCTION_ID), pasid, address, flags);
   pageCache = load<u32>(RESULT, RESULT_CACHE);

@@ -40,6 +40,13 @@ export interface MachineStats {
   readonly droppedPosted: number;
   /** Non-posted requests answered with Unsupported Request. */
   readonly unsupportedRequests: number;
+  /** Sums over the functions of their requests for host memory that asked the caches, and of those that did not. */
+  readonly coherentTlps: number;
+  readonly coherentBytes: number;
+  readonly nonCoherentTlps: number;
+  readonly nonCoherentBytes: number;
+  /** TLPs whose No Snoop translation units took away. */
+  readonly noSnoopStripped: number;
 }
 
 export class Machine {
@@ -216,6 +223,8 @@ export class Machine {
       if (count > 0) tlpsByType[name] = (tlpsByType[name] ?? 0) + count;
       tlps += count;
     });
+    const all = this.functions.map((fn) => fn.stats);
+    const sum = (of: (stats: FunctionStats) => number): number => all.reduce((so, one) => so + of(one), 0);
     return {
       tlpsByType,
       tlps,
@@ -225,6 +234,11 @@ export class Machine {
       payloadBytesUp: get(L.COUNTER_PAYLOAD_UP),
       droppedPosted: get(L.COUNTER_UNCLAIMED_POSTED),
       unsupportedRequests: get(L.COUNTER_UNCLAIMED_NON_POSTED),
+      coherentTlps: sum((stats) => stats.coherentTlps),
+      coherentBytes: sum((stats) => stats.coherentBytes),
+      nonCoherentTlps: sum((stats) => stats.nonCoherentTlps),
+      nonCoherentBytes: sum((stats) => stats.nonCoherentBytes),
+      noSnoopStripped: sum((stats) => stats.noSnoopStripped),
     };
   }
 

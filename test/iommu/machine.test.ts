@@ -4,6 +4,7 @@ import { type MachineConfig, memoryDevice } from '../../src/index.js';
 import { errorOf, machinesOf, pattern } from '../machine/support.js';
 import { BUILDS } from '../support/builds.js';
 import { HOST_BYTES, READ, RW, SNP, UnitMachine } from './machine-lab.js';
+import { DT, ECAP } from './unit-lab.js';
 
 const IOVA = 0x12_3456_7000;
 const PAGE = 0x20_0000;
@@ -25,6 +26,42 @@ describe.each(BUILDS)('a machine with a translation unit on the %s core', (build
       expect(m.machine.memory.read(PAGE + 100, 3996)).toEqual(data.subarray(0, 3996));
       expect(m.machine.memory.read(PAGE + 0x5000, 2004)).toEqual(data.subarray(3996));
       expect(m.read(IOVA + 100, 6000)).toMatchObject({ status: 'ok', data });
+    });
+
+    it('IOM-63: a translated address passes from a function that may translate, and from no other', async () => {
+      const at = { at: 'translated' } as const;
+      const m = await create({ iommus: [{ kind: 'vtd', ecap: ECAP | DT }] });
+      m.enable({ type: 1n });
+      m.map(IOVA, PAGE + 4096);
+      m.map(PAGE, PAGE + 4096);
+      m.write(PAGE, pattern(64, 4), at);
+      expect(m.machine.memory.read(PAGE, 64)).toEqual(pattern(64, 4));
+      expect(m.read(PAGE, 64, at)).toMatchObject({ status: 'ok', data: pattern(64, 4) });
+      expect(m.read(PAGE, 64)).toMatchObject({ status: 'ok', data: new Uint8Array(64) });
+      expect(m.unit.faults).toEqual([]);
+      m.enable({ type: 0n });
+      m.unit.invalidateContexts();
+      m.write(PAGE, pattern(64, 5), at);
+      expect(m.machine.memory.read(PAGE, 64)).toEqual(pattern(64, 4));
+      expect(m.read(PAGE, 64, at).status).toBe('unsupported-request');
+      expect(m.unit.faults).toMatchObject([{ reason: 0xd, page: PAGE }]);
+    });
+
+    it('IOM-51: totals of a run: what asked the caches, and what did not', async () => {
+      const m = await create({}, [{}, {}]);
+      m.enable({ slots: 2 });
+      m.map(IOVA, PAGE);
+      m.map(IOVA + 4096, PAGE, RW | SNP);
+      const before = m.machine.stats();
+      m.write(IOVA, pattern(64, 1));
+      m.write(IOVA, pattern(128, 1), { noSnoop: true }, 1);
+      m.write(IOVA + 4096, pattern(32, 1), { noSnoop: true });
+      expect(before).toMatchObject({ coherentTlps: 0, nonCoherentTlps: 0, noSnoopStripped: 0 });
+      const { coherentTlps, coherentBytes, nonCoherentTlps, nonCoherentBytes, noSnoopStripped } =
+        m.machine.stats();
+      expect([coherentTlps, coherentBytes, nonCoherentTlps, nonCoherentBytes, noSnoopStripped]).toEqual([
+        2, 96, 1, 128, 1,
+      ]);
     });
 
     it('lets requests pass as they are while it is off, and those of functions that it does not have', async () => {

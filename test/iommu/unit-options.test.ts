@@ -46,7 +46,10 @@ describe.each(BUILDS)('options of units on the %s core', (build) => {
     await make({ platform: 'arm64', iommus: smmu, options: { iotlbKey: 'domain' } });
     for (const kind of ['vtd', 'amd'] as const) await make({ iommus: [{ kind }], options });
     const walk = { root: 0n, streams: 0, images: [], entries: [[0n, 0n]], requests: [] } as const;
-    await expect(walkTables({ ...walk, unit: { kind: 'smmuv3' }, options })).rejects.toMatchObject(error);
+    // A walk begins with empty caches: the option would say nothing.
+    const refusal = { field: 'iotlbKey', message: expect.stringContaining('a walk') };
+    for (const kind of ['vtd', 'smmuv3', 'amd'] as const)
+      await expect(walkTables({ ...walk, unit: { kind }, options })).rejects.toMatchObject(refusal);
   });
 
   it.each(['vtd', 'smmuv3', 'amd'] as const)('%s: a seed out of range is refused', async (kind) => {
@@ -54,30 +57,4 @@ describe.each(BUILDS)('options of units on the %s core', (build) => {
     const config = { platform, iommus: [{ kind, seed: -1 }] } as const;
     await expect(make(config)).rejects.toMatchObject({ code: 'out-of-range', field: 'iommus[0].seed' });
   });
-});
-
-it('a walk has room for the entries of its unit, whatever a preset of a host brings', async () => {
-  const walk = async (options: object): Promise<unknown> => {
-    const { walks } = await walkTables({
-      unit: { kind: 'vtd' },
-      root: 0x1000n,
-      streams: 0,
-      options,
-      images: [],
-      entries: [
-        [0x1000n, 0x2001n],
-        [0x2000n, 0x3001n],
-        [0x2008n, 0x102n],
-        [0x3000n, 0x4003n],
-        [0x4000n, 0x5003n],
-        [0x5000n, 0x6003n],
-        [0x6000n, 0x7003n],
-      ],
-      requests: [{ sid: 0, address: 0x10n, isWrite: false, isPrivileged: false }],
-    });
-    return walks;
-  };
-  const usual = await walk({});
-  expect(usual).toMatchObject([{ answer: { kind: 'translated', address: 0x7010 } }]);
-  expect(await walk({ fidelity: 'timed', hostPreset: 'bdw', iotlbEntries: 65536 })).toEqual(usual);
 });

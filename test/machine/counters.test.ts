@@ -122,6 +122,11 @@ describe.each(BUILDS)('a machine on the %s build', (build) => {
         payloadBytesUp: 0,
         droppedPosted: 0,
         unsupportedRequests: 0,
+        coherentTlps: 0,
+        coherentBytes: 0,
+        nonCoherentTlps: 0,
+        nonCoherentBytes: 0,
+        noSnoopStripped: 0,
       });
       machine.cpu.read({ path: 'x86-uc', function: slot(machine), bar: 0, offset: 0, length: 8 });
       expect(machine.stats()).toMatchObject({
