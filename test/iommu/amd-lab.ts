@@ -4,7 +4,7 @@ import { defaultOptions } from '../../src/base/options.js';
 import type { Core } from '../../src/core/core.js';
 import { high32, low32 } from '../../src/core/u64.js';
 import { type AmdOptions, AmdUnit, type AmdUnitInput } from '../../src/iommu/amd-unit.js';
-import { hex, MEMORY, RAM_END } from './unit-lab.js';
+import { goCold, hex, MEMORY, RAM_END } from './unit-lab.js';
 
 export const DEVICES = 0x1000n;
 export const ROOT = 0x4000n;
@@ -97,10 +97,12 @@ export class AmdLab {
 
   /** The same, without what the unit has kept. */
   cold(address: bigint, isWrite = false, sid = SID): string {
-    this.unit.invalidateDomain();
-    this.unit.invalidateDevices();
-    this.unit.takeEvents();
-    return this.go(address, isWrite, sid);
+    const forget = (): void => {
+      this.unit.invalidateDomain();
+      this.unit.invalidateDevices();
+      this.unit.takeEvents();
+    };
+    return goCold(this.core, { sid, address, isWrite }, forget, () => this.go(address, isWrite, sid));
   }
 
   /** Type and flags of the events since the last look: `2/0x70`. */

@@ -19,7 +19,7 @@ import {
   WRITE,
 } from './amd-lab.js';
 import { plainAmd } from './plain-amd.js';
-import { hex, PAGE, RAM_END, UnitLab } from './unit-lab.js';
+import { asFunction, hex, PAGE, RAM_END, UnitLab } from './unit-lab.js';
 
 const OTHER = PAGE + 0x7000n;
 const IOVA = 0x12_3456_7000n;
@@ -279,6 +279,22 @@ describe.each(BUILDS)('an AMD-Vi unit on the %s core', (build) => {
     const place = one.map(IOVA, PAGE | PRESENT | READ);
     expect([one.go(IOVA, true), one.peek(place)]).toEqual(['event 2', PAGE | PRESENT | READ]);
     expect(() => lab({ hardwareFlags: 'some' as 'none' })).toThrow(/none, access, dirty/);
+  });
+
+  it('iommu.md 3: a function that reads and then writes leaves the dirty bit', () => {
+    const one = lab({ hardwareFlags: 'dirty' });
+    one.device({ low: 3n << 7n });
+    const place = one.map(IOVA, PAGE | LEAF);
+    // Reads of another device's tables come between: what they found says nothing about this page.
+    one.device({ sid: SID + 1, low: 3n << 7n, middle: 1n << 6n });
+    asFunction(core, { sid: SID + 1, address: IOVA, isWrite: true });
+    one.poke(place, PAGE | LEAF);
+    one.unit.invalidateDomain();
+    one.unit.invalidateDevices();
+    asFunction(core, { sid: SID, address: IOVA, isWrite: false });
+    expect(one.peek(place) & 0x60n).toBe(0x20n);
+    asFunction(core, { sid: SID, address: IOVA, isWrite: true });
+    expect(one.peek(place) & 0x60n).toBe(0x60n);
   });
 
   it('iommu.md 5: a changed page or device is seen after the command that covers it', () => {

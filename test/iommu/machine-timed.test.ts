@@ -111,6 +111,20 @@ describe.each(BUILDS)('translation in time on the %s core', (build) => {
     expect(times.map((ns) => Math.floor(ns / 1000))).toEqual(walks);
   });
 
+  it('a hit waits for the walk of its own page, whatever the walkers do since', async () => {
+    for (const iotlbKey of ['domain', 'requester'] as const) {
+      const m = await create({ iotlbWalkers: 1, iotlbWalkNs: 1000, iotlbKey });
+      m.machine.trace.start();
+      m.act((ctx) => {
+        for (const address of [page(0), page(1), page(2), page(0) + 64, page(1) + 64])
+          ctx.dma.read(address, 4, {}, () => undefined);
+      });
+      const tags = m.machine.trace.take().flatMap(({ tlp }) => (tlp.type === 'CplD' ? [tlp.tag] : []));
+      expect([iotlbKey, tags]).toEqual([iotlbKey, [0, 3, 1, 4, 2]]);
+      expect(m.unit.counters).toMatchObject({ misses: 3, hits: 2 });
+    }
+  });
+
   it('writes are performed in their order, though the second one hits', async () => {
     const m = await create({ iotlbWalkNs: 10_000 });
     m.read(page(1), 4);

@@ -99,6 +99,20 @@ describe.each(BUILDS)('a machine with a translation unit on the %s core', (build
     describe('No Snoop', () => {
       const NS = { noSnoop: true };
 
+      it('IOM-50: each SMMU says for itself whether its requests are coherent in any case', async () => {
+        const m = await UnitMachine.create(
+          make,
+          { fidelity, platform: 'arm64', iommus: [{ kind: 'smmuv3' }, { kind: 'smmuv3', canwbs: true }] },
+          [{ iommu: 0 }, { iommu: 1 }],
+        );
+        m.machine.memory.write(PAGE, pattern(64, 1));
+        const stale = new Uint8Array(64);
+        for (let round = 0; round < 3; round++) {
+          expect([round, m.read(PAGE, 64, NS, 1).data]).toEqual([round, pattern(64, 1)]);
+          expect([round, m.read(PAGE, 64, NS, 0).data]).toEqual([round, stale]);
+        }
+      });
+
       it('reads what is in memory, not what the processor wrote, until software flushes', async () => {
         const m = await create();
         m.machine.memory.write(PAGE, pattern(128, 1));

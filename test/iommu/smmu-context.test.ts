@@ -140,6 +140,18 @@ describe.each(BUILDS)('contexts of an SMMUv3 on the %s core', (build) => {
     );
   });
 
+  it('what a privileged request found with HD does not outlive an invalidation', () => {
+    const one = smmu({ hardwareFlags: 'dirty' });
+    one.context({ word: descriptorOf(16n, HA | HD) });
+    const privileged = { sid: SID, address: ADDRESS, isWrite: true, isPrivileged: true };
+    one.map(ADDRESS, PAGE | LEAF | READ_ONLY | DBM);
+    for (const isWrite of [false, false]) expect(one.go(ADDRESS, isWrite)).toBe(hex(PAGE));
+    expect(one.unit.translate(privileged)).toMatchObject({ address: Number(PAGE) });
+    one.map(ADDRESS, OTHER | LEAF);
+    one.unit.invalidateTlb();
+    expect(one.unit.translate(privileged)).toMatchObject({ address: Number(OTHER) });
+  });
+
   it('flags that hardware sets stay when the processor drops its line of the table unwritten', () => {
     const one = smmu({ hardwareFlags: 'dirty' });
     one.context({ word: descriptorOf(16n, HA | HD) });

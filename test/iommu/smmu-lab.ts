@@ -4,7 +4,7 @@ import { defaultOptions } from '../../src/base/options.js';
 import type { Core } from '../../src/core/core.js';
 import { high32, low32 } from '../../src/core/u64.js';
 import { type SmmuOptions, SmmuUnit, type SmmuUnitInput } from '../../src/iommu/smmu-unit.js';
-import { hex, MEMORY, RAM_END } from './unit-lab.js';
+import { goCold, hex, MEMORY, RAM_END } from './unit-lab.js';
 
 export const STREAMS = 0x1000n;
 export const DESCRIPTOR = 0x3000n;
@@ -103,10 +103,13 @@ export class Smmu {
   }
 
   cold(address: bigint, isWrite = false, isPrivileged = false, sid = SID): string {
-    this.unit.invalidateTlb();
-    this.unit.invalidateConfig();
-    this.unit.takeEvents();
-    return this.go(address, isWrite, isPrivileged, sid);
+    const forget = (): void => {
+      this.unit.invalidateTlb();
+      this.unit.invalidateConfig();
+      this.unit.takeEvents();
+    };
+    const go = (): string => this.go(address, isWrite, isPrivileged, sid);
+    return goCold(this.core, { sid, address, isWrite, isPrivileged }, forget, go);
   }
 }
 

@@ -249,8 +249,38 @@ describe.each(BUILDS)('an SMMUv3 on the %s core', (build) => {
       hex(PAGE),
       hex(OTHER),
     ]);
+    // One page whatever its tag is: it goes with the command that names it without.
+    expect(one.cold(0x5000n)).toBe(hex(PAGE));
+    expect(one.unit.translate({ sid: SID, address: 0x1200_0000_0000_5000n, isWrite: false })).toMatchObject({
+      address: Number(PAGE),
+      iotlb: 'hit',
+    });
+    one.map(0x5000n, OTHER | LEAF);
+    one.poke(0xf000n + 8n * 511n, PAGE | LEAF);
+    one.unit.invalidateAddress(9, 0x5000n);
+    one.unit.invalidateAddress(9, last);
+    expect([one.go(0xab00_0000_0000_5000n), one.go(0xcdff_ffff_ffff_f000n)]).toEqual([hex(OTHER), hex(PAGE)]);
     one.context({ word: both | (1n << 14n), upper });
     expect([one.cold(0x5000n), one.cold(last)]).toEqual(['event 10', hex(OTHER)]);
+  });
+
+  it('a stream table may stand at address 0, and what it says is reported as it is', () => {
+    const one = smmu();
+    one.unit.setStreamTable(0n, 7);
+    one.map(0x5000n, PAGE | LEAF);
+    for (const [word, expected] of [
+      [0n, 'event 4'],
+      [1n | (4n << 1n), hex(0x5000n)],
+    ] as const) {
+      one.poke(0n, word);
+      expect([word, one.cold(0x5000n, false, false, 0)]).toEqual([word, expected]);
+    }
+    // The same through a list whose table stands there.
+    one.unit.setStreamTable(0x9000n, (1 << 16) | (6 << 6) | 8);
+    one.poke(0x9000n, 0x7n);
+    expect(one.cold(0x5000n, false, false, 0)).toBe(hex(0x5000n));
+    one.poke(0x9000n, 0n);
+    expect(one.cold(0x5000n, false, false, 0)).toBe('event 2');
   });
 
   it('iommu.md 5: a changed page or context is seen after the command that covers it', () => {

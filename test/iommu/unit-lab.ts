@@ -1,4 +1,6 @@
 /** A VT-d unit with tables that a test writes: legacy mode, second stage, unless it says otherwise. */
+import { expect } from 'vitest';
+import * as I from '../../assembly/iommu-layout.js';
 import * as L from '../../assembly/layout.js';
 import { defaultOptions } from '../../src/base/options.js';
 import { Core } from '../../src/core/core.js';
@@ -40,6 +42,35 @@ export interface LabInput {
   readonly hostWidth?: number;
   readonly seed?: number;
   readonly options?: Partial<UnitOptions>;
+}
+
+/** An access as `unitRequest` takes it. */
+export interface Access {
+  readonly sid: number;
+  readonly address: bigint;
+  readonly isWrite: boolean;
+  readonly isPrivileged?: boolean;
+}
+
+/** What requests of functions find, whose steps nobody lists: the block that the unit answers with. */
+export function asFunction(core: Core, { sid, address, isWrite, isPrivileged = false }: Access): number[] {
+  const flags = (isWrite ? I.REQUEST_WRITE : 0) | (isPrivileged ? I.REQUEST_PRIVILEGED : 0);
+  core.x.unitRequest(0, sid, I.PASID_NONE, low32(address), high32(address), flags);
+  return resultOf(core);
+}
+
+function resultOf(core: Core): number[] {
+  return Array.from({ length: I.RESULT_BYTES / 4 }, (_, n) => core.word(L.PLACE_UNIT_RESULT, n * 4));
+}
+
+/** What `go` answers with nothing kept, `forget` having dropped it; a function's request has to find the same. */
+export function goCold(core: Core, access: Access, forget: () => void, go: () => string): string {
+  forget();
+  const found = asFunction(core, access);
+  forget();
+  const answer = go();
+  expect(resultOf(core)).toEqual(found);
+  return answer;
 }
 
 export class UnitLab {
@@ -116,9 +147,11 @@ export class UnitLab {
 
   /** The same, without what the unit has kept. */
   cold(address: bigint, isWrite = false, sid = SID): string {
-    this.unit.invalidateIotlb();
-    this.unit.invalidateContexts();
-    this.unit.clearFaults();
-    return this.go(address, isWrite, sid);
+    const forget = (): void => {
+      this.unit.invalidateIotlb();
+      this.unit.invalidateContexts();
+      this.unit.clearFaults();
+    };
+    return goCold(this.core, { sid, address, isWrite }, forget, () => this.go(address, isWrite, sid));
   }
 }
