@@ -7,9 +7,9 @@ import { hostMemory } from '../../src/iommu/unit-memory.js';
 import { runDescriptor } from '../../src/iommu/vtd-queue.js';
 import { BUILDS, useBuild } from '../support/builds.js';
 import { AmdLab } from './amd-lab.js';
-import { ECAP_FIRST, FIRST, PAGE1, ScalableLab } from './scalable-lab.js';
+import { CAP_FIRST, ECAP_FIRST, FIRST, PAGE1, ScalableLab } from './scalable-lab.js';
 import { Smmu } from './smmu-lab.js';
-import { CAP, DT, hex, IOVA, MEMORY, PAGE, SID, UnitLab } from './unit-lab.js';
+import { DT, hex, IOVA, MEMORY, PAGE, SID, UnitLab } from './unit-lab.js';
 
 const COMMANDS = 0xc_0000n;
 const EVENTS = 0xd_0000n;
@@ -70,15 +70,17 @@ describe.each(BUILDS)('queues of units on the %s core', (build) => {
   });
 
   describe('descriptors of VT-d', () => {
-    const run = (words: readonly bigint[], cap = CAP, prepare?: (two: ScalableLab) => void): boolean => {
-      const two = new ScalableLab(core);
+    const run = (
+      words: readonly bigint[],
+      cap = CAP_FIRST,
+      prepare?: (two: ScalableLab) => void,
+    ): boolean => {
+      const two = new ScalableLab(core, { cap, ecap: ECAP_FIRST | DT });
       prepare?.(two);
       return runDescriptor(words, {
         unit: two.lab.unit,
-        cap,
-        ecap: ECAP_FIRST | DT,
         mode: 1,
-        memory: { read64: () => undefined, write32: () => undefined },
+        memory: { read64: () => undefined, write64: () => false },
         complete: () => undefined,
       });
     };
@@ -123,7 +125,7 @@ describe.each(BUILDS)('queues of units on the %s core', (build) => {
 
     it('specification 6.5.2.4: pages of a PASID go as far as MAMV says', () => {
       for (const most of [0n, 9n, 18n]) {
-        const cap = (CAP & ~(63n << 48n)) | (most << 48n);
+        const cap = (CAP_FIRST & ~(63n << 48n)) | (most << 48n);
         for (const mask of [0n, 1n, most, most + 1n, 63n]) {
           const words = [6n | (3n << 4n) | (3n << 16n) | (5n << 32n), IOVA | mask, 0n, 0n];
           if (mask > 51n) words[1] = IOVA | 63n;
@@ -147,8 +149,8 @@ describe.each(BUILDS)('queues of units on the %s core', (build) => {
         [18n, OTHER],
       ] as const) {
         const words = [6n | (3n << 4n) | (3n << 16n) | (5n << 32n), (IOVA & ~0xfffn) | mask, 0n, 0n];
-        const context = { unit: two.lab.unit, cap: CAP, ecap: ECAP_FIRST, mode: 1 };
-        const memory = { read64: () => undefined, write32: () => undefined };
+        const context = { unit: two.lab.unit, mode: 1 };
+        const memory = { read64: () => undefined, write64: () => false };
         runDescriptor(words, { ...context, memory, complete: () => undefined });
         expect([mask, ask()]).toEqual([mask, hex(expected)]);
       }
