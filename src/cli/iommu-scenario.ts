@@ -22,6 +22,8 @@ import { nameOfFile, readWhole } from './read-file.js';
 const MOST_BYTES = 16 << 20;
 /** What a WebAssembly memory has room for beside the core. */
 const MOST_IMAGE_BYTES = 2 ** 31;
+/** No unit has wider addresses of memory. */
+const MEMORY_END = 1n << 52n;
 const FIELDS = 'fields of docs/iommu.md';
 const KINDS = 'vtd, smmuv3, amd';
 
@@ -94,10 +96,16 @@ const SCENARIO = v.pipe(
   }),
 );
 
-/** An image of memory whose first byte is at address `at`. Throws ZtlpError `not-found`, `io` or `resource`. */
+/**
+ * An image of memory whose first byte is at address `at`. Throws ZtlpError `not-found`, `io` or `resource`, and
+ * `malformed` where it leaves the addresses that units have for memory.
+ */
 export async function readImage(file: string, at: bigint): Promise<TableImage> {
+  const name = nameOfFile(file);
   const bytes = await readWhole(file, MOST_IMAGE_BYTES, 'an image of memory');
-  return { name: nameOfFile(file), at, bytes };
+  if (at + BigInt(bytes.length) <= MEMORY_END) return { name, at, bytes };
+  const what = `${show(name)}: ${bytes.length} bytes from ${hex64(at)} on`;
+  throw malformed(what, 'images', at, 'addresses of memory below 2^52');
 }
 
 /** Reads a scenario, `-` from standard input. Throws ZtlpError `malformed` with file, line and field. */

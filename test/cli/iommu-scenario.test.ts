@@ -1,10 +1,14 @@
-/** Scenarios of `ztlp iommu walk` that are hostile or odd: each ends soon, with what is wrong in a line. */
+/** Scenarios and numbers of `ztlp iommu walk` that are hostile or odd: each ends soon, with what is wrong in a line. */
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ZtlpError } from '../../src/base/errors.js';
-import { readScenario } from '../../src/cli/iommu-scenario.js';
+import { readImage, readScenario } from '../../src/cli/iommu-scenario.js';
+import { toInteger, toSid, toU64 } from '../../src/cli/iommu-values.js';
+import { readWhole } from '../../src/cli/read-file.js';
 import type { WalkInput } from '../../src/report/iommu-walk-input.js';
 
 let folder = '';
@@ -138,5 +142,59 @@ describe('a scenario', () => {
     expect(performance.now() - started).toBeLessThan(4000);
     expect(message).toContain(field);
     expect(message.length).toBeLessThan(400);
+  });
+});
+
+describe('files of a walk', () => {
+  it('that do not end are read up to the most that is taken', async () => {
+    expect(await refused(readWhole('/dev/zero', 1 << 20, 'zeros'), 'resource')).toBe(
+      '/dev/zero: more than 1048576 bytes; allowed: up to 1048576 bytes',
+    );
+    expect(await refused(readScenario('/dev/zero'), 'resource')).toContain('more than 16777216 bytes');
+  });
+
+  it('may be pipes', async () => {
+    const pipe = join(folder, 'pipe');
+    await promisify(execFile)('mkfifo', [pipe]);
+    const [found] = await Promise.all([readScenario(pipe), writeFile(pipe, `${HEAD}entries: { 0: 5 }\n`)]);
+    expect(found.entries).toEqual([[0n, 5n]]);
+  });
+
+  it('are images within the addresses of memory', async () => {
+    const image = join(folder, 'i.bin');
+    await writeFile(image, new Uint8Array(16));
+    const last = (1n << 52n) - 16n;
+    expect((await readImage(image, last)).at).toBe(last);
+    for (const at of [last + 1n, (1n << 64n) - 8n])
+      expect(await refused(readImage(image, at))).toBe(
+        `"${image}": 16 bytes from 0x${at.toString(16)} on; allowed: addresses of memory below 2^52`,
+      );
+    expect(await refused(read(`${HEAD}images: [{ file: i.bin, at: 0xfffffffffffffff8 }]\n`))).toContain(
+      '16 bytes from 0xfffffffffffffff8 on',
+    );
+  });
+});
+
+describe('numbers of a walk', () => {
+  it.each(['', ' ', ' 1', '1 ', '1e2', '1.0', '-1', '+1', '0x', '1_000', '0b1', '\n', 'NaN'])(
+    '%j is none',
+    (text) => {
+      expect(toU64(text)).toBeUndefined();
+      expect(toInteger(text, 0, 100)).toBeUndefined();
+      expect(toSid(text)).toBeUndefined();
+    },
+  );
+
+  it('are within their limits', () => {
+    expect([toU64('18446744073709551615'), toU64('18446744073709551616')]).toEqual([
+      (1n << 64n) - 1n,
+      undefined,
+    ]);
+    expect([toSid('0xffff'), toSid('0x10000'), toSid('ff:1f.7')]).toEqual([0xffff, undefined, 0xffff]);
+    expect([toInteger('30', 30, 52), toInteger('29', 30, 52), toInteger('53', 30, 52)]).toEqual([
+      30,
+      undefined,
+      undefined,
+    ]);
   });
 });
