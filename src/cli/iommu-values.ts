@@ -3,7 +3,7 @@ import { LAST } from '../iommu/unit.js';
 
 export const U64_FORM = 'a number such as 0x1000, below 2^64';
 export const SID_FORM =
-  'bus:device.function in hexadecimal such as 00:04.0 (domain 0000), or its number up to 0xffff';
+  'bus:device.function in hexadecimal such as 00:04.0 (domain 0000), or its number, 0 to 0xffff';
 export const PASID_FORM = '0 to 0xfffff: a PASID has 20 bits';
 
 /** The number that `value` is or spells, decimal or `0x...`, from 0 to `most`; undefined: none. */
