@@ -56,6 +56,7 @@ export class Domain {
   private readonly shares = new Map<DomainUnit, Share>();
   private readonly iovas = new IovaAllocator();
   private isEnforcing = false;
+  private isDestroyed = false;
 
   /** Throws ZtlpError for a kind or a field that there is not, or when memory has no room for the first table. */
   constructor(input: DomainInput) {
@@ -74,6 +75,7 @@ export class Domain {
    * (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it; or what the hardware answers. Nothing has changed then.
    */
   attach(fn: FunctionId, unit: DomainUnit = this.unit): void {
+    this.needAlive();
     const { table } = this;
     if (!this.canTake(unit)) throw this.refused(fn, 'its unit has other tables');
     if (this.isEnforcing && !unit.capabilities.enforceCap)
@@ -104,6 +106,7 @@ export class Domain {
    * hardware answers, and it is still attached then.
    */
   detach(fn: FunctionId, unit: DomainUnit = this.unit): void {
+    this.needAlive();
     unit.needHeld(fn, this);
     const share = this.shares.get(unit);
     if (share === undefined) return;
@@ -121,6 +124,7 @@ export class Domain {
    * hardware answers. Nothing has changed then.
    */
   map(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes = {}): void {
+    this.needAlive();
     if (this.kind !== 'unmanaged') throw this.wrongKind('unmanaged');
     checkAttributes(attributes);
     const first = BigInt(checkU64('iova', iova));
@@ -130,6 +134,7 @@ export class Domain {
 
   /** Unmaps as `PageTable.unmap` does and answers how many bytes; units have forgotten them when it returns. */
   unmap(iova: U64, bytes: U64): bigint {
+    this.needAlive();
     if (this.kind !== 'unmanaged') throw this.wrongKind('unmanaged');
     return this.erase(iova, bytes);
   }
@@ -140,6 +145,7 @@ export class Domain {
    * Throws ZtlpError: ENOSPC, or as `map`.
    */
   mapDma(address: U64, bytes: U64, options: DomainMapAttributes & { readonly limit?: U64 } = {}): bigint {
+    this.needAlive();
     needObject('options', options);
     const { limit = DMA_LIMIT, ...attributes } = options;
     checkAttributes(attributes);
@@ -160,6 +166,7 @@ export class Domain {
 
   /** Undoes `mapDma`. Throws ZtlpError (ENOENT) for an address that it did not answer. */
   unmapDma(iova: U64): void {
+    this.needAlive();
     if (this.kind !== 'dma') throw this.wrongKind('dma');
     const first = BigInt(checkU64('iova', iova));
     const bytes = this.iovas.free(first);
@@ -174,6 +181,7 @@ export class Domain {
 
   /** Where `iova` goes by the tables; null: nowhere. In an identity domain every address goes to itself. */
   lookUp(iova: U64): Mapping | null {
+    this.needAlive();
     if (this.kind === 'identity')
       return { address: checkU64('iova', iova), pageLg2: 63, read: true, write: true, force: false };
     return this.table?.lookUp(iova) ?? null;
@@ -184,6 +192,7 @@ export class Domain {
    * without the bit already (iommu.md 8.5). In the terms of 2021 there was no such call.
    */
   enforceCacheCoherency(): boolean {
+    this.needAlive();
     const { table } = this;
     if (this.isEnforcing) return true;
     if (table === null || this.terms === 'linux2021') return false;
@@ -217,14 +226,23 @@ export class Domain {
 
   /** The domain has no mappings. */
   get isEmpty(): boolean {
+    this.needAlive();
     return this.table?.isEmpty ?? true;
   }
 
-  /** Frees the tables. Throws ZtlpError (EBUSY) while functions are attached. */
+  /** Frees the tables: every later call throws ZtlpError (EINVAL). Throws ZtlpError (EBUSY) while functions are attached. */
   destroy(): void {
+    this.needAlive();
     if (this.shares.size > 0)
       throw new ZtlpError('invalid-value', `${this.functions} functions are attached`, { errno: 'EBUSY' });
     this.table?.destroy();
+    this.isDestroyed = true;
+  }
+
+  /** What held its tables may be those of another domain by now. */
+  private needAlive(): void {
+    if (this.isDestroyed)
+      throw new ZtlpError('invalid-value', 'the domain was destroyed: create another', { errno: 'EINVAL' });
   }
 
   private get units(): DomainUnit[] {
