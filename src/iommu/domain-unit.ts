@@ -53,6 +53,7 @@ export abstract class DomainUnit {
   private readonly usedIds = new Set<number>();
   private readonly holders = new Map<string, object>();
   private isBehind: (sid: number) => boolean = () => true;
+  private checkServed = (): void => undefined;
 
   /** Writes what `target` is for `fn`, and makes the unit forget what was there. Throws ZtlpError for what it cannot do. */
   abstract bind(fn: FunctionId, target: Target): void;
@@ -75,9 +76,18 @@ export abstract class DomainUnit {
     );
   }
 
-  /** From now on only functions for which `isBehind` answers true can be attached: the requests of others do not get here. */
-  serveOnly(isBehind: (sid: number) => boolean): void {
+  /**
+   * From now on only functions for which `isBehind` answers true can be attached: the requests of others do not get here.
+   * `checkServed` throws ZtlpError when the unit has lost its tables, to a reset for instance.
+   */
+  serveOnly(isBehind: (sid: number) => boolean, checkServed = (): void => undefined): void {
     this.isBehind = isBehind;
+    this.checkServed = checkServed;
+  }
+
+  /** Throws ZtlpError (EINVAL) when the unit has lost its tables: domains of it are of no use then. */
+  needServed(): void {
+    this.checkServed();
   }
 
   /** Marks `fn` as attached to `holder`. Throws ZtlpError: out of range, EINVAL for one that is not behind the unit, or EBUSY. */

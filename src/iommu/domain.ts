@@ -63,6 +63,7 @@ export class Domain {
     checkKeys('', input, INPUT);
     const { kind, unit, memory, snoopTerms = 'linux612' } = input;
     if (!KINDS.includes(kind)) throw invalid('kind', kind, KINDS.join(', '));
+    unit.needServed();
     this.kind = kind;
     this.unit = unit;
     this.terms = checkOption('snoopTerms', snoopTerms);
@@ -76,6 +77,7 @@ export class Domain {
    */
   attach(fn: FunctionId, unit: DomainUnit = this.unit): void {
     this.needAlive();
+    unit.needServed();
     const { table } = this;
     if (!this.canTake(unit)) throw this.refused(fn, 'its unit has other tables');
     if (this.isEnforcing && !unit.capabilities.enforceCap)
@@ -239,10 +241,11 @@ export class Domain {
     this.isDestroyed = true;
   }
 
-  /** What held its tables may be those of another domain by now. */
+  /** What held its tables may be those of another domain by now, or empty. */
   private needAlive(): void {
     if (this.isDestroyed)
       throw new ZtlpError('invalid-value', 'the domain was destroyed: create another', { errno: 'EINVAL' });
+    for (const unit of [this.unit, ...this.shares.keys()]) unit.needServed();
   }
 
   private get units(): DomainUnit[] {

@@ -58,10 +58,19 @@ export interface MachineDomains {
   create(kind: DomainKind, options?: { readonly snoopTerms?: OptionValue<'snoopTerms'> }): Domain;
 }
 
+/** A unit that is in use, since a reset of its machine. On s390x, where nothing is taken away from others, any number. */
+interface Use {
+  readonly place: number | undefined;
+  readonly generation: number;
+}
+
+const USES = new WeakMap<Machine, readonly Use[]>();
+
 /**
  * Takes a translation unit of `machine` into use: writes its root, device or stream table, in which no function reaches
  * anything, and turns translation on. A function has to be attached to a domain before its requests go anywhere. After
- * `machine.reset` the unit is off and memory empty: call it again. A second call for a unit replaces all tables.
+ * `machine.reset` the unit is off and memory empty: call it again. A second call for a unit replaces all tables. Calls of
+ * domains from before then throw ZtlpError (EINVAL).
  *
  * Tables are written through the processor's cache, which walks of the units ask: nothing has to be flushed.
  *
@@ -76,8 +85,29 @@ export function machineDomains(machine: Machine, input: MachineDomainsInput): Ma
   const { memory, unit } = unitOf(machine, input);
   // On s390x every function translates for itself.
   const place = machine.platform === 's390x' ? undefined : (input.iommu ?? 0);
-  unit.serveOnly((sid) => machine.functions.some(({ id, iommu }) => id === sid && iommu === place));
+  const use = { place, generation: machine.generation };
+  const others = usesOf(machine).filter((other) => place === undefined || other.place !== place);
+  USES.set(machine, [...others, use]);
+  unit.serveOnly(
+    (sid) => machine.functions.some(({ id, iommu }) => id === sid && iommu === place),
+    () => needUse(machine, use),
+  );
   return { unit, memory, create: (kind, options = {}) => new Domain({ ...options, kind, unit, memory }) };
+}
+
+/** The units of `machine` that are in use. */
+function usesOf(machine: Machine): readonly Use[] {
+  return USES.get(machine)?.filter(({ generation }) => generation === machine.generation) ?? [];
+}
+
+/** Throws ZtlpError when `use` is over. */
+function needUse(machine: Machine, use: Use): void {
+  if (usesOf(machine).includes(use)) return;
+  const why =
+    use.generation === machine.generation ? 'the unit was taken into use again' : 'the machine was reset';
+  throw new ZtlpError('invalid-value', `${why} since the domain was made: call machineDomains again`, {
+    errno: 'EINVAL',
+  });
 }
 
 function unitOf(machine: Machine, input: MachineDomainsInput): { memory: TableMemory; unit: DomainUnit } {
