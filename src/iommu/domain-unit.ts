@@ -4,6 +4,7 @@ import type { OptionValue } from '../base/options.js';
 import { hex64 } from '../core/u64.js';
 import type { TableFormat } from './formats/format.js';
 import type { AddressRange } from './iova.js';
+import { isSameSpace, type TableMemory } from './table-memory.js';
 
 /** A function of a PCI device, or a part of it that uses a PASID of its own. */
 export interface FunctionId {
@@ -55,6 +56,9 @@ export abstract class DomainUnit {
   private isBehind: (sid: number) => boolean = () => true;
   private checkServed = (): void => undefined;
 
+  /** `tables`: where tables are; null: it does not matter. */
+  protected constructor(private readonly tables: TableMemory | null) {}
+
   /** Writes what `target` is for `fn`, and makes the unit forget what was there. Throws ZtlpError for what it cannot do. */
   abstract bind(fn: FunctionId, target: Target): void;
 
@@ -74,6 +78,11 @@ export abstract class DomainUnit {
       own.outputWidth >= outputWidth &&
       pages.every((lg2) => own.pages.includes(lg2))
     );
+  }
+
+  /** Tables in `memory` are where the unit looks for them. */
+  reads(memory: TableMemory): boolean {
+    return this.tables === null || isSameSpace(this.tables, memory);
   }
 
   /**

@@ -51,6 +51,7 @@ const DMA_LIMIT = 0xffff_ffffn;
 export class Domain {
   readonly kind: DomainKind;
   private readonly unit: DomainUnit;
+  private readonly memory: TableMemory;
   private readonly terms: OptionValue<'snoopTerms'>;
   private readonly table: PageTable | null;
   private readonly shares = new Map<DomainUnit, Share>();
@@ -58,27 +59,33 @@ export class Domain {
   private isEnforcing = false;
   private isDestroyed = false;
 
-  /** Throws ZtlpError for a kind or a field that there is not, or when memory has no room for the first table. */
+  /**
+   * Throws ZtlpError for a kind or a field that there is not, for memory in which the unit does not look for tables, or when
+   * memory has no room for the first table.
+   */
   constructor(input: DomainInput) {
     checkKeys('', input, INPUT);
     const { kind, unit, memory, snoopTerms = 'linux612' } = input;
     if (!KINDS.includes(kind)) throw invalid('kind', kind, KINDS.join(', '));
     unit.needServed();
+    if (!unit.reads(memory)) throw invalid('memory', memory, 'the memory that tables of the unit are in');
     this.kind = kind;
     this.unit = unit;
+    this.memory = memory;
     this.terms = checkOption('snoopTerms', snoopTerms);
     this.table = kind === 'dma' || kind === 'unmanaged' ? new PageTable(unit.format, memory) : null;
   }
 
   /**
    * Attaches `fn`, which is behind `unit`. Throws ZtlpError: EBUSY, it is attached somewhere; EINVAL, it is not behind the
-   * unit, the unit has other tables or reserves an address that is mapped, or cannot enforce coherency while the domain does
+   * unit, the unit has other tables or memory, or reserves an address that is mapped, or cannot enforce coherency while the domain does
    * (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it; or what the hardware answers. Nothing has changed then.
    */
   attach(fn: FunctionId, unit: DomainUnit = this.unit): void {
     this.needAlive();
     unit.needServed();
     const { table } = this;
+    if (!unit.reads(this.memory)) throw this.refused(fn, 'its unit looks for tables in other memory');
     if (!this.canTake(unit)) throw this.refused(fn, 'its unit has other tables');
     if (this.isEnforcing && !unit.capabilities.enforceCap)
       throw this.refused(fn, 'the domain enforces cache coherency, and its unit cannot');
@@ -100,7 +107,7 @@ export class Domain {
 
   /** Functions behind `unit` can use the tables of the domain. */
   canTake(unit: DomainUnit): boolean {
-    return this.table === null || unit.takes(this.table.format);
+    return unit.reads(this.memory) && (this.table === null || unit.takes(this.table.format));
   }
 
   /**

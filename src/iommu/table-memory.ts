@@ -4,6 +4,8 @@ import { checkU64, hex64, type U64 } from '../core/u64.js';
 
 /** Where tables are. Words are little-endian, as units read them; only s390 has others (its writer turns them). */
 export interface TableMemory {
+  /** What its addresses are addresses of, where several share it. Left out: the object itself. */
+  readonly space?: object;
   /** The 8 bytes at `address`, a multiple of 8. */
   read64(address: bigint): bigint;
   write64(address: bigint, value: bigint): void;
@@ -76,6 +78,11 @@ export class PlainMemory implements TableMemory {
     this.next = address + size;
     return address;
   }
+}
+
+/** An address means the same in both. */
+export function isSameSpace(one: TableMemory, other: TableMemory): boolean {
+  return (one.space ?? one) === (other.space ?? other);
 }
 
 /** A table of `bytes` whose words are all `word`. */

@@ -83,7 +83,7 @@ export class VtdDomainUnit extends DomainUnit {
 
   /** Writes an empty root table and turns translation on. Throws ZtlpError for a mode that the registers do not offer. */
   constructor(input: VtdDomainUnitInput) {
-    super();
+    super(input.memory);
     const {
       hardware = silentHardware(),
       memory,

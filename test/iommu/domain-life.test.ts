@@ -112,3 +112,99 @@ describe.each(BUILDS)('domains of a machine on the %s core', (build) => {
     expect([other.isEmpty, fresh.isEmpty]).toEqual([false, false]);
   });
 });
+
+describe('tables in other memory', () => {
+  it('are refused by the unit: of a domain, of one that joins, and of a container', () => {
+    const [here, there] = [new PlainMemory(), new PlainMemory()];
+    const [near, far] = [notedVtd(here).unit, notedVtd(there).unit];
+    for (const kind of KINDS) {
+      expect(errorOf(() => new Domain({ kind, unit: near, memory: there }))).toMatchObject({
+        code: 'invalid-value',
+        field: 'memory',
+      });
+      const domain = new Domain({ kind, unit: near, memory: here });
+      expect([kind, errorOf(() => domain.attach({ sid: 8 }, far))]).toMatchObject([
+        kind,
+        { code: 'invalid-value', field: 'sid', errno: 'EINVAL', message: expect.stringMatching(/memory/) },
+      ]);
+      expect(domain.functions).toBe(0);
+    }
+    const container = new VfioContainer({ memory: here });
+    container.attach({ sid: 8 }, near);
+    const { blocks } = there;
+    expect(errorOf(() => container.attach({ sid: 8 }, far)).field).toBe('memory');
+    expect([container.domains[0]?.functions, there.blocks]).toEqual([1, blocks]);
+  });
+});
+
+describe.each(BUILDS)('units of machines on the %s core', (build) => {
+  const { make } = machinesOf(build);
+
+  it.each([{ kind: 'vtd' }, { kind: 'amd' }, undefined] as const)(
+    '%j: a domain of one machine does not join a unit of another',
+    async (unit) => {
+      const config =
+        unit === undefined
+          ? ({ platform: 's390x', iommus: [] } as const)
+          : ({ platform: 'x86-64', iommus: [unit] } as const);
+      const slots = unit === undefined ? [{ options: { zpciMode: 'native' } } as const] : [{}];
+      const [a, b] = await Promise.all([0, 1].map(() => UnitMachine.create(make, config, slots)));
+      if (a === undefined || b === undefined) throw new Error('two machines');
+      const sid = b.fn().id;
+      const own = machineDomains(a.machine, { tables: TABLES });
+      const other = machineDomains(b.machine, { tables: TABLES });
+      for (const kind of ['unmanaged', 'blocked'] as const) {
+        const domain = own.create(kind);
+        expect([kind, errorOf(() => domain.attach({ sid }, other.unit))]).toMatchObject([
+          kind,
+          { code: 'invalid-value', field: 'sid', errno: 'EINVAL' },
+        ]);
+        domain.attach({ sid });
+        domain.detach({ sid });
+      }
+      const container = new VfioContainer({ memory: own.memory });
+      expect(errorOf(() => container.attach({ sid }, other.unit)).field).toBe('memory');
+    },
+  );
+
+  it('one domain serves two units of a machine, whose tables are in regions of their own', async () => {
+    const iommus = [{ kind: 'vtd' }, { kind: 'vtd' }] as const;
+    const m = await UnitMachine.create(make, { iommus }, [{ iommu: 0 }, { iommu: 1 }]);
+    const first = machineDomains(m.machine, { tables: TABLES });
+    for (const at of [TABLES.at, TABLES.at - 0x1000, TABLES.at + TABLES.bytes - 0x1000]) {
+      const tables = { at, bytes: 0x2000 };
+      expect(errorOf(() => machineDomains(m.machine, { iommu: 1, tables }))).toMatchObject({
+        code: 'invalid-value',
+        field: 'tables',
+        value: at,
+        errno: 'EINVAL',
+      });
+    }
+    // The unit is as it was: off.
+    expect(m.read(PAGE, 64, {}, 1).status).toBe('ok');
+    const tables = { ...TABLES, at: TABLES.at + TABLES.bytes };
+    const second = machineDomains(m.machine, { iommu: 1, tables });
+    const domain = first.create('unmanaged');
+    domain.attach({ sid: m.fn(0).id });
+    domain.attach({ sid: m.fn(1).id }, second.unit);
+    domain.map(IOVA, PAGE, 4096);
+    for (const slot of [0, 1]) expect(m.read(IOVA, 64, {}, slot).status).toBe('ok');
+    // What has been given up can be used again, and so can everything after a reset.
+    machineDomains(m.machine, { iommu: 1, tables: { at: 0x10_0000, bytes: 0x1_0000 } });
+    machineDomains(m.machine, { iommu: 0, tables: { ...tables, bytes: 0x7_0000 } });
+    m.machine.reset();
+    machineDomains(m.machine, { iommu: 1, tables });
+    expect(errorOf(() => machineDomains(m.machine, { tables })).field).toBe('tables');
+  });
+
+  it('s390x: a second call leaves what the first has, and takes no memory of it', async () => {
+    const native = { options: { zpciMode: 'native' } } as const;
+    const m = await UnitMachine.create(make, { platform: 's390x', iommus: [] }, [native]);
+    const domain = machineDomains(m.machine, { tables: TABLES }).create('unmanaged');
+    expect(errorOf(() => machineDomains(m.machine, { tables: TABLES })).field).toBe('tables');
+    machineDomains(m.machine, { tables: { ...TABLES, at: TABLES.at + TABLES.bytes } });
+    domain.map(0x1_0000_0000n, PAGE, 4096);
+    domain.attach({ sid: m.fn().id });
+    expect(m.read(0x1_0000_0000n, 64).status).toBe('ok');
+  });
+});
