@@ -73,7 +73,7 @@ export abstract class DomainUnit {
     const own = this.format;
     return (
       own.name === name &&
-      own.width === width &&
+      own.width >= width &&
       own.levels === levels &&
       own.outputWidth >= outputWidth &&
       pages.every((lg2) => own.pages.includes(lg2))

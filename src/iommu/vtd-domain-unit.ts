@@ -223,12 +223,15 @@ export class VtdDomainUnit extends DomainUnit {
   }
 }
 
-/** 48 bits where the unit has them, else 39, else 57; pages as CAP.SLLPS says. */
+/**
+ * Tables for 48 bits where the unit has them, else 39, else 57; pages as CAP.SLLPS says. Of the addresses that the tables
+ * have, the unit takes those of CAP.MGAW.
+ */
 function secondOf(cap: U64, hostWidth: number): ReturnType<typeof vtdSecond> {
   const width = [48, 39, 57].find((one) => bits(cap, 8 + (one - 30) / 9, 1) === 1);
   if (width === undefined) throw invalid('cap', cap, 'a width in SAGAW');
   const largest = bits(cap, 35, 1) === 1 && bits(cap, 34, 1) === 1 ? 30 : bits(cap, 34, 1) === 1 ? 21 : 12;
-  return vtdSecond({ width, hostWidth, largest });
+  return { ...vtdSecond({ width, hostWidth, largest }), width: Math.min(width, bits(cap, 16, 6) + 1) };
 }
 
 /** Four levels; pages of 1 GiB as CAP.FL1GP says. */
