@@ -1,5 +1,5 @@
 /** What a domain needs of a translation unit: its capabilities, and where software writes who a function is. */
-import { inRange, ZtlpError } from '../base/errors.js';
+import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
 import type { OptionValue } from '../base/options.js';
 import { hex64 } from '../core/u64.js';
 import type { TableFormat } from './formats/format.js';
@@ -101,8 +101,7 @@ export abstract class DomainUnit {
 
   /** Marks `fn` as attached to `holder`. Throws ZtlpError: out of range, EINVAL for one that is not behind the unit, or EBUSY. */
   hold(fn: FunctionId, holder: object): void {
-    inRange('sid', fn.sid, 0, 0xffff);
-    if (fn.pasid !== undefined) inRange('pasid', fn.pasid, 1, 0xf_ffff);
+    checkFunction(fn);
     const name = nameOf(fn);
     if (!this.isBehind(fn.sid))
       throw new ZtlpError('invalid-value', `sid: ${name} is no function behind this unit`, {
@@ -166,11 +165,23 @@ export function unitCapabilities(
   };
 }
 
+/** Throws ZtlpError for what is no object, or a number out of range. */
+export function checkFunction(fn: FunctionId): void {
+  needObject('fn', fn);
+  inRange('sid', fn.sid, 0, 0xffff);
+  if (fn.pasid !== undefined) inRange('pasid', fn.pasid, 1, 0xf_ffff);
+}
+
 /** `01:00.0`, with its PASID behind it. */
 export function nameOf({ sid, pasid }: FunctionId): string {
   const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
   const name = `${hex(sid >> 8, 2)}:${hex((sid >> 3) & 31, 2)}.${sid & 7}`;
   return pasid === undefined ? name : `${name} pasid ${pasid}`;
+}
+
+/** Throws ZtlpError unless `value` is a unit, as a caller without TypeScript may not give one. */
+export function needUnit(value: unknown): void {
+  if (!(value instanceof DomainUnit)) throw invalid('unit', value, 'a unit of domains');
 }
 
 /** Throws ZtlpError (EINVAL) when [first, last] has an address that one of `units` reserves. */

@@ -5,9 +5,11 @@ import { checkOption, type OptionValue } from '../base/options.js';
 import { checkU64, type U64 } from '../core/u64.js';
 import {
   type CoherencyCapabilities,
+  checkFunction,
   type DomainUnit,
   type FunctionId,
   nameOf,
+  needUnit,
   needUsable,
   type Target,
   tellAll,
@@ -15,7 +17,7 @@ import {
 } from './domain-unit.js';
 import { IovaAllocator } from './iova.js';
 import { type MapAttributes, type Mapping, PageTable } from './page-table.js';
-import type { TableMemory } from './table-memory.js';
+import { checkMemory, type TableMemory } from './table-memory.js';
 
 /**
  * `dma`: the domain chooses addresses for buffers; `unmanaged`: the owner chooses them (VFIO); `identity`: addresses pass as
@@ -64,9 +66,12 @@ export class Domain {
    * memory has no room for the first table.
    */
   constructor(input: DomainInput) {
+    needObject('input', input);
     checkKeys('', input, INPUT);
     const { kind, unit, memory, snoopTerms = 'linux612' } = input;
     if (!KINDS.includes(kind)) throw invalid('kind', kind, KINDS.join(', '));
+    needUnit(unit);
+    checkMemory(memory);
     unit.needServed();
     if (!unit.reads(memory)) throw invalid('memory', memory, 'the memory that tables of the unit are in');
     this.kind = kind;
@@ -83,6 +88,8 @@ export class Domain {
    */
   attach(fn: FunctionId, unit: DomainUnit = this.unit): void {
     this.needAlive();
+    checkFunction(fn);
+    needUnit(unit);
     unit.needServed();
     const { table } = this;
     if (!unit.reads(this.memory)) throw this.refused(fn, 'its unit looks for tables in other memory');
@@ -116,6 +123,8 @@ export class Domain {
    */
   detach(fn: FunctionId, unit: DomainUnit = this.unit): void {
     this.needAlive();
+    checkFunction(fn);
+    needUnit(unit);
     unit.needHeld(fn, this);
     const share = this.shares.get(unit);
     if (share === undefined) return;
@@ -321,10 +330,13 @@ export class Domain {
   }
 }
 
-/** Throws ZtlpError (`unknown-name`) for an attribute that nothing reads. */
+/** Throws ZtlpError for an attribute that nothing reads (`unknown-name`), or that is not true or false. */
 export function checkAttributes(attributes: DomainMapAttributes): void {
   needObject('attributes', attributes);
   checkKeys('attributes', attributes, ATTRIBUTES);
+  for (const [name, value] of Object.entries(attributes))
+    if (value !== undefined && typeof value !== 'boolean')
+      throw invalid(`attributes.${name}`, value, 'true, false');
 }
 
 /** Makes units forget [first, last] of the domain. Throws the first error, when all have been told. */

@@ -1,5 +1,5 @@
 /** Domains of a machine: the software side of one of its translation units, with tables in host memory. */
-import { inRange, needObject, ZtlpError } from '../base/errors.js';
+import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
 import { checkKeys, keysOf } from '../base/names.js';
 import type { OptionValue } from '../base/options.js';
 import { hex64 } from '../core/u64.js';
@@ -14,7 +14,7 @@ import { SmmuDomainUnit, type SmmuDomainUnitInput } from '../iommu/smmu-domain-u
 import { SmmuUnit } from '../iommu/smmu-unit.js';
 import type { TableMemory } from '../iommu/table-memory.js';
 import { VtdDomainUnit, type VtdDomainUnitInput } from '../iommu/vtd-domain-unit.js';
-import type { Machine } from './machine.js';
+import { Machine } from './machine.js';
 import { s390Hardware } from './s390-domains.js';
 import { RegionMemory, type TableRegion } from './table-region.js';
 import { EDMA, SDMA } from './zpci-view.js';
@@ -86,6 +86,7 @@ const USES = new WeakMap<Machine, readonly Use[]>();
  * kind of unit.
  */
 export function machineDomains(machine: Machine, input: MachineDomainsInput): MachineDomains {
+  if (!(machine instanceof Machine)) throw invalid('machine', machine, 'a machine that createMachine made');
   needObject('input', input);
   const { memory, unit } = unitOf(machine, input);
   // On s390x every function translates for itself.
@@ -96,7 +97,14 @@ export function machineDomains(machine: Machine, input: MachineDomainsInput): Ma
     (sid) => machine.functions.some(({ id, iommu }) => id === sid && iommu === place),
     () => needUse(machine, use),
   );
-  return { unit, memory, create: (kind, options = {}) => new Domain({ ...options, kind, unit, memory }) };
+  return {
+    unit,
+    memory,
+    create(kind, options = {}) {
+      needObject('options', options);
+      return new Domain({ ...options, kind, unit, memory });
+    },
+  };
 }
 
 /** The units of `machine` that are in use. */

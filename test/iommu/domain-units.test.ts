@@ -12,7 +12,7 @@ import { amdReader, lpaeReader, vtdFirstReader } from './plain-readers.js';
 import { CAP, ECAP, SC, SMTS } from './unit-lab.js';
 
 const SID = 0x1234;
-const FIRST_STAGE = (1n << 47n) | SMTS | (1n << 40n) | ECAP;
+const FIRST_STAGE = (1n << 47n) | SMTS | (1n << 40n) | (19n << 35n) | ECAP;
 const POINTER = 0xf_ffff_ffff_f000n;
 /** 48-bit addresses: what no entry but the top one needs. */
 const field = (word: bigint, high: number, low: number): bigint =>
