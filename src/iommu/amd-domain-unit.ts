@@ -49,7 +49,7 @@ export class AmdDomainUnit extends DomainUnit {
 
   /** Writes a device table that blocks all devices and turns the unit on. Throws ZtlpError for values out of range. */
   constructor(input: AmdDomainUnitInput) {
-    super();
+    super(input.memory);
     const { hardware = silentHardware(), memory, deviceBits = 8 } = input;
     this.format = amdV1(input);
     this.hardware = hardware;

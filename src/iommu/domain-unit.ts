@@ -1,9 +1,10 @@
 /** What a domain needs of a translation unit: its capabilities, and where software writes who a function is. */
-import { inRange, ZtlpError } from '../base/errors.js';
+import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
 import type { OptionValue } from '../base/options.js';
 import { hex64 } from '../core/u64.js';
 import type { TableFormat } from './formats/format.js';
 import type { AddressRange } from './iova.js';
+import { isSameSpace, type TableMemory } from './table-memory.js';
 
 /** A function of a PCI device, or a part of it that uses a PASID of its own. */
 export interface FunctionId {
@@ -53,7 +54,11 @@ export abstract class DomainUnit {
   private readonly usedIds = new Set<number>();
   private readonly holders = new Map<string, object>();
   private isBehind: (sid: number) => boolean = () => true;
-  private waitFor: () => void = () => undefined;
+  private waitFor = (): void => undefined;
+  private checkServed = (): void => undefined;
+
+  /** `tables`: where tables are; null: it does not matter. */
+  protected constructor(private readonly tables: TableMemory | null) {}
 
   /** Writes what `target` is for `fn`, and makes the unit forget what was there. Throws ZtlpError for what it cannot do. */
   abstract bind(fn: FunctionId, target: Target): void;
@@ -69,16 +74,30 @@ export abstract class DomainUnit {
     const own = this.format;
     return (
       own.name === name &&
-      own.width === width &&
+      own.width >= width &&
       own.levels === levels &&
       own.outputWidth >= outputWidth &&
       pages.every((lg2) => own.pages.includes(lg2))
     );
   }
 
-  /** From now on only functions for which `isBehind` answers true can be attached: the requests of others do not get here. */
-  serveOnly(isBehind: (sid: number) => boolean): void {
+  /** Tables in `memory` are where the unit looks for them. */
+  reads(memory: TableMemory): boolean {
+    return this.tables === null || isSameSpace(this.tables, memory);
+  }
+
+  /**
+   * From now on only functions for which `isBehind` answers true can be attached: the requests of others do not get here.
+   * `checkServed` throws ZtlpError when the unit has lost its tables, to a reset for instance.
+   */
+  serveOnly(isBehind: (sid: number) => boolean, checkServed = (): void => undefined): void {
     this.isBehind = isBehind;
+    this.checkServed = checkServed;
+  }
+
+  /** Throws ZtlpError (EINVAL) when the unit has lost its tables: domains of it are of no use then. */
+  needServed(): void {
+    this.checkServed();
   }
 
   /** From now on `retire` is what waits for the requests that the unit has translated but not performed. */
@@ -96,8 +115,7 @@ export abstract class DomainUnit {
 
   /** Marks `fn` as attached to `holder`. Throws ZtlpError: out of range, EINVAL for one that is not behind the unit, or EBUSY. */
   hold(fn: FunctionId, holder: object): void {
-    inRange('sid', fn.sid, 0, 0xffff);
-    if (fn.pasid !== undefined) inRange('pasid', fn.pasid, 1, 0xf_ffff);
+    checkFunction(fn);
     const name = nameOf(fn);
     if (!this.isBehind(fn.sid))
       throw new ZtlpError('invalid-value', `sid: ${name} is no function behind this unit`, {
@@ -161,11 +179,23 @@ export function unitCapabilities(
   };
 }
 
+/** Throws ZtlpError for what is no object, or a number out of range. */
+export function checkFunction(fn: FunctionId): void {
+  needObject('fn', fn);
+  inRange('sid', fn.sid, 0, 0xffff);
+  if (fn.pasid !== undefined) inRange('pasid', fn.pasid, 1, 0xf_ffff);
+}
+
 /** `01:00.0`, with its PASID behind it. */
 export function nameOf({ sid, pasid }: FunctionId): string {
   const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
   const name = `${hex(sid >> 8, 2)}:${hex((sid >> 3) & 31, 2)}.${sid & 7}`;
   return pasid === undefined ? name : `${name} pasid ${pasid}`;
+}
+
+/** Throws ZtlpError unless `value` is a unit, as a caller without TypeScript may not give one. */
+export function needUnit(value: unknown): void {
+  if (!(value instanceof DomainUnit)) throw invalid('unit', value, 'a unit of domains');
 }
 
 /** Throws ZtlpError (EINVAL) when [first, last] has an address that one of `units` reserves. */

@@ -5,9 +5,11 @@ import { checkOption, type OptionValue } from '../base/options.js';
 import { checkU64, type U64 } from '../core/u64.js';
 import {
   type CoherencyCapabilities,
+  checkFunction,
   type DomainUnit,
   type FunctionId,
   nameOf,
+  needUnit,
   needUsable,
   type Target,
   tellAll,
@@ -15,7 +17,7 @@ import {
 } from './domain-unit.js';
 import { IovaAllocator } from './iova.js';
 import { type MapAttributes, type Mapping, PageTable } from './page-table.js';
-import type { TableMemory } from './table-memory.js';
+import { checkMemory, type TableMemory } from './table-memory.js';
 
 /**
  * `dma`: the domain chooses addresses for buffers; `unmanaged`: the owner chooses them (VFIO); `identity`: addresses pass as
@@ -51,30 +53,46 @@ const DMA_LIMIT = 0xffff_ffffn;
 export class Domain {
   readonly kind: DomainKind;
   private readonly unit: DomainUnit;
+  private readonly memory: TableMemory;
   private readonly terms: OptionValue<'snoopTerms'>;
   private readonly table: PageTable | null;
   private readonly shares = new Map<DomainUnit, Share>();
   private readonly iovas = new IovaAllocator();
   private isEnforcing = false;
+  private isDestroyed = false;
 
-  /** Throws ZtlpError for a kind or a field that there is not, or when memory has no room for the first table. */
+  /**
+   * Throws ZtlpError for a kind or a field that there is not, for memory in which the unit does not look for tables, or when
+   * memory has no room for the first table.
+   */
   constructor(input: DomainInput) {
+    needObject('input', input);
     checkKeys('', input, INPUT);
     const { kind, unit, memory, snoopTerms = 'linux612' } = input;
     if (!KINDS.includes(kind)) throw invalid('kind', kind, KINDS.join(', '));
+    needUnit(unit);
+    checkMemory(memory);
+    unit.needServed();
+    if (!unit.reads(memory)) throw invalid('memory', memory, 'the memory that tables of the unit are in');
     this.kind = kind;
     this.unit = unit;
+    this.memory = memory;
     this.terms = checkOption('snoopTerms', snoopTerms);
     this.table = kind === 'dma' || kind === 'unmanaged' ? new PageTable(unit.format, memory) : null;
   }
 
   /**
    * Attaches `fn`, which is behind `unit`. Throws ZtlpError: EBUSY, it is attached somewhere; EINVAL, it is not behind the
-   * unit, the unit has other tables or reserves an address that is mapped, or cannot enforce coherency while the domain does
+   * unit, the unit has other tables or memory, or reserves an address that is mapped, or cannot enforce coherency while the domain does
    * (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it; or what the hardware answers. Nothing has changed then.
    */
   attach(fn: FunctionId, unit: DomainUnit = this.unit): void {
+    this.needAlive();
+    checkFunction(fn);
+    needUnit(unit);
+    unit.needServed();
     const { table } = this;
+    if (!unit.reads(this.memory)) throw this.refused(fn, 'its unit looks for tables in other memory');
     if (!this.canTake(unit)) throw this.refused(fn, 'its unit has other tables');
     if (this.isEnforcing && !unit.capabilities.enforceCap)
       throw this.refused(fn, 'the domain enforces cache coherency, and its unit cannot');
@@ -96,7 +114,7 @@ export class Domain {
 
   /** Functions behind `unit` can use the tables of the domain. */
   canTake(unit: DomainUnit): boolean {
-    return this.table === null || unit.takes(this.table.format);
+    return unit.reads(this.memory) && (this.table === null || unit.takes(this.table.format));
   }
 
   /**
@@ -104,6 +122,9 @@ export class Domain {
    * hardware answers, and it is still attached then.
    */
   detach(fn: FunctionId, unit: DomainUnit = this.unit): void {
+    this.needAlive();
+    checkFunction(fn);
+    needUnit(unit);
     unit.needHeld(fn, this);
     const share = this.shares.get(unit);
     if (share === undefined) return;
@@ -122,6 +143,7 @@ export class Domain {
    * hardware answers. Nothing has changed then.
    */
   map(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes = {}): void {
+    this.needAlive();
     if (this.kind !== 'unmanaged') throw this.wrongKind('unmanaged');
     checkAttributes(attributes);
     const first = BigInt(checkU64('iova', iova));
@@ -131,6 +153,7 @@ export class Domain {
 
   /** Unmaps as `PageTable.unmap` does and answers how many bytes; units have forgotten them when it returns. */
   unmap(iova: U64, bytes: U64): bigint {
+    this.needAlive();
     if (this.kind !== 'unmanaged') throw this.wrongKind('unmanaged');
     return this.erase(iova, bytes);
   }
@@ -141,6 +164,7 @@ export class Domain {
    * Throws ZtlpError: ENOSPC, or as `map`.
    */
   mapDma(address: U64, bytes: U64, options: DomainMapAttributes & { readonly limit?: U64 } = {}): bigint {
+    this.needAlive();
     needObject('options', options);
     const { limit = DMA_LIMIT, ...attributes } = options;
     checkAttributes(attributes);
@@ -161,6 +185,7 @@ export class Domain {
 
   /** Undoes `mapDma`. Throws ZtlpError (ENOENT) for an address that it did not answer. */
   unmapDma(iova: U64): void {
+    this.needAlive();
     if (this.kind !== 'dma') throw this.wrongKind('dma');
     const first = BigInt(checkU64('iova', iova));
     const bytes = this.iovas.free(first);
@@ -175,6 +200,7 @@ export class Domain {
 
   /** Where `iova` goes by the tables; null: nowhere. In an identity domain every address goes to itself. */
   lookUp(iova: U64): Mapping | null {
+    this.needAlive();
     if (this.kind === 'identity')
       return { address: checkU64('iova', iova), pageLg2: 63, read: true, write: true, force: false };
     return this.table?.lookUp(iova) ?? null;
@@ -185,6 +211,7 @@ export class Domain {
    * without the bit already (iommu.md 8.5). In the terms of 2021 there was no such call.
    */
   enforceCacheCoherency(): boolean {
+    this.needAlive();
     const { table } = this;
     if (this.isEnforcing) return true;
     if (table === null || this.terms === 'linux2021') return false;
@@ -218,14 +245,24 @@ export class Domain {
 
   /** The domain has no mappings. */
   get isEmpty(): boolean {
+    this.needAlive();
     return this.table?.isEmpty ?? true;
   }
 
-  /** Frees the tables. Throws ZtlpError (EBUSY) while functions are attached. */
+  /** Frees the tables: every later call throws ZtlpError (EINVAL). Throws ZtlpError (EBUSY) while functions are attached. */
   destroy(): void {
+    this.needAlive();
     if (this.shares.size > 0)
       throw new ZtlpError('invalid-value', `${this.functions} functions are attached`, { errno: 'EBUSY' });
     this.table?.destroy();
+    this.isDestroyed = true;
+  }
+
+  /** What held its tables may be those of another domain by now, or empty. */
+  private needAlive(): void {
+    if (this.isDestroyed)
+      throw new ZtlpError('invalid-value', 'the domain was destroyed: create another', { errno: 'EINVAL' });
+    for (const unit of [this.unit, ...this.shares.keys()]) unit.needServed();
   }
 
   private get units(): DomainUnit[] {
@@ -297,10 +334,13 @@ export class Domain {
   }
 }
 
-/** Throws ZtlpError (`unknown-name`) for an attribute that nothing reads. */
+/** Throws ZtlpError for an attribute that nothing reads (`unknown-name`), or that is not true or false. */
 export function checkAttributes(attributes: DomainMapAttributes): void {
   needObject('attributes', attributes);
   checkKeys('attributes', attributes, ATTRIBUTES);
+  for (const [name, value] of Object.entries(attributes))
+    if (value !== undefined && typeof value !== 'boolean')
+      throw invalid(`attributes.${name}`, value, 'true, false');
 }
 
 /** Makes units forget [first, last] of the domain. Throws the first error, when all have been told. */

@@ -66,12 +66,7 @@ export class PageTable {
   map(iova: U64, address: U64, bytes: U64, attributes: MapAttributes = {}): void {
     const { format } = this;
     const { read = true, write = true, cache = true, device = false, force = false } = attributes;
-    const first = aligned('iova', iova);
-    const to = aligned('address', address);
-    const size = aligned('bytes', bytes);
-    if (size === 0n) throw invalid('bytes', bytes, 'a multiple of 4096 that is not 0');
-    if (!read && !write)
-      throw new ZtlpError('invalid-value', 'a mapping has to allow reading or writing', { errno: 'EINVAL' });
+    const { first, to, size } = checkMapping(iova, address, bytes, { read, write });
     this.needWidth('iova', iova, first + size, format.width);
     this.needWidth('address', address, to + size, format.outputWidth);
     const taken = this.firstIn(first, first + size);
@@ -271,6 +266,25 @@ function pageBytes(lg2: number): bigint {
 
 function last(path: readonly Place[]): Place {
   return path[path.length - 1] as Place;
+}
+
+/**
+ * Where a mapping begins, where it goes, and its bytes. Throws ZtlpError for what no table can have: values that are no
+ * multiples of 4096, no bytes, or no access (EINVAL).
+ */
+export function checkMapping(
+  iova: U64,
+  address: U64,
+  bytes: U64,
+  { read = true, write = true }: Pick<MapAttributes, 'read' | 'write'>,
+): { readonly first: bigint; readonly to: bigint; readonly size: bigint } {
+  const first = aligned('iova', iova);
+  const to = aligned('address', address);
+  const size = aligned('bytes', bytes);
+  if (size === 0n) throw invalid('bytes', bytes, 'a multiple of 4096 that is not 0');
+  if (!read && !write)
+    throw new ZtlpError('invalid-value', 'a mapping has to allow reading or writing', { errno: 'EINVAL' });
+  return { first, to, size };
 }
 
 function aligned(field: string, value: U64): bigint {

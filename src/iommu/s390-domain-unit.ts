@@ -3,6 +3,7 @@ import { DomainUnit, type FunctionId, notOffered, type Target, tellAll } from '.
 import { type S390Input, s390Anchor, s390Tables } from './formats/s390.js';
 import type { AddressRange } from './iova.js';
 import { silentHardware } from './silent.js';
+import type { TableMemory } from './table-memory.js';
 
 /** Instructions that software uses for a function. */
 export interface S390Hardware {
@@ -17,6 +18,8 @@ export interface S390Hardware {
 export interface S390DomainUnitInput extends S390Input {
   /** Left out: nobody is told. */
   readonly hardware?: S390Hardware;
+  /** Where tables are. Left out: in any memory. */
+  readonly memory?: TableMemory;
   /** First and last address that functions may use (SDMA, EDMA). Default: all that the table has. */
   readonly range?: AddressRange;
   /** New mappings need a refresh, too. Default true; the "refresh" bit of the function group 0 says false. */
@@ -37,7 +40,7 @@ export class S390DomainUnit extends DomainUnit {
   private readonly registered = new Map<number, number>();
 
   constructor(input: S390DomainUnitInput = {}) {
-    super();
+    super(input.memory ?? null);
     this.format = s390Tables(input);
     const last = (1n << BigInt(this.format.width)) - 1n;
     this.range = input.range ?? { first: 0n, last };

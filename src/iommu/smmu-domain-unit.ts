@@ -87,7 +87,7 @@ export class SmmuDomainUnit extends DomainUnit {
 
   /** Writes a stream table that aborts all streams and turns translation on. Throws ZtlpError for values out of range. */
   constructor(input: SmmuDomainUnitInput) {
-    super();
+    super(input.memory);
     const {
       hardware = silentHardware(),
       memory,

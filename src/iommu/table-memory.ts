@@ -1,9 +1,11 @@
 /** Memory that holds tables of translation units: what writers of tables need of it, and a plain one. */
-import { inRange, ZtlpError } from '../base/errors.js';
+import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
 import { checkU64, hex64, type U64 } from '../core/u64.js';
 
 /** Where tables are. Words are little-endian, as units read them; only s390 has others (its writer turns them). */
 export interface TableMemory {
+  /** What its addresses are addresses of, where several share it. Left out: the object itself. */
+  readonly space?: object;
   /** The 8 bytes at `address`, a multiple of 8. */
   read64(address: bigint): bigint;
   write64(address: bigint, value: bigint): void;
@@ -76,6 +78,19 @@ export class PlainMemory implements TableMemory {
     this.next = address + size;
     return address;
   }
+}
+
+/** Throws ZtlpError unless `value` can hold tables, as a caller without TypeScript may give something else. */
+export function checkMemory(value: TableMemory): void {
+  needObject('memory', value);
+  const { read64, write64, allocate, free } = value;
+  if ([read64, write64, allocate, free].some((call) => typeof call !== 'function'))
+    throw invalid('memory', value, 'an object with read64, write64, allocate and free');
+}
+
+/** An address means the same in both. */
+export function isSameSpace(one: TableMemory, other: TableMemory): boolean {
+  return (one.space ?? one) === (other.space ?? other);
 }
 
 /** A table of `bytes` whose words are all `word`. */

@@ -1,7 +1,7 @@
 /** A translation unit in the core: what it answers to requests and transfers, whatever its kind. */
 import * as I from '../../assembly/iommu-layout.js';
 import * as L from '../../assembly/layout.js';
-import { inRange, invalid } from '../base/errors.js';
+import { inRange, invalid, needObject } from '../base/errors.js';
 import type { OptionValue } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { add64, checkU64, high32, join64, low32, type U64 } from '../core/u64.js';
@@ -133,10 +133,9 @@ export abstract class TranslationUnit {
   }
 
   /** The same with further REQUEST_* flags. */
-  protected ask(
-    { sid, pasid, address, isWrite, isPrivileged = false }: UnitRequest,
-    flags: number,
-  ): UnitAnswer {
+  protected ask(request: UnitRequest, flags: number): UnitAnswer {
+    needObject('request', request);
+    const { sid, pasid, address, isWrite, isPrivileged = false } = request;
     inRange('sid', sid, 0, 0xffff);
     if (pasid !== undefined) inRange('pasid', pasid, 0, 0xf_ffff);
     checkU64('address', address);
@@ -172,9 +171,19 @@ export abstract class TranslationUnit {
 
   /** A transfer of `bytes`, cut at 4 KiB: each piece is translated by itself (iommu.md 1). */
   transfer(request: UnitRequest, bytes: number): UnitSegment[] {
+    needObject('request', request);
+    const end =
+      BigInt(checkU64('address', request.address)) + BigInt(inRange('bytes', bytes, 1, 0x4000_0000));
+    if (end > LAST + 1n)
+      throw invalid(
+        'address',
+        request.address,
+        `an address that leaves room for ${bytes} bytes`,
+        'out-of-range',
+      );
     const segments: UnitSegment[] = [];
     let { address } = request;
-    for (let left = inRange('bytes', bytes, 1, 0x4000_0000); left > 0; ) {
+    for (let left = bytes; left > 0; ) {
       const piece = Math.min(left, PAGE - (low32(address) & (PAGE - 1)));
       const answer = this.translate({ ...request, address });
       segments.push({ address, bytes: piece, answer });

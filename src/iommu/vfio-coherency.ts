@@ -1,10 +1,19 @@
 /** Coherency as VFIO and KVM see it: the container's answer, and the count that lets a guest flush caches (iommu.md 9, 13). */
-import { inRange, ZtlpError } from '../base/errors.js';
+import { inRange, invalid, needObject, ZtlpError } from '../base/errors.js';
 import { checkOption, type OptionValue } from '../base/options.js';
 import { checkU64, hex64, type U64 } from '../core/u64.js';
 import { checkAttributes, Domain, type DomainMapAttributes } from './domain.js';
-import { type DomainUnit, type FunctionId, nameOf, needUsable, unitCapabilities } from './domain-unit.js';
-import type { TableMemory } from './table-memory.js';
+import {
+  checkFunction,
+  type DomainUnit,
+  type FunctionId,
+  nameOf,
+  needUnit,
+  needUsable,
+  unitCapabilities,
+} from './domain-unit.js';
+import { checkMapping } from './page-table.js';
+import { checkMemory, type TableMemory } from './table-memory.js';
 import type { WbinvdUnit } from './wbinvd.js';
 
 export interface VfioContainerInput {
@@ -41,7 +50,11 @@ export class VfioContainer {
   private readonly members: Member[] = [];
   private mappings: ContainerMapping[] = [];
 
-  constructor({ memory, snoopTerms = 'linux612' }: VfioContainerInput) {
+  /** Throws ZtlpError for input that is none. */
+  constructor(input: VfioContainerInput) {
+    needObject('input', input);
+    const { memory, snoopTerms = 'linux612' } = input;
+    checkMemory(memory);
     this.memory = memory;
     this.terms = checkOption('snoopTerms', snoopTerms);
   }
@@ -52,6 +65,8 @@ export class VfioContainer {
    * or as `Domain.attach`.
    */
   attach(fn: FunctionId, unit: DomainUnit): void {
+    checkFunction(fn);
+    needUnit(unit);
     if (this.terms === 'linux612' && !unit.capabilities.cacheCoherency)
       throw refused(`${nameOf(fn)}: its unit has no coherent mappings`);
     for (const { first, last } of this.mappings) needUsable(first, last, [unit]);
@@ -94,8 +109,15 @@ export class VfioContainer {
   /** Maps in every domain. Throws ZtlpError: EEXIST, EINVAL for a reserved range, or as `Domain.map`. */
   map(iova: U64, address: U64, bytes: U64, attributes: DomainMapAttributes = {}): void {
     checkAttributes(attributes);
-    const first = BigInt(checkU64('iova', iova));
-    const last = first + BigInt(checkU64('bytes', bytes)) - 1n;
+    // Without functions no table does: every attach would fail at a mapping that none can have.
+    const { first, to, size } = checkMapping(iova, address, bytes, attributes);
+    const last = first + size - 1n;
+    for (const [field, value, end] of [
+      ['iova', iova, last],
+      ['address', address, to + size - 1n],
+    ] as const)
+      if (end >> 64n !== 0n)
+        throw invalid(field, value, `what leaves room for ${bytes} bytes below 2^64`, 'out-of-range');
     const taken = this.mappings.find((other) => other.first <= last && first <= other.last);
     if (taken !== undefined)
       throw new ZtlpError('invalid-value', `iova: ${hex64(taken.first)} is mapped already`, {
@@ -170,6 +192,7 @@ export class VfioContainer {
   }
 
   private memberOf(fn: FunctionId, unit: DomainUnit): Member {
+    checkFunction(fn);
     const found = this.members.find((one) => nameOf(one.fn) === nameOf(fn) && one.unit === unit);
     if (found !== undefined) return found;
     throw new ZtlpError('not-found', `${nameOf(fn)} is not attached to this container`, {

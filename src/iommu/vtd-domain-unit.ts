@@ -32,7 +32,7 @@ export interface VtdDomainUnitInput {
   readonly mode?: (typeof MODES)[number];
   /** Stage of the tables of domains; `first` needs scalable mode. Default `second`. */
   readonly stage?: (typeof STAGES)[number];
-  /** Bits of PASIDs, 13 to 20. Default 13. */
+  /** Bits of PASIDs that directories have room for, 13 to what the unit takes (ECAP.PSS). Default 13. */
   readonly pasidBits?: number;
 }
 
@@ -74,6 +74,8 @@ export class VtdDomainUnit extends DomainUnit {
   private readonly canPass: boolean;
   private readonly hasPasids: boolean;
   private readonly pasidBits: number;
+  /** Bits of the PASIDs that requests can have. */
+  private readonly usedBits: number;
   /** The largest mask of a page-selective invalidation; -1: there is none. */
   private readonly mask: number;
   private readonly root: bigint;
@@ -83,7 +85,7 @@ export class VtdDomainUnit extends DomainUnit {
 
   /** Writes an empty root table and turns translation on. Throws ZtlpError for a mode that the registers do not offer. */
   constructor(input: VtdDomainUnitInput) {
-    super();
+    super(input.memory);
     const {
       hardware = silentHardware(),
       memory,
@@ -112,7 +114,10 @@ export class VtdDomainUnit extends DomainUnit {
     this.isScalable = isScalable;
     this.canPass = bits(ecap, 6, 1) === 1;
     this.hasPasids = isScalable && bits(ecap, 40, 1) === 1;
-    this.pasidBits = inRange('pasidBits', pasidBits, LEAST_PASID_BITS, 20);
+    // Directories have room for 13 bits at least, also where the unit takes fewer.
+    const taken = this.hasPasids ? Math.min(bits(ecap, 35, 5) + 1, 20) : 0;
+    this.pasidBits = inRange('pasidBits', pasidBits, LEAST_PASID_BITS, Math.max(LEAST_PASID_BITS, taken));
+    this.usedBits = Math.min(taken, this.pasidBits);
     this.mask = bits(cap, 39, 1) === 1 ? bits(cap, 48, 6) : -1;
     this.root = allocateFilled(memory, 4096);
     hardware.rootTable = this.root | (isScalable ? SCALABLE : 0n);
@@ -200,8 +205,8 @@ export class VtdDomainUnit extends DomainUnit {
 
   /** Address of the entry of a PASID; requests without one have that of PASID 0 (RID_PASID). */
   private pasidEntryAt({ sid, pasid = 0 }: FunctionId): bigint {
-    if (pasid >> this.pasidBits !== 0)
-      throw invalid('pasid', pasid, `up to ${2 ** this.pasidBits - 1}`, 'out-of-range');
+    if (pasid >> this.usedBits !== 0)
+      throw invalid('pasid', pasid, `up to ${2 ** this.usedBits - 1}`, 'out-of-range');
     const { memory } = this;
     let directory = this.directories.get(sid);
     if (directory === undefined) {
@@ -223,12 +228,15 @@ export class VtdDomainUnit extends DomainUnit {
   }
 }
 
-/** 48 bits where the unit has them, else 39, else 57; pages as CAP.SLLPS says. */
+/**
+ * Tables for 48 bits where the unit has them, else 39, else 57; pages as CAP.SLLPS says. Of the addresses that the tables
+ * have, the unit takes those of CAP.MGAW.
+ */
 function secondOf(cap: U64, hostWidth: number): ReturnType<typeof vtdSecond> {
   const width = [48, 39, 57].find((one) => bits(cap, 8 + (one - 30) / 9, 1) === 1);
   if (width === undefined) throw invalid('cap', cap, 'a width in SAGAW');
   const largest = bits(cap, 35, 1) === 1 && bits(cap, 34, 1) === 1 ? 30 : bits(cap, 34, 1) === 1 ? 21 : 12;
-  return vtdSecond({ width, hostWidth, largest });
+  return { ...vtdSecond({ width, hostWidth, largest }), width: Math.min(width, bits(cap, 16, 6) + 1) };
 }
 
 /** Four levels; pages of 1 GiB as CAP.FL1GP says. */

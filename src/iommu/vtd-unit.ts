@@ -1,6 +1,6 @@
 /** A VT-d remapping unit in the core: its registers, what it answers to requests, its caches and fault records. */
 import * as I from '../../assembly/iommu-layout.js';
-import { inRange, invalid } from '../base/errors.js';
+import { inRange, invalid, needObject } from '../base/errors.js';
 import type { Options } from '../base/options.js';
 import type { Core } from '../core/core.js';
 import { checkU64, high32, low32, type U64 } from '../core/u64.js';
@@ -112,6 +112,11 @@ function rangeOf(address: U64, mask: number): { readonly first: bigint; readonly
   return { first, last: first + size - 1n };
 }
 
+/** The number of a domain, 0 to 0xffff; without one all domains. */
+function domainOf(did: number | undefined): number {
+  return did === undefined ? ANY_DOMAIN : inRange('did', did, 0, 0xffff);
+}
+
 /** What a reference unit has, whatever the options say (iommu.md 5). */
 const QEMU_ENTRIES = 1024;
 
@@ -181,6 +186,7 @@ export class VtdUnit extends TranslationUnit {
   }
 
   override translate(request: VtdRequest): UnitAnswer {
+    needObject('request', request);
     const { at = 'untranslated', noWrite = false, noSnoop = false } = request;
     if (!Object.hasOwn(ADDRESS_TYPES, at)) throw invalid('at', at, Object.keys(ADDRESS_TYPES).join(', '));
     const answer = this.ask(request, ADDRESS_TYPES[at] | (noWrite ? I.REQUEST_NO_WRITE : 0));
@@ -215,37 +221,35 @@ export class VtdUnit extends TranslationUnit {
   }
 
   /** Global or domain-selective invalidation of the IOTLB. */
-  invalidateIotlb(did = ANY_DOMAIN): void {
-    this.dropPages(did);
+  invalidateIotlb(did?: number): void {
+    this.dropPages(domainOf(did));
   }
 
   /** Page-selective invalidation of domain `did`: 2^`mask` pages of 4 KiB, aligned, around `address`. */
   invalidatePages(did: number, address: U64, mask: number): void {
     const { first, last } = rangeOf(address, mask);
-    this.dropPages(did, first, last);
+    this.dropPages(domainOf(did), first, last);
   }
 
   /** Invalidation of context entries: of all, of a domain, or of a requester whose functions `mask` groups (FM, 0 to 3). */
   invalidateContexts(
     of: { readonly sid?: number; readonly mask?: number; readonly did?: number } = {},
   ): void {
-    const { sid, mask = 0, did = ANY_DOMAIN } = of;
+    needObject('of', of);
+    const { sid, mask = 0, did } = of;
+    if (sid !== undefined) inRange('sid', sid, 0, 0xffff);
     // FM leaves out no bit, bit 2, bits 2:1, or all three of the function number.
-    const ignored = sid === undefined ? 0xffff : ([0, 4, 6, 7][inRange('mask', mask, 0, 3)] as number);
-    this.core.x.unitDropContexts(this.index, sid ?? 0, ignored, did);
+    const least = [0, 4, 6, 7][inRange('mask', mask, 0, 3)] as number;
+    this.core.x.unitDropContexts(this.index, sid ?? 0, sid === undefined ? 0xffff : least, domainOf(did));
   }
 
   /** Invalidation of PASID entries: of all, of a domain, or of one PASID in it. */
-  invalidatePasidCache({
-    did = ANY_DOMAIN,
-    pasid,
-  }: {
-    readonly did?: number;
-    readonly pasid?: number;
-  } = {}): void {
+  invalidatePasidCache(of: { readonly did?: number; readonly pasid?: number } = {}): void {
+    needObject('of', of);
+    const { did, pasid } = of;
     this.core.x.unitDropPasids(
       this.index,
-      did,
+      domainOf(did),
       pasid === undefined ? ANY_DOMAIN : inRange('pasid', pasid, 0, 0xf_ffff),
     );
   }
@@ -259,6 +263,7 @@ export class VtdUnit extends TranslationUnit {
     pasid: number,
     pages?: { readonly address: U64; readonly mask: number },
   ): void {
+    inRange('did', did, 0, 0xffff);
     inRange('pasid', pasid, 0, 0xf_ffff);
     const { first, last } =
       pages === undefined ? { first: 0n, last: LAST } : rangeOf(pages.address, pages.mask);

@@ -85,7 +85,8 @@ export function checkIommus(given: readonly IommuConfig[] | undefined, platform:
   if (given === undefined) return [];
   if (!Array.isArray(given) || given.length > I.UNIT_MOST)
     throw invalid('iommus', given, `a list of at most ${I.UNIT_MOST} translation units`);
-  return (given as readonly IommuConfig[]).map((unit, n) => {
+  // A hole in the list counts as an entry that is no object.
+  return Array.from(given as readonly IommuConfig[], (unit, n) => {
     const field = `iommus[${n}]`;
     if (typeof unit !== 'object' || unit === null) throw invalid(field, unit, "an object: { kind: 'vtd' }");
     if (!Object.hasOwn(KEYS, unit.kind))
@@ -128,7 +129,7 @@ export function checkUnitOf(
 ): number | undefined {
   if (given === 'none' || (given === undefined && units === 0)) return undefined;
   if (units === 0) throw invalid(field, given, "'none': the machine has no translation units");
-  return inRange(field, given ?? 0, 0, units - 1);
+  return given === undefined ? 0 : inRange(field, given, 0, units - 1);
 }
 
 /**

@@ -66,6 +66,7 @@ export class Machine {
   onAdapterInterrupt: ((interrupt: AdapterInterrupt) => void) | undefined;
   /** TLPs in order of delivery, once started. */
   readonly trace: TlpTrace;
+  private resets = 0;
   private readonly core: Core;
   private readonly clock = new Clock();
   private readonly events = new PciEvents();
@@ -327,10 +328,16 @@ export class Machine {
     return this.core.u8.buffer.byteLength;
   }
 
+  /** How many times it was reset: what was made for the machine before its last reset is of no use. */
+  get generation(): number {
+    return this.resets;
+  }
+
   /** Memories cleared, counters at 0, functions in the state of their slots: as after create, without a new instance. */
   reset(): void {
     this.models.checkIdle('reset');
     this.clock.checkStill('reset');
+    this.resets += 1;
     this.timedLinks?.write();
     this.core.x.machineReset();
     for (const fn of this.functions) fn.reset();

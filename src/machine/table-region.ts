@@ -2,6 +2,7 @@
 import { invalid, needObject } from '../base/errors.js';
 import { checkKeys, keysOf } from '../base/names.js';
 import { checkU64, type U64 } from '../core/u64.js';
+import type { AddressRange } from '../iommu/iova.js';
 import { PlainMemory, type TableMemory } from '../iommu/table-memory.js';
 import type { HostMemory } from './memory.js';
 
@@ -21,6 +22,10 @@ const PAGE = 4096;
  * requests, so nothing has to be flushed; software for a unit whose walks do not snoop (ECAP.C = 0) would flush each table.
  */
 export class RegionMemory implements TableMemory {
+  /** The host memory. */
+  readonly space: object;
+  /** First and last address. */
+  readonly range: AddressRange;
   private readonly blocks: PlainMemory;
   private readonly bytes = new Uint8Array(8);
   private readonly view = new DataView(this.bytes.buffer);
@@ -40,6 +45,8 @@ export class RegionMemory implements TableMemory {
       throw invalid('tables.bytes', bytes, `a multiple of ${PAGE} that is not 0`);
     if (base + BigInt(bytes) > BigInt(memory.size))
       throw invalid('tables', at, `a region below the end of host memory, ${memory.size}`, 'out-of-range');
+    this.space = memory;
+    this.range = { first: base, last: base + BigInt(bytes) - 1n };
     this.blocks = new PlainMemory({ base, bytes });
   }
 

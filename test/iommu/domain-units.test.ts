@@ -12,7 +12,7 @@ import { amdReader, lpaeReader, vtdFirstReader } from './plain-readers.js';
 import { CAP, ECAP, SC, SMTS } from './unit-lab.js';
 
 const SID = 0x1234;
-const FIRST_STAGE = (1n << 47n) | SMTS | (1n << 40n) | ECAP;
+const FIRST_STAGE = (1n << 47n) | SMTS | (1n << 40n) | (19n << 35n) | ECAP;
 const POINTER = 0xf_ffff_ffff_f000n;
 /** 48-bit addresses: what no entry but the top one needs. */
 const field = (word: bigint, high: number, low: number): bigint =>
@@ -154,6 +154,30 @@ describe('VT-d entries', () => {
     }
     // Nothing is left behind.
     domainOf(unit, memory, 'blocked').attach({ sid: 14 });
+  });
+
+  it('iommu.md 2.1: takes no addresses beyond MGAW, whatever width its tables have', () => {
+    const memory = new PlainMemory();
+    const narrow = notedVtd(memory, { cap: (CAP & ~(0x3fn << 16n)) | (41n << 16n) }).unit;
+    const wide = notedVtd(memory).unit;
+    expect(narrow.format).toMatchObject({ width: 42, levels: 4 });
+    const domain = domainOf(narrow, memory);
+    const last = (1n << 42n) - 4096n;
+    for (const iova of [last + 4096n, 1n << 45n])
+      expect(() => domain.map(iova, 0, 4096)).toThrow(
+        expect.objectContaining({ code: 'out-of-range', errno: 'ERANGE', field: 'iova' }),
+      );
+    expect(() => domain.map(last, 0, 8192)).toThrow(expect.objectContaining({ errno: 'ERANGE' }));
+    domain.map(last, 0, 4096);
+    expect([domain.lookUp(last)?.address, domain.lookUp(last + 4096n)]).toEqual([0n, null]);
+    const dma = domainOf(narrow, memory, 'dma');
+    expect(dma.mapDma(0, 4096, { limit: 2n ** 64n - 1n })).toBe(last);
+    // What fits the narrow unit fits the other, and not the other way round.
+    domain.attach({ sid: 1 });
+    domain.attach({ sid: 1 }, wide);
+    expect(() => domainOf(wide, memory).attach({ sid: 2 }, narrow)).toThrow(
+      expect.objectContaining({ errno: 'EINVAL' }),
+    );
   });
 
   it('refuses what the registers do not offer', () => {

@@ -22,7 +22,7 @@ const M2 = 0x20_0000n;
 const G1 = 0x4000_0000n;
 const SID = 0x20;
 /** Scalable mode with snoop control, as QEMU 7.2 has it, and PASIDs. */
-const SCALABLE = 0x4800_80f0_0f4an | SC | (1n << 40n);
+const SCALABLE = 0x4800_80f0_0f4an | SC | (1n << 40n) | (19n << 35n);
 
 /** ECAP.FLTS. */
 const FIRST_STAGE = 1n << 47n;

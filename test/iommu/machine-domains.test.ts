@@ -239,6 +239,22 @@ describe.each(BUILDS)('domains of a machine on the %s core', (build) => {
     expect([m.read(IOVA, 4, { pasid: 9 }).status === 'ok', m.read(IOVA, 4).status]).toEqual([false, 'ok']);
   });
 
+  it('VT-d: the highest address that a unit with a small MGAW gives is one that it takes', async () => {
+    for (const [mgaw, top] of [
+      [40n, 1n << 40n],
+      [39n, 1n << 39n],
+      [57n, 1n << 48n],
+    ] as const) {
+      const cap = (CAP & ~(0x3fn << 16n)) | ((mgaw - 1n) << 16n);
+      const { m, domains, sid } = await lab({ iommu: { kind: 'vtd', cap } });
+      const domain = domains.create('dma');
+      domain.attach({ sid });
+      const iova = domain.mapDma(PAGE, 4096, { limit: 2n ** 64n - 1n });
+      expect([mgaw, iova]).toEqual([mgaw, top - 4096n]);
+      expect([mgaw, m.read(iova, 64).status, recorded(m.machine)]).toEqual([mgaw, 'ok', []]);
+    }
+  });
+
   it('tables stay in their region, and come back to it', async () => {
     const { m, domains, sid } = await lab({});
     const outside = (): Uint8Array[] => [

@@ -1,7 +1,9 @@
 /** Host tables (v1) of AMD units (iommu.md 3): PR 0, NextLevel 11:9, address 51:12, FC 60, IR 61, IW 62. */
-import { inRange } from '../../base/errors.js';
+import { inRange, invalid } from '../../base/errors.js';
 import { ADDRESS_52, none, type TableFormat } from './format.js';
 
+const SIZES = ['natural', 'all'] as const;
+const FORCES = ['always', 'enforced'] as const;
 const PRESENT = 1n;
 const NEXT_SHIFT = 9n;
 const NEXT = 7n;
@@ -19,15 +21,17 @@ export interface AmdV1Input {
   /** Address bits of the host, 30 to 52. Default 48. */
   readonly hostWidth?: number;
   /** `natural`: 4 KiB, 2 MiB, 1 GiB; `all`: also every power of two between, by NextLevel 7. Default `natural`. */
-  readonly sizes?: 'natural' | 'all';
+  readonly sizes?: (typeof SIZES)[number];
   /** `always`: FC in every leaf, as Linux 6.12; `enforced`: only where a domain enforces, as the generic page table code. */
-  readonly forceCoherent?: 'always' | 'enforced';
+  readonly forceCoherent?: (typeof FORCES)[number];
 }
 
-/** Throws ZtlpError for levels or widths that the format does not have. */
+/** Throws ZtlpError for levels, widths or words that the format does not have. */
 export function amdV1(input: AmdV1Input = {}): TableFormat {
   const { levels = 4, hostWidth = 48, sizes = 'natural', forceCoherent = 'always' } = input;
   inRange('levels', levels, 1, 6);
+  if (!SIZES.includes(sizes)) throw invalid('sizes', sizes, SIZES.join(', '));
+  if (!FORCES.includes(forceCoherent)) throw invalid('forceCoherent', forceCoherent, FORCES.join(', '));
   const width = Math.min(64, 12 + 9 * levels);
   const most = Math.min(width, inRange('hostWidth', hostWidth, 30, 52)) - 1;
   const every = Array.from({ length: Math.max(0, most - 11) }, (_, n) => 12 + n);
