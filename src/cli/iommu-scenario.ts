@@ -66,35 +66,36 @@ const map = (allowed: string) =>
     allowed,
   );
 
-const SCENARIO = v.pipe(
-  map(FIELDS),
-  v.strictObject({
-    unit: v.picklist(['vtd', 'smmuv3', 'amd'], KINDS),
-    cap: v.optional(u64),
-    ecap: v.optional(u64),
-    hostWidth: v.optional(integer(30, 52)),
-    outputWidth: v.optional(integer(32, 48)),
-    substreamBits: v.optional(integer(0, 20)),
-    hardwareFlags: v.optional(v.picklist(['none', 'access', 'dirty'], 'none, access, dirty')),
-    root: u64,
-    streams: v.optional(integer(0, 0xffff_ffff)),
-    options: v.optional(v.pipe(map('values by the names of docs/options.md'), v.record(text, option))),
-    images: v.optional(v.array(v.strictObject({ file: text, at: u64 }), 'a list of { file, at }')),
-    entries: v.optional(v.pipe(map('64-bit words by address'), v.record(addressKey, u64))),
-    requests: v.optional(
-      v.array(
-        v.strictObject({
-          sid: taken(toSid, SID_FORM),
-          address: u64,
-          write: v.optional(truth),
-          pasid: v.optional(integer(0, 0xf_ffff, PASID_FORM)),
-          privileged: v.optional(truth),
-        }),
-        'a list of { sid, address, write, pasid, privileged }',
-      ),
+const SHAPE = v.strictObject({
+  unit: v.picklist(['vtd', 'smmuv3', 'amd'], KINDS),
+  cap: v.optional(u64),
+  ecap: v.optional(u64),
+  hostWidth: v.optional(integer(30, 52)),
+  outputWidth: v.optional(integer(32, 48)),
+  substreamBits: v.optional(integer(0, 20)),
+  hardwareFlags: v.optional(v.picklist(['none', 'access', 'dirty'], 'none, access, dirty')),
+  root: u64,
+  streams: v.optional(integer(0, 0xffff_ffff)),
+  options: v.optional(v.pipe(map('values by the names of docs/options.md'), v.record(text, option))),
+  images: v.optional(v.array(v.strictObject({ file: text, at: u64 }), 'a list of { file, at }')),
+  entries: v.optional(v.pipe(map('64-bit words by address'), v.record(addressKey, u64))),
+  requests: v.optional(
+    v.array(
+      v.strictObject({
+        sid: taken(toSid, SID_FORM),
+        address: u64,
+        write: v.optional(truth),
+        pasid: v.optional(integer(0, 0xf_ffff, PASID_FORM)),
+        privileged: v.optional(truth),
+      }),
+      'a list of { sid, address, write, pasid, privileged }',
     ),
-  }),
-);
+  ),
+});
+const SCENARIO = v.pipe(map(FIELDS), SHAPE);
+
+/** What a scenario may say. */
+export const SCENARIO_FIELDS: readonly string[] = Object.keys(SHAPE.entries);
 
 /**
  * An image of memory whose first byte is at address `at`. Throws ZtlpError `not-found`, `io` or `resource`, and
