@@ -4,19 +4,23 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ZtlpError } from '../base/errors.js';
 import { didYouMean } from '../base/names.js';
-import { bandwidthCommand } from './commands/bandwidth.js';
-import { checkDeviceCommand } from './commands/check-device.js';
-import { conformCommand } from './commands/conform.js';
-import { decodeCommand } from './commands/decode.js';
-import { encodeCommand } from './commands/encode.js';
-import { inspectCommand } from './commands/inspect.js';
-import { iommuCommand } from './commands/iommu.js';
-import { newDeviceCommand } from './commands/new-device.js';
-import { regressCommand } from './commands/regress.js';
-import { replayCommand } from './commands/replay.js';
-import { widthsCommand } from './commands/widths.js';
-import { zpciCommand } from './commands/zpci.js';
 import { EXIT_USAGE, endOnClosedPipe, report } from './output.js';
+
+/** By name, in the order of the help. Loading all of them takes longer than most calls of one. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  widths: async () => (await import('./commands/widths.js')).widthsCommand(),
+  bandwidth: async () => (await import('./commands/bandwidth.js')).bandwidthCommand(),
+  replay: async () => (await import('./commands/replay.js')).replayCommand(),
+  regress: async () => (await import('./commands/regress.js')).regressCommand(),
+  zpci: async () => (await import('./commands/zpci.js')).zpciCommand(),
+  decode: async () => (await import('./commands/decode.js')).decodeCommand(),
+  encode: async () => (await import('./commands/encode.js')).encodeCommand(),
+  iommu: async () => (await import('./commands/iommu.js')).iommuCommand(),
+  conform: async () => (await import('./commands/conform.js')).conformCommand(),
+  inspect: async () => (await import('./commands/inspect.js')).inspectCommand(),
+  'check-device': async () => (await import('./commands/check-device.js')).checkDeviceCommand(),
+  'new-device': async () => (await import('./commands/new-device.js')).newDeviceCommand(),
+};
 
 const EXAMPLES = `
 Examples:
@@ -86,27 +90,21 @@ function helpCommand(root: Command): Command {
     });
 }
 
-function program(): Command {
+/** The command that is called, or all of them where none is: for help, and to say what was meant. */
+async function commandsFor(name: string | undefined): Promise<Command[]> {
+  const isKnown = name !== undefined && Object.hasOwn(COMMANDS, name);
+  return Promise.all(
+    (isKnown ? [name] : Object.keys(COMMANDS)).map((key) => (COMMANDS[key] as () => Promise<Command>)()),
+  );
+}
+
+async function program(name: string | undefined): Promise<Command> {
   const root = strict(new Command('ztlp'))
     .description('What happens on the bus, and how long it takes, when software touches a PCI device.')
     .version(version(), '-V, --version')
     .addHelpText('after', EXAMPLES)
     .helpCommand(false);
-  for (const command of [
-    widthsCommand(),
-    bandwidthCommand(),
-    replayCommand(),
-    regressCommand(),
-    zpciCommand(),
-    decodeCommand(),
-    encodeCommand(),
-    iommuCommand(),
-    conformCommand(),
-    inspectCommand(),
-    checkDeviceCommand(),
-    newDeviceCommand(),
-    helpCommand(root),
-  ]) {
+  for (const command of [...(await commandsFor(name)), helpCommand(root)]) {
     if (command.commands.length > 0) command.addCommand(helpCommand(command));
     root.addCommand(strict(command));
   }
@@ -122,7 +120,7 @@ function program(): Command {
 async function main(): Promise<void> {
   endOnClosedPipe();
   try {
-    const root = program();
+    const root = await program(process.argv[2]);
     if (process.argv.length <= 2) root.outputHelp();
     else await root.parseAsync();
   } catch (error) {
