@@ -95,7 +95,7 @@ int main(int argc, char **argv) {
   source[0] = 0x01;
   source[1] = 0x23;
   for (uint32_t n = 0; n < BLOCK; n++) source[n + 2] = (uint8_t)(n * 7 + (n >> 8) * 13 + 1);
-  walk_fill(memory, FIRST_PAGE, bytes);
+  if (run == walk) walk_fill(memory, FIRST_PAGE, bytes);
   /* Address bits above 46, snoop control with them in tables, 2 MiB and 1 GiB pages. */
   tables.leaf_reserved = 0x000fc00000000000 | 0x4000000000000000;
   tables.table_reserved = tables.leaf_reserved | 0x800;

@@ -7,20 +7,20 @@ import { didYouMean } from '../base/names.js';
 import { EXIT_USAGE, endOnClosedPipe, report } from './output.js';
 
 /** By name, in the order of the help. Loading all of them takes longer than most calls of one. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  widths: async () => (await import('./commands/widths.js')).widthsCommand(),
-  bandwidth: async () => (await import('./commands/bandwidth.js')).bandwidthCommand(),
-  replay: async () => (await import('./commands/replay.js')).replayCommand(),
-  regress: async () => (await import('./commands/regress.js')).regressCommand(),
-  zpci: async () => (await import('./commands/zpci.js')).zpciCommand(),
-  decode: async () => (await import('./commands/decode.js')).decodeCommand(),
-  encode: async () => (await import('./commands/encode.js')).encodeCommand(),
-  iommu: async () => (await import('./commands/iommu.js')).iommuCommand(),
-  conform: async () => (await import('./commands/conform.js')).conformCommand(),
-  inspect: async () => (await import('./commands/inspect.js')).inspectCommand(),
-  'check-device': async () => (await import('./commands/check-device.js')).checkDeviceCommand(),
-  'new-device': async () => (await import('./commands/new-device.js')).newDeviceCommand(),
-};
+const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
+  ['widths', async () => (await import('./commands/widths.js')).widthsCommand()],
+  ['bandwidth', async () => (await import('./commands/bandwidth.js')).bandwidthCommand()],
+  ['replay', async () => (await import('./commands/replay.js')).replayCommand()],
+  ['regress', async () => (await import('./commands/regress.js')).regressCommand()],
+  ['zpci', async () => (await import('./commands/zpci.js')).zpciCommand()],
+  ['decode', async () => (await import('./commands/decode.js')).decodeCommand()],
+  ['encode', async () => (await import('./commands/encode.js')).encodeCommand()],
+  ['iommu', async () => (await import('./commands/iommu.js')).iommuCommand()],
+  ['conform', async () => (await import('./commands/conform.js')).conformCommand()],
+  ['inspect', async () => (await import('./commands/inspect.js')).inspectCommand()],
+  ['check-device', async () => (await import('./commands/check-device.js')).checkDeviceCommand()],
+  ['new-device', async () => (await import('./commands/new-device.js')).newDeviceCommand()],
+]);
 
 const EXAMPLES = `
 Examples:
@@ -91,11 +91,9 @@ function helpCommand(root: Command): Command {
 }
 
 /** The command that is called, or all of them where none is: for help, and to say what was meant. */
-async function commandsFor(name: string | undefined): Promise<Command[]> {
-  const isKnown = name !== undefined && Object.hasOwn(COMMANDS, name);
-  return Promise.all(
-    (isKnown ? [name] : Object.keys(COMMANDS)).map((key) => (COMMANDS[key] as () => Promise<Command>)()),
-  );
+async function commandsFor(name = ''): Promise<Command[]> {
+  const load = COMMANDS.get(name);
+  return Promise.all((load === undefined ? [...COMMANDS.values()] : [load]).map((one) => one()));
 }
 
 async function program(name: string | undefined): Promise<Command> {

@@ -134,6 +134,7 @@ export class Core {
     this.setWord(block, offset + 4, high32(value));
   }
 
+  /** u64 word `offset` (bytes) of block PLACE_*. For tables and queues: no request of a function comes here. */
   long(block: number, offset: number): bigint {
     return (BigInt(this.word(block, offset + 4)) << 32n) | BigInt(this.word(block, offset));
   }

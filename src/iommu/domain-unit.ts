@@ -107,7 +107,7 @@ export abstract class DomainUnit {
 
   /**
    * After an invalidation: returns when the requests are performed that were translated before it. Software has to wait for them
-   * before it gives the page away (VT-d 6.5.2.9: draining).
+   * before it gives the page away (iommu.md 5: draining).
    */
   retire(): void {
     this.waitFor();

@@ -83,8 +83,8 @@ export class Domain {
 
   /**
    * Attaches `fn`, which is behind `unit`. Throws ZtlpError: EBUSY, it is attached somewhere; EINVAL, it is not behind the
-   * unit, the unit has other tables or memory, or reserves an address that is mapped, or cannot enforce coherency while the domain does
-   * (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it; or what the hardware answers. Nothing has changed then.
+   * unit, the unit has other tables or memory, or reserves an address that is mapped, or cannot enforce coherency while the
+   * domain does (iommu.md 8.5); EOPNOTSUPP, the unit does not offer it; or what the hardware answers. Nothing has changed then.
    */
   attach(fn: FunctionId, unit: DomainUnit = this.unit): void {
     this.needAlive();

@@ -283,25 +283,6 @@ describe.each(BUILDS)('an SMMUv3 on the %s core', (build) => {
     expect(one.cold(0x5000n, false, false, 0)).toBe('event 2');
   });
 
-  it('a stream table may stand at address 0, and what it says is reported as it is', () => {
-    const one = smmu();
-    one.unit.setStreamTable(0n, 7);
-    one.map(0x5000n, PAGE | LEAF);
-    for (const [word, expected] of [
-      [0n, 'event 4'],
-      [1n | (4n << 1n), hex(0x5000n)],
-    ] as const) {
-      one.poke(0n, word);
-      expect([word, one.cold(0x5000n, false, false, 0)]).toEqual([word, expected]);
-    }
-    // The same through a list whose table stands there.
-    one.unit.setStreamTable(0x9000n, (1 << 16) | (6 << 6) | 8);
-    one.poke(0x9000n, 0x7n);
-    expect(one.cold(0x5000n, false, false, 0)).toBe(hex(0x5000n));
-    one.poke(0x9000n, 0n);
-    expect(one.cold(0x5000n, false, false, 0)).toBe('event 2');
-  });
-
   it('iommu.md 5: a changed page or context is seen after the command that covers it', () => {
     const drops: [string, boolean, (one: Smmu) => void][] = [
       ['nothing', false, () => undefined],
