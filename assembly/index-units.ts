@@ -1,19 +1,10 @@
 // Floor 8: the exported interface, translation units and the cache before host memory.
 
 import { setSnoop } from './fabric/inbound';
-import {
-  dropAll,
-  dropUnitContexts,
-  dropUnitPages,
-  dropUnitPasidPages,
-  dropUnitPasids,
-  dropUnitTagged,
-  startUnit,
-  switchUnit,
-  Unit,
-} from './iommu/control';
+import { dropAll, dropUnitContexts, dropUnitPasids, startUnit, switchUnit, Unit } from './iommu/control';
 import { clearFault, clearOverflow } from './iommu/faults';
 import { describeMemory, keepSteps, listOwner, ownList, steps } from './iommu/tables';
+import { dropPages, dropPasidPages, dropTagged } from './iommu/unit-drop';
 import { iotlbBytes } from './iommu/unit-iotlb';
 import { unitAt } from './iommu/units';
 import { reserveUnits, unitCaches } from './kernel/arena';
@@ -22,9 +13,12 @@ import { pair } from './kernel/pair';
 
 let unitStride: u32 = 0;
 
-/** Before `machineCreate`: room for `count` translation units with up to `entries` translations each. */
-export function unitReserve(count: u32, entries: u32): void {
-  unitStride = (iotlbBytes(entries) + 63) & ~63;
+/**
+ * Before `machineCreate`: room for `count` translation units with up to `entries` translations each, and up to `structures` tables
+ * of each level.
+ */
+export function unitReserve(count: u32, entries: u32, structures: u32): void {
+  unitStride = (iotlbBytes(entries, structures) + 63) & ~63;
   reserveUnits(<u64>count * unitStride);
 }
 
@@ -83,7 +77,10 @@ export function unitDropContexts(index: u32, sid: u32, ignored: u32, did: u32): 
   dropUnitContexts(index, sid, ignored, did);
 }
 
-/** Drops the translations of domain `did` (~0: of any) whose page has an address in [first, last]. */
+/**
+ * Drops the translations of domain `did` (~0: of any) whose page has an address in [first, last]; with `withTables` also what is
+ * kept of tables there.
+ */
 export function unitDropPages(
   index: u32,
   did: u32,
@@ -91,8 +88,9 @@ export function unitDropPages(
   firstHi: u32,
   lastLo: u32,
   lastHi: u32,
+  withTables: u32,
 ): void {
-  dropUnitPages(index, did, pair(firstLo, firstHi), pair(lastLo, lastHi));
+  dropPages(index, did, pair(firstLo, firstHi), pair(lastLo, lastHi), withTables != 0);
 }
 
 /** The same of the domains with the bits `did` where `mask` has ones; SMMU: of the kind `kind`, ~0 for any. */
@@ -105,8 +103,9 @@ export function unitDropTagged(
   firstHi: u32,
   lastLo: u32,
   lastHi: u32,
+  withTables: u32,
 ): void {
-  dropUnitTagged(index, did, mask, kind, pair(firstLo, firstHi), pair(lastLo, lastHi));
+  dropTagged(index, did, mask, kind, pair(firstLo, firstHi), pair(lastLo, lastHi), withTables != 0);
 }
 
 /** Drops what unit `index` keeps of PASID entries of `pasid` in domain `did`; ~0: of any. */
@@ -127,8 +126,10 @@ export function unitDropPasidPages(
   lastLo: u32,
   lastHi: u32,
   others: u32,
+  withTables: u32,
 ): void {
-  dropUnitPasidPages(index, did, pasid, pair(firstLo, firstHi), pair(lastLo, lastHi), others != 0);
+  const first = pair(firstLo, firstHi);
+  dropPasidPages(index, did, pasid, first, pair(lastLo, lastHi), others != 0, withTables != 0);
 }
 
 /** Software clears fault record `record`, or with ~0 the overflow. */

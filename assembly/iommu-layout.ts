@@ -39,6 +39,7 @@ export const UNIT_HITS = 64;
 export const UNIT_MISSES = 72;
 export const UNIT_WALK_READS = 80; // entries read from memory, of all structures
 export const UNIT_FAULTS = 88; // recorded or not
+export const UNIT_SAVED_READS = 120; // entries that walks did not read, as they began at a table that was kept
 
 /** Fault records, FAULT_RECORD_BYTES each: address (u64), FAULT_RECORD_* words. */
 export const UNIT_FAULT_RECORDS = 128;
@@ -49,6 +50,9 @@ export const FAULT_RECORD_SID = 12;
 export const FAULT_RECORD_PASID = 16; // PASID_NONE: the request had none
 export const FAULT_RECORD_FLAGS = 20; // REQUEST_*
 export const FAULT_RECORD_IS_SET = 24; // F
+
+/** Entries of the paging-structure caches, for each level; 0: there are none. The host writes it before `unitStart`. */
+export const UNIT_STRUCTURES = 456;
 
 /** SMMU and AMD: events since software looked; the first EVENTS_MOST stand where a VT-d unit has its fault records. */
 export const UNIT_EVENTS = 96;

@@ -57,7 +57,7 @@ export async function iommuGroups(filter = ''): Promise<Group[]> {
 
 async function iommuGroup(): Promise<Group> {
   const kernel = await loadKernel();
-  const core = await Core.load(await compileLoops(), HOST_BYTES, 0, 0, (x) => x.unitReserve(1, ENTRIES));
+  const core = await Core.load(await compileLoops(), HOST_BYTES, 0, 0, (x) => x.unitReserve(1, ENTRIES, 0));
   const loops = core.x as typeof core.x & Loops;
   core.x.unitMemory(0, 0, HOST_BYTES, 0, 0, 0);
   const options = { ...defaultOptions(), iotlbEntries: ENTRIES };

@@ -6,7 +6,7 @@
 // nothing else, so the entries of a link stand in a list by time. Data stay where the sender's end keeps them: an entry holds
 // the credits of the root complex until it is performed, so there are never more than those.
 
-import { translatedAt } from '../iommu/walkers';
+import { arrive, translatedAt } from '../iommu/walkers';
 import {
   DESCRIPTOR_BYTES,
   DESCRIPTOR_KIND,
@@ -84,6 +84,12 @@ export function heldUntil(link: u32): u64 {
 export function lastHeld(link: u32): u64 {
   const last: usize = load<u32>(linkState(link), LAST);
   return last == 0 ? 0 : load<u64>(last, TIME);
+}
+
+/** The request at `at` arrives `now`, and is about to be decided about. */
+export function beginTranslation(at: usize, now: u64): void {
+  const unit = load<u32>(functionAt(load<u16>(at, DESCRIPTOR_SLOT)), FUNCTION_UNIT);
+  if (unit != 0) arrive(unit - 1, now);
 }
 
 /** When the TLP at `at`, which `decide` has looked at, is performed. */

@@ -103,6 +103,7 @@ import {
   unsentRequests,
 } from './holds';
 import {
+  beginTranslation,
   HELD_SERIAL,
   hasHeld,
   heldBytes,
@@ -387,8 +388,10 @@ function arrive(port: usize, index: u32): void {
   const kind = load<u8>(at, DESCRIPTOR_KIND);
   const isAnswer = isCompletion(kind);
   if (isRoot) {
+    const isHeld = isHeldBack(link);
+    if (isHeld && !isAnswer) beginTranslation(at, now);
     if (!isAnswer) decide(at, kind);
-    if (isHeldBack(link) && hold(link, at, arrivedSerial, now)) return;
+    if (isHeld && hold(link, at, arrivedSerial, now)) return;
     toRoot(at, kind, link);
   } else if (isAnswer) takeAnswer(at, false, link);
   else {

@@ -20,7 +20,6 @@ import {
   RESULT_DOMAIN,
   RESULT_IS_RECORDED,
   RESULT_PATH,
-  RESULT_READS,
   RESULT_REASON,
   TRANSLATION_FAULT,
   TRANSLATION_MESSAGE,
@@ -28,7 +27,6 @@ import {
   UNIT_HITS,
   UNIT_IS_ON,
   UNIT_MISSES,
-  UNIT_WALK_READS,
 } from '../iommu-layout';
 import {
   DEVICE_MODE,
@@ -61,9 +59,9 @@ import {
   FORMAT_AMD,
   levelLg2,
 } from './formats';
-import { steps } from './tables';
-import { dropPages, findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
-import { answer, answerAsSent, beginAnswer, count, RESULT, unitAt } from './units';
+import { beginStructures, keepTables, ownTables, STAGE_SECOND } from './structures';
+import { dropFound, findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
+import { answer, answerAsSent, beginAnswer, count, endReads, RESULT, unitAt } from './units';
 import { forcesSnoop, lastAddress, lastEntry, pageAddress, pageLg2, permissions, walk } from './walk';
 
 // Events (iommu.md 3).
@@ -97,8 +95,7 @@ export function translateAmd(index: u32, sid: u32, pasid: u32, address: u64, fla
   beginAnswer();
   if (load<u32>(unit, UNIT_IS_ON) == 0) return answerAsSent(address, PATH_OFF, false);
   const status = lookUp(index, unit, sid, pasid, address, flags);
-  store<u32>(RESULT, steps, RESULT_READS);
-  if (steps != 0) count(unit, UNIT_WALK_READS, steps);
+  endReads(unit);
   return status;
 }
 
@@ -125,7 +122,7 @@ function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, fla
   if (findPage(index, unit, address, sid, deviceDomain, 0)) {
     const isMarked = (flags & REQUEST_WRITE) == 0 || !marksDirty || (foundValue & VALUE_CLEAN) == 0;
     if (isMarked) return hit(unit, sid, address, flags, needed);
-    dropPages(index, deviceDomain, address, address);
+    dropFound(index);
   }
   count(unit, UNIT_MISSES, 1);
   store<u32>(RESULT, CACHE_MISS, RESULT_CACHE);
@@ -157,6 +154,8 @@ function miss(index: u32, unit: usize, sid: u32, address: u64, flags: u32): u32 
   const width = levelLg2(mode + 1);
   if (width < 64 && address >> width != 0) return pageFault(unit, sid, address, rw(flags));
   beginAmd((flags & REQUEST_WRITE) != 0, address, marksAccess, marksDirty);
+  beginStructures(index, unit, flags & REQUEST_WRITE ? PERMISSION_WRITE : PERMISSION_READ);
+  ownTables(STAGE_SECOND, deviceDomain, 0, 0);
   const kind = walk(FORMAT_AMD, deviceRoot, mode, mode == LEVEL_LAST ? 127 : 511, address);
   if (kind == ENTRY_UNREADABLE)
     return event(unit, PAGE_TAB_HARDWARE_ERROR, sid, lastAddress, rw(flags), true);
@@ -169,6 +168,7 @@ function miss(index: u32, unit: usize, sid: u32, address: u64, flags: u32): u32 
   }
   const isClean = marksDirty && (flags & REQUEST_WRITE) == 0 && isAmdClean(lastEntry);
   const value = pageAddress | permissions | (forcesSnoop ? VALUE_FORCES : 0) | (isClean ? VALUE_CLEAN : 0);
+  keepTables();
   keepPage(index, unit, address, pageLg2, value, sid, deviceDomain, 0);
   const inPage = ((<u64>1) << pageLg2) - 1;
   return answer(pageAddress | (address & inPage), pageLg2, permissions & devicePermissions, forcesSnoop);

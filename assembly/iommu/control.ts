@@ -9,6 +9,7 @@ import {
   UNIT_IS_ON,
   UNIT_KIND,
   UNIT_MISSES,
+  UNIT_SAVED_READS,
   UNIT_SMMU,
   UNIT_WALK_READS,
 } from '../iommu-layout';
@@ -19,7 +20,7 @@ import { forgetRecent, keepRecent, Recent } from './recent';
 import { translateSmmu } from './smmu';
 import { dropStream, dropStreams } from './smmu-config';
 import { hasReadContext } from './tables';
-import { beginUse, clearIotlb, dropPages, dropPasidPages, dropTagged, startIotlb } from './unit-iotlb';
+import { beginUse, clearIotlb, startIotlb } from './unit-iotlb';
 import { unitAt } from './units';
 import { translateVtd } from './vtd';
 import { dropContexts, dropContextsOf, dropPasids, useContextCache } from './vtd-context';
@@ -36,6 +37,7 @@ export function startUnit(index: u32, at: usize): void {
   store<u64>(unit, 0, UNIT_HITS);
   store<u64>(unit, 0, UNIT_MISSES);
   store<u64>(unit, 0, UNIT_WALK_READS);
+  store<u64>(unit, 0, UNIT_SAVED_READS);
   store<u64>(unit, 0, UNIT_FAULTS);
   startIotlb(index, unit, at);
   dropAllContexts(index);
@@ -100,29 +102,9 @@ export function dropUnitContexts(index: u32, sid: u32, ignored: u32, did: u32): 
   dropContextsOf(sid, ignored, did);
 }
 
-export function dropUnitPages(index: u32, did: u32, first: u64, last: u64): void {
-  dropPages(index, did, first, last);
-}
-
-/** Drops the pages whose domain has the bits `did` where `mask` has ones; SMMU: of the kind `kind`, ~0 for both. */
-export function dropUnitTagged(index: u32, did: u32, mask: u32, kind: u32, first: u64, last: u64): void {
-  dropTagged(index, did, mask, kind, first, last);
-}
-
 /** VT-d: drops what is kept of PASID `pasid` in domain `did`; ~0: of any. */
 export function dropUnitPasids(index: u32, did: u32, pasid: u32): void {
   forgetRecent();
   useContextCache(index);
   dropPasids(did, pasid);
-}
-
-export function dropUnitPasidPages(
-  index: u32,
-  did: u32,
-  pasid: u32,
-  first: u64,
-  last: u64,
-  others: bool,
-): void {
-  dropPasidPages(index, did, pasid, first, last, others);
 }

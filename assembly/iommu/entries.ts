@@ -20,7 +20,15 @@ import {
   FORMAT_SECOND,
   levelLg2,
 } from './formats';
-import { lpaeAddress, lpaeIsCacheable, lpaeKind, lpaePermissions, lpaeUpdated } from './lpae';
+import {
+  lpaeAddress,
+  lpaeIsCacheable,
+  lpaeKind,
+  lpaePermissions,
+  lpaeTake,
+  lpaeTaken,
+  lpaeUpdated,
+} from './lpae';
 import {
   stage2Address,
   stage2IsCacheable,
@@ -135,6 +143,18 @@ export class Entry {
     if (format == FORMAT_AMD) return amdUpdated(found);
     if (format == FORMAT_LPAE_2) return stage2Updated(found);
     return lpaeUpdated(found);
+  }
+
+  /** What the tables so far took away, beside permissions: Arm's first stage alone has such. */
+  @inline
+  static taken(format: u32): u32 {
+    return format == FORMAT_LPAE ? lpaeTaken() : 0;
+  }
+
+  /** Tables that the walk leaves out took `what` away. */
+  @inline
+  static take(format: u32, what: u32): void {
+    if (format == FORMAT_LPAE) lpaeTake(what);
   }
 
   /** The permission that a walk of a second stage is for: with `isTable` for a structure of the first stage. */

@@ -18,7 +18,6 @@ import {
   RESULT_DOMAIN,
   RESULT_IS_RECORDED,
   RESULT_PATH,
-  RESULT_READS,
   RESULT_REASON,
   RESULT_TYPE,
   TRANSLATED,
@@ -34,7 +33,6 @@ import {
   UNIT_IS_ON,
   UNIT_MISSES,
   UNIT_MODEL,
-  UNIT_WALK_READS,
 } from '../iommu-layout';
 import { recordEvent } from './events';
 import { ENTRY_LEAF, ENTRY_UNREADABLE, FORMAT_LPAE, levelLg2 } from './formats';
@@ -81,9 +79,9 @@ import {
   READ_NOT_WRITE,
 } from './smmu-events';
 import { isStage2Recording, stage2EventOf, stage2Fetch, vmid } from './smmu-stage2';
-import { steps } from './tables';
+import { beginStructures, keepTables, ownTables, STAGE_FIRST, STAGE_SECOND } from './structures';
 import { dropFound, findPage, foundLg2, foundValue, keepPage } from './unit-iotlb';
-import { answer, answerAsSent, beginAnswer, count, RESULT, unitAt } from './units';
+import { answer, answerAsSent, beginAnswer, count, endReads, RESULT, unitAt } from './units';
 import {
   isCacheable,
   isOfSecond,
@@ -121,8 +119,7 @@ export function translateSmmu(index: u32, sid: u32, pasid: u32, address: u64, fl
     return answerAsSent(address, PATH_OFF, false);
   }
   const status = lookUp(index, unit, sid, pasid, address, flags);
-  store<u32>(RESULT, steps, RESULT_READS);
-  if (steps != 0) count(unit, UNIT_WALK_READS, steps);
+  endReads(unit);
   return status;
 }
 
@@ -156,14 +153,20 @@ function lookUp(index: u32, unit: usize, sid: u32, pasid: u32, address: u64, fla
   }
   count(unit, UNIT_MISSES, 1);
   store<u32>(RESULT, CACHE_MISS, RESULT_CACHE);
+  // What a privileged request finds need not be there for others.
+  const isShared = (flags & REQUEST_PRIVILEGED) == 0 || isStage2;
+  if (isShared) {
+    beginStructures(index, unit, needed);
+    ownTables(STAGE_FIRST, owner, KIND_STAGE_1, 0);
+    ownTables(STAGE_SECOND, vmid << 16, KIND_STAGE_2, 0);
+  }
   const status: u32 = isStage2
     ? missStage2(unit, sid, pasid, address, flags)
-    : missStage1(unit, sid, pasid, address, flags, isNested);
+    : missStage1(unit, sid, pasid, address, untagged, flags, isNested);
   if (status != TRANSLATED) return status;
   const value = pageAddress | permissions | (isCacheable ? 0 : VALUE_UNCACHEABLE);
-  // What a privileged request found need not be there for others.
-  if ((flags & REQUEST_PRIVILEGED) == 0 || isStage2)
-    keepPage(index, unit, untagged, pageLg2, value, sid, owner, kind);
+  keepTables();
+  if (isShared) keepPage(index, unit, untagged, pageLg2, value, sid, owner, kind);
   const inPage = ((<u64>1) << pageLg2) - 1;
   tellType(unit, isCacheable);
   return answer(pageAddress | (address & inPage), pageLg2, permissions, false);
@@ -184,8 +187,16 @@ function missStage2(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32)
   return kind == ENTRY_LEAF ? TRANSLATED : denyStage2(unit, kind, sid, pasid, address, flags);
 }
 
-/** The same. */
-function missStage1(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32, isNested: bool): u32 {
+/** The same; `untagged` is the address as its tables are kept. */
+function missStage1(
+  unit: usize,
+  sid: u32,
+  pasid: u32,
+  address: u64,
+  untagged: u64,
+  flags: u32,
+  isNested: bool,
+): u32 {
   const half = halfOf(address);
   if (half == NO_HALF) return deny(unit, F_TRANSLATION, sid, pasid, address, flags);
   const bits = 64 - (half == 0 ? sizes0 : sizes1);
@@ -201,8 +212,8 @@ function missStage1(unit: usize, sid: u32, pasid: u32, address: u64, flags: u32,
   lpaeSets(setsAccess, marksDirty);
   lpaeTypes(cacheable);
   const kind = isNested
-    ? walkNested(FORMAT_LPAE, root, top, topMask, address, isWrite)
-    : walk(FORMAT_LPAE, root, top, topMask, address);
+    ? walkNested(FORMAT_LPAE, root, top, topMask, untagged, isWrite)
+    : walk(FORMAT_LPAE, root, top, topMask, untagged);
   if (kind == ENTRY_LEAF) return TRANSLATED;
   if (isNested && isOfSecond) return denyStage2(unit, kind, sid, pasid, address, flags);
   if (kind == ENTRY_UNREADABLE)

@@ -31,6 +31,8 @@ export let plainEnd: u64 = 0;
 /** Entries that have been read since `beginSteps`. */
 export const STEPS: usize = memory.data(STEPS_MOST * STEP_STRIDE, 16);
 export let steps: u32 = 0;
+/** Entries that would have been read as well, had not a table been known. */
+export let savedSteps: u32 = 0;
 
 /** The last entry that was read; 0 after a bus error. */
 export let entry: u64 = 0;
@@ -66,6 +68,11 @@ export function ownList(owner: u32): void {
   listOwner = owner;
 }
 
+/** Entries need not be read. */
+export function saveSteps(count: u32): void {
+  savedSteps += count;
+}
+
 /** Entries were read where they stand. */
 export function countSteps(count: u32): void {
   steps += count;
@@ -73,6 +80,7 @@ export function countSteps(count: u32): void {
 
 export function beginSteps(): void {
   steps = 0;
+  savedSteps = 0;
   firstWhat = 0;
 }
 

@@ -9,11 +9,15 @@ import {
   RESULT_PAGE_LG2,
   RESULT_PATH,
   RESULT_PERMISSIONS,
+  RESULT_READS,
   TRANSLATED,
   UNIT_MOST,
+  UNIT_SAVED_READS,
   UNIT_STRIDE,
+  UNIT_WALK_READS,
 } from '../iommu-layout';
-import { beginSteps } from './tables';
+import { endStructures } from './structures';
+import { beginSteps, savedSteps, steps } from './tables';
 
 export const UNITS: usize = memory.data(UNIT_MOST * UNIT_STRIDE, 16);
 export const RESULT: usize = memory.data(RESULT_BYTES, 16);
@@ -33,6 +37,14 @@ export function count(unit: usize, counter: usize, by: u64): void {
 export function beginAnswer(): void {
   memory.fill(RESULT, 0, RESULT_BYTES);
   beginSteps();
+  endStructures();
+}
+
+/** Tells and counts the entries that the request has read, and those that it need not read. */
+export function endReads(unit: usize): void {
+  store<u32>(RESULT, steps, RESULT_READS);
+  if (steps != 0) count(unit, UNIT_WALK_READS, steps);
+  if (savedSteps != 0) count(unit, UNIT_SAVED_READS, savedSteps);
 }
 
 /** The request goes to `address`, on a page of 2^`lg2` bytes that allows `allowed` (PERMISSION_*). */

@@ -7,6 +7,7 @@ import {
   PATH_FIRST,
   PATH_NESTED,
   PATH_SECOND,
+  PERMISSION_READ,
   PERMISSION_WRITE,
   RESULT_CACHE,
   UNIT_MISSES,
@@ -21,6 +22,7 @@ import {
   FORMAT_FIRST,
   FORMAT_SECOND,
 } from './formats';
+import { beginStructures, keepTables, ownTables, STAGE_FIRST, STAGE_SECOND } from './structures';
 import { keepSteps, steps } from './tables';
 import { keepPage, SPACE_OF_PASID } from './unit-iotlb';
 import { answer, count, RESULT } from './units';
@@ -88,22 +90,23 @@ export function isInterrupts(first: u64, last: u64): bool {
   return first <= INTERRUPTS_LAST && last >= INTERRUPTS_FIRST;
 }
 
-/** Translates the request by its tables, and keeps what it found in the IOTLB for `space`. */
-export function walkTables(space: u32): u32 {
+/** Translates the request by its tables, and keeps what it found in the IOTLB for `space`, its tables for `own` of the domain. */
+export function walkTables(space: u32, own: u32): u32 {
   // Flags are set in the entries that the list of steps has.
-  if (path == PATH_SECOND && (traits & TRAIT_SECOND_FLAGS) == 0) return walkNow(space);
+  if (path == PATH_SECOND && (traits & TRAIT_SECOND_FLAGS) == 0) return walkNow(space, own);
   const before = keepSteps(true);
-  const status = walkNow(space);
+  const status = walkNow(space, own);
   keepSteps(before);
   return status;
 }
 
-function walkNow(space: u32): u32 {
+function walkNow(space: u32, own: u32): u32 {
   count(unit, UNIT_MISSES, 1);
   store<u32>(RESULT, CACHE_MISS, RESULT_CACHE);
   const begin = steps;
   if (path == PATH_SECOND && address >> secondWidth(unit) != 0) return fault(4, 0x84, 4);
   if (path != PATH_SECOND && !isCanonical()) return fault(0x80, 0x80, 0x80);
+  useStructures(own);
   const kind = walkStages();
   if (kind != ENTRY_LEAF) {
     const isSecond = path == PATH_SECOND || (path == PATH_NESTED && isOfSecond);
@@ -128,6 +131,7 @@ function walkNow(space: u32): u32 {
     (traits & TRAIT_SILENT ? VALUE_SILENT : 0) |
     ((<u64>path) << VALUE_PATH_SHIFT);
   const owner = path == PATH_SECOND ? 0 : SPACE_OF_PASID | usedPasid;
+  keepTables();
   keepPage(unitIndex, unit, address, pageLg2, value, sid, domain, space, owner);
   return answer(to, pageLg2, forbidsWrites() ? permissions & ~PERMISSION_WRITE : permissions, forces);
 }
@@ -142,6 +146,13 @@ function isSnoopForced(): bool {
 function isCanonical(): bool {
   const unused = 64 - (12 + 9 * <i64>firstLevels);
   return ((<i64>address) << unused) >> unused == <i64>address;
+}
+
+/** A first stage's tables are those of its space; a second stage's those of all that the domain has. */
+function useStructures(own: u32): void {
+  beginStructures(unitIndex, unit, isTranslation ? 0 : isWrite ? PERMISSION_WRITE : PERMISSION_READ);
+  if (path != PATH_SECOND) ownTables(STAGE_FIRST, domain, own, SPACE_OF_PASID | usedPasid);
+  if (path != PATH_FIRST) ownTables(STAGE_SECOND, domain, 0, 0);
 }
 
 function walkStages(): u32 {

@@ -22,7 +22,6 @@ import {
   RESULT_PAGE_LG2,
   RESULT_PATH,
   RESULT_PERMISSIONS,
-  RESULT_READS,
   TRANSLATED,
   TRANSLATION_MESSAGE,
   TRANSLATION_REFUSED,
@@ -30,11 +29,9 @@ import {
   UNIT_HOST_WIDTH,
   UNIT_IS_ON,
   UNIT_KEY,
-  UNIT_WALK_READS,
 } from '../iommu-layout';
-import { steps } from './tables';
 import { dropFound, findPage, foundLg2, foundValue } from './unit-iotlb';
-import { answer, answerAsSent, beginAnswer, count, RESULT } from './units';
+import { answer, answerAsSent, beginAnswer, count, endReads, RESULT } from './units';
 import {
   beginContext,
   domain,
@@ -99,8 +96,7 @@ export function translateVtd(index: u32, requester: u32, space: u32, at: u64, fl
     return isWrite ? TRANSLATION_MESSAGE : TRANSLATION_REFUSED;
   useContextCache(index);
   const status = isTranslated ? passTranslated() : lookUp();
-  store<u32>(RESULT, steps, RESULT_READS);
-  if (steps != 0) count(unit, UNIT_WALK_READS, steps);
+  endReads(unit);
   return status;
 }
 
@@ -121,10 +117,10 @@ function lookUp(): u32 {
   store<u32>(RESULT, domain, RESULT_DOMAIN);
   store<u32>(RESULT, path, RESULT_PATH);
   if (path == PATH_PASS_THROUGH) return passThrough();
-  if (isByRequester) return walkTables(space);
+  if (isByRequester) return walkTables(space, domainSpace());
   const own = domainSpace();
   if (findPage(unitIndex, unit, address, sid, domain, own) && isServing()) return hit(false);
-  return walkTables(own);
+  return walkTables(own, own);
 }
 
 /** Pages of a requester: those of each PASID, and with it of each privilege, stand for themselves. */

@@ -20,7 +20,20 @@ import {
   FORMAT_SECOND,
   levelLg2,
 } from './formats';
-import { countSteps, entry, plainEnd, plainFirst, readEntry, writeEntry } from './tables';
+import {
+  findTable,
+  foundFlags,
+  foundLevel,
+  foundReads,
+  foundTable,
+  needSecond,
+  passTable,
+  requestNeeds,
+  STAGE_FIRST,
+  STAGE_SECOND,
+  usesStructures,
+} from './structures';
+import { countSteps, entry, plainEnd, plainFirst, readEntry, savedSteps, steps, writeEntry } from './tables';
 import { Second, secondAddress, secondForcesSnoop, secondPermissions } from './vtd-second';
 
 /** What the last walk found: the page, and the permissions that all levels have in common. */
@@ -49,6 +62,14 @@ let stage: u32 = 0;
 /** Offset in a table of 512 entries, as bits of an address that has been shifted to them. */
 const INDEX_BYTES: u64 = 511 << 3;
 const PAGE_LG2: u32 = 12;
+const ALL_PERMISSIONS: u32 = PERMISSION_READ | PERMISSION_WRITE;
+
+/** What a table took away that no permission tells stands above the permissions in paging-structure caches. */
+const TAKEN_SHIFT: u32 = 2;
+
+function stageOf(format: u32): u32 {
+  return format == FORMAT_FIRST || format == FORMAT_LPAE ? STAGE_FIRST : STAGE_SECOND;
+}
 
 class Walk {
   @inline
@@ -56,12 +77,22 @@ class Walk {
     let table = root;
     let level = top;
     let mask = topMask;
-    let allowed: u32 = PERMISSION_READ | PERMISSION_WRITE;
+    let allowed = ALL_PERMISSIONS;
     let kind: u32;
     let at: u64;
     let reads: u32 = 0;
+    let depth: u32 = 0;
     const first = plainFirst;
     const end = plainEnd;
+    const knowsTables = format != FORMAT_S390 && usesStructures;
+    if (knowsTables && findTable(stageOf(format), top, address)) {
+      table = foundTable;
+      level = foundLevel;
+      mask = Entry.mask(format, level);
+      allowed = foundFlags & ALL_PERMISSIONS;
+      Entry.take(format, foundFlags >> TAKEN_SHIFT);
+      depth = foundReads;
+    }
     while (true) {
       const lg2 = Entry.lg2(format, level);
       at = table + (((address >> lg2) & mask) << 3);
@@ -80,6 +111,7 @@ class Walk {
       kind = Entry.kind(format, found, level);
       allowed &= Entry.permissions(format, found, level);
       table = Entry.address(format, found, level);
+      depth += 1;
       if (kind != ENTRY_TABLE) {
         forcesSnoop = Entry.forcesSnoop(format, found);
         isCacheable = Entry.isCacheable(format, found);
@@ -91,7 +123,18 @@ class Walk {
         if (kind == ENTRY_LEAF && updated != found) writeEntry(at, updated);
         break;
       }
-      level = Entry.next(format, found, level);
+      const next = Entry.next(format, found, level);
+      // A table below a level that was left out is not that of every address.
+      if (knowsTables && next == level - 1)
+        passTable(
+          stageOf(format),
+          level,
+          address,
+          table,
+          allowed | (Entry.taken(format) << TAKEN_SHIFT),
+          depth,
+        );
+      level = next;
       mask = Entry.mask(format, level);
     }
     lastLevel = level;
@@ -115,6 +158,7 @@ export class SecondStage {
    */
   @inline
   static walk(root: u64, top: u32, address: u64): u32 {
+    if (usesStructures) return walkSecondStage(root, top, address);
     const first = plainFirst;
     const end = plainEnd;
     const held = hostMemory;
@@ -177,7 +221,7 @@ export function beginNested(format: u32, root: u64, top: u32, topMask: u64, widt
 
 /** Tables of the first stage also have to be writable: to be called after `beginNested`. */
 export function needWritableTables(): void {
-  tableNeeds = PERMISSION_READ | PERMISSION_WRITE;
+  tableNeeds = ALL_PERMISSIONS;
 }
 
 /** Walks the second stage alone for `address`, for a write or for a read; with `isTable` of a structure of the first stage. */
@@ -187,6 +231,7 @@ export function walkSecond(address: u64, isWrite: bool, isTable: bool): u32 {
   isOfSecond = true;
   if (secondWidth < 64 && address >> secondWidth != 0) return ENTRY_TOO_WIDE;
   Entry.needs(secondFormat, isWrite, isTable);
+  needSecond(!isTable ? requestNeeds : isWrite ? PERMISSION_WRITE : PERMISSION_READ);
   stage = WHAT_SECOND;
   const kind = walk(secondFormat, secondRoot, secondTop, secondMask, address);
   stage = 0;
@@ -199,7 +244,15 @@ export function walkNested(format: u32, root: u64, top: u32, topMask: u64, addre
   let table = root;
   let level = top;
   let mask = topMask;
-  let allowed: u32 = PERMISSION_READ | PERMISSION_WRITE;
+  let allowed = ALL_PERMISSIONS;
+  const before = steps + savedSteps;
+  if (usesStructures && findTable(STAGE_FIRST, top, address)) {
+    table = foundTable;
+    level = foundLevel;
+    mask = 511;
+    allowed = foundFlags & ALL_PERMISSIONS;
+    Entry.take(format, foundFlags >> TAKEN_SHIFT);
+  }
   while (true) {
     const lg2 = levelLg2(level);
     const at = table + (((address >> lg2) & mask) << 3);
@@ -219,6 +272,10 @@ export function walkNested(format: u32, root: u64, top: u32, topMask: u64, addre
     allowed &= Entry.permissions(format, found, level);
     table = Entry.address(format, found, level);
     if (kind == ENTRY_TABLE) {
+      if (usesStructures) {
+        const flags = allowed | (Entry.taken(format) << TAKEN_SHIFT);
+        passTable(STAGE_FIRST, level, address, table, flags, steps + savedSteps - before);
+      }
       level -= 1;
       mask = 511;
       continue;

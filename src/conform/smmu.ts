@@ -37,7 +37,9 @@ let core: Core | undefined;
 /** Makes the unit, in the bundled core or in that of `source`. Needed before a case is run. */
 export async function prepareSmmu(source?: CoreSource): Promise<void> {
   if (core !== undefined && source === undefined) return;
-  core = await Core.load(source, TABLES.bytes, 0, 0, (x) => x.unitReserve(1, defaultOptions().iotlbEntries));
+  core = await Core.load(source, TABLES.bytes, 0, 0, (x) =>
+    x.unitReserve(1, defaultOptions().iotlbEntries, 0),
+  );
 }
 
 /** A runner for the cases of `file`; `model` are the options of the unit that differ from their defaults. */

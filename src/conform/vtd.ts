@@ -39,7 +39,7 @@ let core: Core | undefined;
 export async function prepareVtd(source?: CoreSource): Promise<void> {
   if (core !== undefined && source === undefined) return;
   core = await Core.load(source, TABLES.bytes, 0, 0, (x) =>
-    x.unitReserve(1, iotlbEntriesOf({ ...defaultOptions(), ...REFERENCE })),
+    x.unitReserve(1, iotlbEntriesOf({ ...defaultOptions(), ...REFERENCE }), 0),
   );
 }
 

@@ -39,7 +39,7 @@ export type CoreExports = {
     offsetLo: number,
     offsetHi: number,
   ): number;
-  unitReserve(count: number, entries: number): void;
+  unitReserve(count: number, entries: number, structures: number): void;
   unitMemory(
     firstLo: number,
     firstHi: number,
@@ -62,6 +62,7 @@ export type CoreExports = {
     firstHi: number,
     lastLo: number,
     lastHi: number,
+    withTables: number,
   ): void;
   unitDropTagged(
     index: number,
@@ -72,6 +73,7 @@ export type CoreExports = {
     firstHi: number,
     lastLo: number,
     lastHi: number,
+    withTables: number,
   ): void;
   unitDropPasids(index: number, did: number, pasid: number): void;
   unitDropPasidPages(
@@ -83,6 +85,7 @@ export type CoreExports = {
     lastLo: number,
     lastHi: number,
     others: number,
+    withTables: number,
   ): void;
   unitClearFault(index: number, record: number): void;
   cacheTouch(address: number, bytes: number, isWrite: number): void;

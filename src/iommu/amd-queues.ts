@@ -152,7 +152,7 @@ export class AmdQueues {
         return true;
       case 3: // INVALIDATE_IOMMU_PAGES
         if (isGuest) return false;
-        unit.invalidatePages(bits(low, 32, 16), high & ~PAGE, isLarge);
+        unit.invalidatePages(bits(low, 32, 16), high & ~PAGE, isLarge, bits(high, 1, 1) === 0);
         return true;
       case 4: // INVALIDATE_IOTLB_PAGES
         this.send({ kind: 'iotlb-invalidate', sid, address: high & ~PAGE, isLarge });

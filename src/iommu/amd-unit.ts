@@ -15,7 +15,10 @@ import {
 } from './unit.js';
 
 /** Options that an AMD-Vi unit follows. */
-export type AmdOptions = Pick<Options, 'iotlbEntries' | 'iotlbKey' | 'iotlbReplacement' | 'splitFault'>;
+export type AmdOptions = Pick<
+  Options,
+  'iotlbEntries' | 'iotlbKey' | 'iotlbReplacement' | 'pagingStructureEntries' | 'splitFault'
+>;
 
 export interface AmdUnitInput {
   /** Flags in tables that hardware sets where a device table entry (HAD) says so. Default none: HAD is reserved. */
@@ -53,6 +56,7 @@ export class AmdUnit extends TranslationUnit {
     this.set(I.UNIT_MODEL, 0);
     this.set(I.UNIT_RECORDS, 0);
     this.set(I.UNIT_ENTRIES, options.iotlbEntries);
+    this.set(I.UNIT_STRUCTURES, options.pagingStructureEntries);
     this.set(I.UNIT_REPLACEMENT, REPLACEMENTS[options.iotlbReplacement]);
     this.set(I.UNIT_KEY, options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
     this.seed = spread(input.seed ?? 1);
@@ -97,16 +101,17 @@ export class AmdUnit extends TranslationUnit {
 
   /**
    * INVALIDATE_IOMMU_PAGES: the page at `address`; with `isLarge` (S) the size is in the address, as in a page table: n ones
-   * from bit 12 up are 2^(13 + n) bytes, ones up to bit 62 are everything.
+   * from bit 12 up are 2^(13 + n) bytes, ones up to bit 62 are everything. With `keepTables` (PDE is 0) what is kept of tables
+   * stays.
    */
-  invalidatePages(domain: number, address: U64, isLarge = false): void {
+  invalidatePages(domain: number, address: U64, isLarge = false, keepTables = false): void {
     inRange('domain', domain, 0, 0xffff);
     const at = BigInt(checkU64('address', address)) >> 12n;
     let lg2 = 12n;
     if (isLarge) for (lg2 = 13n; lg2 < 64n && ((at >> (lg2 - 13n)) & 1n) === 1n; lg2++);
     const size = (1n << lg2) - 1n;
     const first = (at << 12n) & ~size & LAST;
-    this.dropPages(domain, first, first | size);
+    this.dropPages(domain, first, first | size, !keepTables);
   }
 
   /** Events since they were taken last: those that there was room for, and how many there were. */

@@ -167,6 +167,7 @@ export class SmmuQueues {
     const vmid = bits(low, 32, 16);
     const asid = bits(low, 48, 16);
     const address = high & ~PAGE;
+    const isLeaf = bits(high, 0, 1) === 1;
     switch (bits(low, 0, 8)) {
       case 0x01: // PREFETCH_CONFIG
       case 0x02: // PREFETCH_ADDR
@@ -186,16 +187,16 @@ export class SmmuQueues {
         unit.invalidateTlb(asid, vmid);
         return true;
       case 0x12:
-        unit.invalidateAddress(asid, address, vmid);
+        unit.invalidateAddress(asid, address, vmid, isLeaf);
         return true;
       case 0x13:
-        unit.invalidateAddress(undefined, address, vmid);
+        unit.invalidateAddress(undefined, address, vmid, isLeaf);
         return true;
       case 0x28:
         unit.invalidateVm(vmid, true);
         return true;
       case 0x2a:
-        unit.invalidateIntermediate(vmid, high & IPA);
+        unit.invalidateIntermediate(vmid, high & IPA, isLeaf);
         return true;
       case 0x30:
         unit.invalidateTlb();

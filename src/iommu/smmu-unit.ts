@@ -15,7 +15,10 @@ import {
 } from './unit.js';
 
 /** Options that an SMMU follows. */
-export type SmmuOptions = Pick<Options, 'iotlbEntries' | 'iotlbReplacement' | 'smmuModel' | 'splitFault'>;
+export type SmmuOptions = Pick<
+  Options,
+  'iotlbEntries' | 'iotlbReplacement' | 'pagingStructureEntries' | 'smmuModel' | 'splitFault'
+>;
 
 export interface SmmuUnitInput {
   /** Address bits of its outputs (OAS of IDR5), 32 to 48. */
@@ -102,6 +105,7 @@ export class SmmuUnit extends TranslationUnit {
     this.set(I.UNIT_MODEL, isQemu ? I.MODEL_QEMU : 0);
     this.set(I.UNIT_RECORDS, 0);
     this.set(I.UNIT_ENTRIES, options.iotlbEntries);
+    this.set(I.UNIT_STRUCTURES, isQemu ? 0 : options.pagingStructureEntries);
     this.set(I.UNIT_REPLACEMENT, REPLACEMENTS[options.iotlbReplacement]);
     // Pages belong to address spaces, of which a requester may have many: `iotlbKey` has no meaning here.
     this.set(I.UNIT_KEY, I.KEY_DOMAIN);
@@ -148,9 +152,13 @@ export class SmmuUnit extends TranslationUnit {
     else this.drop(tagOf(vmid, asid), ALL_BITS, STAGE_1);
   }
 
-  /** TLBI_NH_VA: the page of `address`, of whatever size it is kept; without `asid` TLBI_NH_VAA. */
-  invalidateAddress(asid: number | undefined, address: U64, vmid = 0): void {
-    this.drop(tagOf(vmid, asid ?? 0), asid === undefined ? VMID_BITS : ALL_BITS, STAGE_1, address);
+  /**
+   * TLBI_NH_VA: the page of `address`, of whatever size it is kept; without `asid` TLBI_NH_VAA. With `keepTables` (Leaf) software
+   * has changed the last level alone: what is kept of tables stays.
+   */
+  invalidateAddress(asid: number | undefined, address: U64, vmid = 0, keepTables = false): void {
+    const mask = asid === undefined ? VMID_BITS : ALL_BITS;
+    this.drop(tagOf(vmid, asid ?? 0), mask, STAGE_1, address, keepTables);
   }
 
   /** TLBI_NH_ALL: the pages of stage 1 of `vmid`, or of both stages; with `isAll` also those of stage 2: TLBI_S12_VMALL. */
@@ -158,13 +166,13 @@ export class SmmuUnit extends TranslationUnit {
     this.drop(tagOf(vmid, 0), VMID_BITS, isAll ? ANY_KIND : STAGE_1);
   }
 
-  /** TLBI_S2_IPA: the page of stage 2 alone that has the intermediate address. */
-  invalidateIntermediate(vmid: number, address: U64): void {
-    this.drop(tagOf(vmid, 0), ALL_BITS, STAGE_2, address);
+  /** TLBI_S2_IPA: the page of stage 2 alone that has the intermediate address; `keepTables` (Leaf) as above. */
+  invalidateIntermediate(vmid: number, address: U64, keepTables = false): void {
+    this.drop(tagOf(vmid, 0), ALL_BITS, STAGE_2, address, keepTables);
   }
 
   /** Drops what has the bits of `tag` where `mask` has ones; with `address` only the page of it. */
-  private drop(tag: number, mask: number, kind: number, address?: U64): void {
+  private drop(tag: number, mask: number, kind: number, address?: U64, keepTables = false): void {
     const first = address === undefined ? 0n : BigInt(checkU64('address', address)) & ~PAGE_LAST;
     const last = address === undefined ? LAST : first + PAGE_LAST;
     this.core.x.unitDropTagged(
@@ -176,6 +184,7 @@ export class SmmuUnit extends TranslationUnit {
       high32(first),
       low32(last),
       high32(last),
+      keepTables ? 0 : 1,
     );
   }
 

@@ -199,6 +199,8 @@ export abstract class TranslationUnit {
     readonly hits: number;
     readonly misses: number;
     readonly walkReads: number;
+    /** Entries that walks need not read, as they began at a table that was kept (`pagingStructureEntries`). */
+    readonly savedReads: number;
     readonly faults: number;
   } {
     const count = (offset: number): number => Number(this.get64(offset));
@@ -206,6 +208,7 @@ export abstract class TranslationUnit {
       hits: count(I.UNIT_HITS),
       misses: count(I.UNIT_MISSES),
       walkReads: count(I.UNIT_WALK_READS),
+      savedReads: count(I.UNIT_SAVED_READS),
       faults: count(I.UNIT_FAULTS),
     };
   }
@@ -225,9 +228,10 @@ export abstract class TranslationUnit {
     });
   }
 
-  /** Drops the translations of `did` (a domain, or an address space) that reach into [first, last]. */
-  protected dropPages(did: number, first: U64 = 0, last: U64 = LAST): void {
-    this.core.x.unitDropPages(this.index, did, low32(first), high32(first), low32(last), high32(last));
+  /** Drops the translations of `did` (a domain, or an address space) that reach into [first, last], and what is kept of tables. */
+  protected dropPages(did: number, first: U64 = 0, last: U64 = LAST, withTables = true): void {
+    const [lo, hi, lastLo, lastHi] = [low32(first), high32(first), low32(last), high32(last)];
+    this.core.x.unitDropPages(this.index, did, lo, hi, lastLo, lastHi, withTables ? 1 : 0);
   }
 
   /** Takes the events that the unit has left; `eventAt` reads the one whose record begins at an offset of the unit. */

@@ -47,6 +47,8 @@ const PAGE_GROUP_RESPONSE = 9;
 const PSI = 39;
 const MAMV = 48;
 const DEVICE_TLB = 2;
+/** IH, beside AM: tables above the pages are as they were. IVA has it in the same place. */
+export const HINT = 6;
 
 /** Bytes of a descriptor with IQA.DW. */
 export function descriptorBytes(isWide: boolean): number {
@@ -124,7 +126,7 @@ function invalidateIotlb(first: bigint, second: bigint, { unit }: QueueContext):
   const did = bits(first, 16, 16);
   if (granularity === 1) unit.invalidateIotlb();
   else if (granularity === 2) unit.invalidateIotlb(did);
-  else unit.invalidatePages(did, second & ~0xfffn, mask);
+  else unit.invalidatePages(did, second & ~0xfffn, mask, bits(second, HINT, 1) === 1);
   return true;
 }
 
@@ -140,7 +142,10 @@ function invalidatePasidPages(first: bigint, second: bigint, { unit }: QueueCont
   const did = bits(first, 16, 16);
   const pasid = bits(first, 32, 20);
   if (granularity === 2) unit.invalidatePasidPages(did, pasid);
-  else unit.invalidatePasidPages(did, pasid, { address: second & ~0xfffn, mask });
+  else {
+    const keepTables = bits(second, HINT, 1) === 1;
+    unit.invalidatePasidPages(did, pasid, { address: second & ~0xfffn, mask, keepTables });
+  }
   return true;
 }
 

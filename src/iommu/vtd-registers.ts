@@ -7,6 +7,7 @@ import type { UnitMemory } from './unit-memory.js';
 import {
   type DeviceInvalidation,
   descriptorBytes,
+  HINT,
   runContexts,
   runDescriptor,
   takesMask,
@@ -228,7 +229,8 @@ export class VtdRegisters {
     if (granularity === 3 && !takesMask(this.unit, mask)) granularity = 2;
     if (granularity === 1) this.unit.invalidateIotlb();
     else if (granularity === 2) this.unit.invalidateIotlb(did);
-    else if (granularity === 3) this.unit.invalidatePages(did, address & ~0xfffn, mask);
+    else if (granularity === 3)
+      this.unit.invalidatePages(did, address & ~0xfffn, mask, bits(address, HINT, 1) === 1);
     this.store(this.invalidation + 12, (value & 0x3003_ffff) | (granularity << 25));
   }
 

@@ -24,6 +24,7 @@ export type UnitOptions = Pick<
   | 'iotlbEntries'
   | 'iotlbKey'
   | 'iotlbReplacement'
+  | 'pagingStructureEntries'
   | 'passThroughSnoop'
   | 'passThroughWidthCheck'
   | 'pgsnpWithoutSc'
@@ -169,6 +170,7 @@ export class VtdUnit extends TranslationUnit {
       throw invalid('cap', cap, `up to ${I.FAULT_RECORDS} fault recording registers (NFR)`, 'unsupported');
     this.set(I.UNIT_RECORDS, records);
     this.set(I.UNIT_ENTRIES, iotlbEntriesOf(options));
+    this.set(I.UNIT_STRUCTURES, isQemu ? 0 : options.pagingStructureEntries);
     this.set(I.UNIT_REPLACEMENT, isQemu ? I.REPLACE_FLUSH : REPLACEMENTS[options.iotlbReplacement]);
     this.set(I.UNIT_KEY, isQemu || options.iotlbKey === 'requester' ? I.KEY_REQUESTER : I.KEY_DOMAIN);
     this.seed = spread(seed);
@@ -225,10 +227,13 @@ export class VtdUnit extends TranslationUnit {
     this.dropPages(domainOf(did));
   }
 
-  /** Page-selective invalidation of domain `did`: 2^`mask` pages of 4 KiB, aligned, around `address`. */
-  invalidatePages(did: number, address: U64, mask: number): void {
+  /**
+   * Page-selective invalidation of domain `did`: 2^`mask` pages of 4 KiB, aligned, around `address`. With `keepTables` (IH)
+   * software has changed leaves alone: what is kept of tables stays.
+   */
+  invalidatePages(did: number, address: U64, mask: number, keepTables = false): void {
     const { first, last } = rangeOf(address, mask);
-    this.dropPages(domainOf(did), first, last);
+    this.dropPages(domainOf(did), first, last, !keepTables);
   }
 
   /** Invalidation of context entries: of all, of a domain, or of a requester whose functions `mask` groups (FM, 0 to 3). */
@@ -256,12 +261,12 @@ export class VtdUnit extends TranslationUnit {
 
   /**
    * PASID-based invalidation of the IOTLB in domain `did`: of all that the PASID uses, or with `pages` of 2^`mask` pages of its
-   * first stage, aligned, around `address`. Second-stage pages do not know who used them: without `pages` those of the domain go.
+   * first stage, aligned, around `address`, with `keepTables` (IH) but not of its tables. Second-stage pages do not know who used them: without `pages` those of the domain go.
    */
   invalidatePasidPages(
     did: number,
     pasid: number,
-    pages?: { readonly address: U64; readonly mask: number },
+    pages?: { readonly address: U64; readonly mask: number; readonly keepTables?: boolean },
   ): void {
     inRange('did', did, 0, 0xffff);
     inRange('pasid', pasid, 0, 0xf_ffff);
@@ -269,7 +274,8 @@ export class VtdUnit extends TranslationUnit {
       pages === undefined ? { first: 0n, last: LAST } : rangeOf(pages.address, pages.mask);
     const { x } = this.core;
     const [lo, hi, endLo, endHi] = [low32(first), high32(first), low32(last), high32(last)];
-    x.unitDropPasidPages(this.index, did, pasid, lo, hi, endLo, endHi, pages === undefined ? 1 : 0);
+    const [others, tables] = [pages === undefined ? 1 : 0, pages?.keepTables === true ? 0 : 1];
+    x.unitDropPasidPages(this.index, did, pasid, lo, hi, endLo, endHi, others, tables);
   }
 
   /** Fault recording register `n`, 0 to `records` - 1. */

@@ -398,7 +398,8 @@ export async function createMachine(config: MachineConfig = {}): Promise<Machine
   const { iommus, unitOptions } = checked;
   const reserve = (x: CoreExports): void => {
     if (checked.isTimed) x.timedReserve(...roomOf(checked));
-    if (iommus.length > 0) x.unitReserve(iommus.length, iotlbRoom(iommus, unitOptions));
+    if (iommus.length > 0)
+      x.unitReserve(iommus.length, iotlbRoom(iommus, unitOptions), unitOptions.pagingStructureEntries);
   };
   const core = await Core.load(checked.core, hostMemoryBytes, barBytes, 0, reserve);
   return new Machine(core, checked);

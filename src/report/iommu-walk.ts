@@ -67,7 +67,7 @@ export async function walkTables(input: WalkInput): Promise<WalkReport> {
   const units = [input.unit];
   const options = unitOptions(units, resolveOptions(input.options));
   const core = await Core.load(undefined, Number(end - first), 0, 0, (x) =>
-    x.unitReserve(1, iotlbRoom(units, options)),
+    x.unitReserve(1, iotlbRoom(units, options), options.pagingStructureEntries),
   );
   core.x.unitMemory(low32(first), high32(first), low32(end), high32(end), low32(first), high32(first));
   fill(core, first, input);

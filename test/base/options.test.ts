@@ -26,7 +26,7 @@ const EXPECTED_NAMES = `
   vfioGeneration vfioMmap vfioWidth coalescedMmio dwordRule chunking boundary mio clpBarWords relaxed
   interceptStrict relaxedMaximum relaxedZeroLength dmaInErrorLsOpen qemuQuirks rtr ismForbiddenAccess
   ismMaskBitOrder ismSuppressMsi ismRejectStatus sqDbrRead vtdModel faultReasons smmuModel interruptRangeCheck
-  splitFault iotlbReplacement iotlbKey passThroughSnoop passThroughWidthCheck pgsnpWithoutSc s390NoSnoop
+  splitFault iotlbReplacement iotlbKey pagingStructureEntries passThroughSnoop passThroughWidthCheck pgsnpWithoutSc s390NoSnoop
   honourNoSnoop snoopTerms msiWindowOverflow allowUnsafeInterrupts dmaBypass bridgeHotplug ioasidProfile
   adjustRule inactiveError prioOrder notifierContext migrationCaps p2pKind pendingMsi arcFailure guestPromise
   vpriDrain rcb mps mrrs tags linkLatencyNs switchLatencyNs mmioServiceNs configServiceNs issueIntervalNs

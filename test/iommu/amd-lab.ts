@@ -95,6 +95,13 @@ export class AmdLab {
     return answer.kind === 'fault' ? `event ${answer.reason}` : answer.kind;
   }
 
+  /** The same with tables that the unit knows, but none of its pages. */
+  known(address: bigint, isWrite = false, sid = SID): string {
+    this.unit.invalidatePages(DOMAIN, 0x7fff_ffff_ffff_f000n, true, true);
+    this.unit.takeEvents();
+    return this.go(address, isWrite, sid);
+  }
+
   /** The same, without what the unit has kept. */
   cold(address: bigint, isWrite = false, sid = SID): string {
     const forget = (): void => {

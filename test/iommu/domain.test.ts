@@ -100,7 +100,7 @@ describe.each(BUILDS)('domains on the %s core', (build) => {
   const module = useBuild(build);
   let core: Core;
   beforeAll(async () => {
-    core = await Core.load(module(), LAB_BYTES, 0, 0, (x) => x.unitReserve(1, 4096));
+    core = await Core.load(module(), LAB_BYTES, 0, 0, (x) => x.unitReserve(1, 4096, 64));
   });
 
   it.each(KINDS)('%s: after each map and unmap the unit answers as a list of pages does', (kind) => {

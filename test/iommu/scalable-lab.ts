@@ -124,6 +124,13 @@ export class ScalableLab {
     return answer.kind === 'fault' ? `fault ${answer.reason.toString(16)}` : answer.kind;
   }
 
+  /** The same with tables that the unit knows, but none of its pages. */
+  known(address: bigint, request: Partial<VtdRequest> = {}): string {
+    this.lab.unit.invalidatePages(3, 0n, 51, true);
+    this.lab.unit.clearFaults();
+    return this.go(address, request);
+  }
+
   /** The same, without what the unit has kept. */
   cold(address: bigint, request: Partial<VtdRequest> = {}): string {
     this.lab.unit.invalidateIotlb();

@@ -102,6 +102,16 @@ export class Smmu {
     return answer.kind === 'fault' ? `event ${answer.reason.toString(16)}` : answer.kind;
   }
 
+  /** The same with tables that the unit knows, but not this page. */
+  known(address: bigint, isWrite = false, isPrivileged = false, sid = SID): string {
+    for (const vmid of [0, Number(VMID)]) {
+      this.unit.invalidateAddress(Number(ASID), address, vmid, true);
+      this.unit.invalidateIntermediate(vmid, address, true);
+    }
+    this.unit.takeEvents();
+    return this.go(address, isWrite, isPrivileged, sid);
+  }
+
   cold(address: bigint, isWrite = false, isPrivileged = false, sid = SID): string {
     const forget = (): void => {
       this.unit.invalidateTlb();

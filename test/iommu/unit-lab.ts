@@ -5,6 +5,7 @@ import * as L from '../../assembly/layout.js';
 import { defaultOptions } from '../../src/base/options.js';
 import { Core } from '../../src/core/core.js';
 import { high32, low32 } from '../../src/core/u64.js';
+import type { TranslationUnit } from '../../src/iommu/unit.js';
 import { type UnitOptions, VtdUnit } from '../../src/iommu/vtd-unit.js';
 
 export const MEMORY = 1 << 20;
@@ -73,6 +74,14 @@ export function goCold(core: Core, access: Access, forget: () => void, go: () =>
   return answer;
 }
 
+/** Entries that `go` reads, and those that it need not read. */
+export function reads(unit: TranslationUnit, go: () => unknown): [number, number] {
+  const before = unit.counters;
+  go();
+  const { walkReads, savedReads } = unit.counters;
+  return [walkReads - before.walkReads, savedReads - before.savedReads];
+}
+
 export class UnitLab {
   readonly unit: VtdUnit;
   /** Where the next table goes. */
@@ -94,7 +103,7 @@ export class UnitLab {
   }
 
   static load(module: WebAssembly.Module): Promise<Core> {
-    return Core.load(module, MEMORY, 0, 0, (x) => x.unitReserve(1, 4096));
+    return Core.load(module, MEMORY, 0, 0, (x) => x.unitReserve(1, 4096, 64));
   }
 
   static on(core: Core, input: LabInput = {}): UnitLab {
@@ -143,6 +152,13 @@ export class UnitLab {
     const answer = this.unit.translate({ sid, address, isWrite });
     if (answer.kind === 'translated') return `0x${answer.address.toString(16)}`;
     return answer.kind === 'fault' ? `fault ${answer.reason.toString(16)}` : answer.kind;
+  }
+
+  /** The same with tables that the unit knows, but none of its pages. */
+  known(address: bigint, isWrite = false, sid = SID): string {
+    this.unit.invalidatePages(DID, 0n, 51, true);
+    this.unit.clearFaults();
+    return this.go(address, isWrite, sid);
   }
 
   /** The same, without what the unit has kept. */

@@ -73,7 +73,7 @@ describe.each(BUILDS)('what VT-d units keep on the %s core', (build) => {
   describe('two units on one core', () => {
     let core: Core;
     beforeAll(async () => {
-      core = await Core.load(module(), MEMORY, 0, 0, (x) => x.unitReserve(2, 4096));
+      core = await Core.load(module(), MEMORY, 0, 0, (x) => x.unitReserve(2, 4096, 0));
     });
     const pages = [hex(PAGE), hex(PAGE + 0x1000n)];
     const drops: [string, string, (unit: VtdUnit) => void][] = [

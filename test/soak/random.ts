@@ -1,5 +1,6 @@
 /** Draws for the soak of tables: the same ones for the same seed. */
 import { seeded } from '../../src/base/random.js';
+import type { Core } from '../../src/core/core.js';
 
 export class Draw {
   private readonly next: () => number;
@@ -37,3 +38,6 @@ export interface Format {
   /** One translation: what came of it, and what a plain walk says. */
   ask(): { readonly actual: string; readonly expected: string };
 }
+
+/** A format on a core that `UnitLab.load` made, with `structures` entries of paging-structure caches for each level. */
+export type MakeFormat = (core: Core, draw: Draw, structures?: number) => Format;

@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Core } from '../../src/core/core.js';
 import { UnitLab } from '../iommu/unit-lab.js';
 import { BUILDS, useBuild } from '../support/builds.js';
-import { Draw, type Format } from './random.js';
+import { Draw, type Format, type MakeFormat } from './random.js';
 import { s390 } from './s390-format.js';
 import { amdHost, smmuStage1, smmuStage2, vtdFirst, vtdSecond } from './unit-formats.js';
 
@@ -19,7 +19,7 @@ const PROGRESS = 100_000;
 /** Addresses per filling of the tables. */
 const ADDRESSES = 16;
 
-const FORMATS: readonly [string, (core: Core, draw: Draw) => Format][] = [
+const FORMATS: readonly [string, MakeFormat][] = [
   ['VT-d second stage, legacy', vtdSecond],
   ['VT-d first stage', vtdFirst(false)],
   ['VT-d nested', vtdFirst(true)],
@@ -63,6 +63,11 @@ describe.each(BUILDS)('random tables on the %s build', (build) => {
 
   it.each(FORMATS)(`%s: ${count} translations are those of a plain walk`, (name, make) => {
     checkKinds(run(`${build} ${name}`, make(core, new Draw(FIRST_SEED)), count), count);
+  });
+
+  it.each(FORMATS)(`%s: ${count / 2} translations with known tables are the same`, (name, make) => {
+    const format = make(core, new Draw(FIRST_SEED + 1), 8);
+    checkKinds(run(`${build} ${name}, known tables`, format, count / 2), count / 2);
   });
 
   it(`s390: ${count} translations are those of a plain walk`, async () => {

@@ -1,4 +1,7 @@
-/** Random tables of the units with a second way to walk them: VT-d, AMD-Vi and SMMUv3. */
+/**
+ * Random tables of the units with a second way to walk them: VT-d, AMD-Vi and SMMUv3. With `structures` the unit has that many
+ * entries of paging-structure caches, and keeps what it knows of the tables until they are filled anew.
+ */
 import type { Core } from '../../src/core/core.js';
 import * as amd from '../iommu/amd-lab.js';
 import { plainAmd } from '../iommu/plain-amd.js';
@@ -8,7 +11,7 @@ import { plainVtd } from '../iommu/plain-vtd.js';
 import * as scalable from '../iommu/scalable-lab.js';
 import * as smmu from '../iommu/smmu-lab.js';
 import { ECAP, LARGE, PAGE, RAM_END, READ, RW, SC, TOP, UnitLab, WRITE } from '../iommu/unit-lab.js';
-import type { Draw, Format } from './random.js';
+import type { Draw, Format, MakeFormat } from './random.js';
 
 const SNP = 1n << 11n;
 const TM = 1n << 62n;
@@ -26,6 +29,11 @@ function eachSlot(tables: readonly bigint[], write: (n: number, place: bigint) =
     for (let slot = 0; slot < SLOTS; slot++) write(n, table + 8n * BigInt(slot));
 }
 
+/** Options of a unit with `structures` entries for the tables of each level. */
+function optionsOf(structures: number): { readonly pagingStructureEntries: number } {
+  return { pagingStructureEntries: structures };
+}
+
 /** What came of a cold access, and of the same one again where it found a page: that must not differ. */
 function twice(cold: () => string, warm: () => string): string {
   const first = cold();
@@ -34,8 +42,8 @@ function twice(cold: () => string, warm: () => string): string {
 }
 
 /** Second stage of VT-d in legacy mode: four levels, snoop control. */
-export function vtdSecond(core: Core, draw: Draw): Format {
-  const one = UnitLab.on(core, { ecap: ECAP | SC });
+export function vtdSecond(core: Core, draw: Draw, structures = 0): Format {
+  const one = UnitLab.on(core, { ecap: ECAP | SC, options: optionsOf(structures) });
   const tables = [TOP, 0x8000n, 0x9000n, 0xa000n];
   const others = [
     ...tables,
@@ -49,17 +57,19 @@ export function vtdSecond(core: Core, draw: Draw): Format {
   ];
   const bits = [RW, RW, RW, READ, WRITE, 0n, RW | LARGE, RW | SNP, RW | LARGE | SNP, RW | TM];
   return {
-    fill: () =>
+    fill: () => {
+      one.unit.invalidateIotlb();
       eachSlot(tables, (n, place) => {
         const to = draw.chance(80) ? onward(tables, n) : draw.of(others);
         one.poke(place, to | (draw.chance(70) ? RW : draw.of(bits)));
-      }),
+      });
+    },
     ask: () => {
       const address = draw.address(4, SLOTS);
       const isWrite = draw.chance(50);
       const expected = plainVtd(one, address, isWrite);
       const actual = twice(
-        () => one.cold(address, isWrite),
+        () => (structures === 0 ? one.cold(address, isWrite) : one.known(address, isWrite)),
         () => one.go(address, isWrite),
       );
       return { actual, expected };
@@ -68,10 +78,13 @@ export function vtdSecond(core: Core, draw: Draw): Format {
 }
 
 /** First stage of VT-d, alone or in a second one that is random, too; with the flags that are set. */
-export function vtdFirst(isNested: boolean): (core: Core, draw: Draw) => Format {
-  return (core, draw) => {
+export function vtdFirst(isNested: boolean): MakeFormat {
+  return (core, draw, structures = 0) => {
     const { A1, A2, D1, D2, EAFE, FIRST, FIRST_TOP, NESTED, P, PAGE1, PWSNP, RW1, SSADE, US } = scalable;
-    const one = new scalable.ScalableLab(core, { ecap: scalable.ECAP_FIRST | SC });
+    const one = new scalable.ScalableLab(core, {
+      ecap: scalable.ECAP_FIRST | SC,
+      options: optionsOf(structures),
+    });
     const { lab } = one;
     const firsts = [FIRST_TOP, 0x8_1000n, 0x8_2000n, 0x8_3000n];
     const seconds = [TOP, 0x9_0000n, 0x9_1000n, 0x9_2000n];
@@ -95,6 +108,8 @@ export function vtdFirst(isNested: boolean): (core: Core, draw: Draw) => Format 
     const read = (at: bigint): bigint => (at < 0x10_0000n ? lab.peek(at) : 0n);
     return {
       fill: () => {
+        lab.unit.invalidateIotlb();
+        lab.unit.invalidateContexts();
         setting = {
           type: isNested ? NESTED : FIRST,
           low: draw.of([0n, SSADE]),
@@ -122,7 +137,7 @@ export function vtdFirst(isNested: boolean): (core: Core, draw: Draw) => Format 
         const plain = plainNested(read, { ...setting, top: FIRST_TOP, address, isWrite });
         const wanted = places.map((at) => read(at) | (plain.flags.get(at) ?? 0n));
         const actual = twice(
-          () => one.cold(address, { isWrite }),
+          () => (structures === 0 ? one.cold(address, { isWrite }) : one.known(address, { isWrite })),
           () => one.go(address, { isWrite }),
         );
         const wrong = places.filter((at, n) => read(at) !== wanted[n]);
@@ -133,9 +148,9 @@ export function vtdFirst(isNested: boolean): (core: Core, draw: Draw) => Format 
 }
 
 /** Host tables of AMD-Vi: modes 1 to 6, levels that are skipped, sizes encoded in addresses. */
-export function amdHost(core: Core, draw: Draw): Format {
+export function amdHost(core: Core, draw: Draw, structures = 0): Format {
   const { FORCE, PRESENT, READ: R, ROOT, WRITE: W, next } = amd;
-  const one = new amd.AmdLab(core);
+  const one = new amd.AmdLab(core, {}, optionsOf(structures));
   const tables = [ROOT, 0x8000n, 0x9000n, 0xa000n, 0xb000n, 0xc000n];
   const others = [
     ...tables,
@@ -152,6 +167,8 @@ export function amdHost(core: Core, draw: Draw): Format {
   let mode = 4;
   return {
     fill: () => {
+      one.unit.invalidateDomain();
+      one.unit.invalidateDevices();
       mode = 1 + draw.below(6);
       const used = tables.slice(0, mode);
       eachSlot(used, (n, place) => {
@@ -168,7 +185,7 @@ export function amdHost(core: Core, draw: Draw): Format {
       const isWrite = draw.chance(50);
       const expected = plainAmd(one, mode, address, isWrite);
       const actual = twice(
-        () => one.cold(address, isWrite),
+        () => (structures === 0 ? one.cold(address, isWrite) : one.known(address, isWrite)),
         () => one.go(address, isWrite),
       );
       if (!actual.startsWith('event')) return { actual, expected };
@@ -179,25 +196,27 @@ export function amdHost(core: Core, draw: Draw): Format {
 }
 
 /** Stage 1 of an SMMUv3: T0SZ 16, an unprivileged request. */
-export function smmuStage1(core: Core, draw: Draw): Format {
-  const one = new smmu.Smmu(core);
+export function smmuStage1(core: Core, draw: Draw, structures = 0): Format {
+  const one = new smmu.Smmu(core, optionsOf(structures));
   const { BLOCK, LEAF, READ_ONLY } = smmu;
   const tables = [smmu.TOP, 0x8000n, 0x9000n, 0xa000n];
   const others = [...tables, PAGE, OTHER, 0x2000_0000n, 0x4000_0000n, RAM_END, 1n << 45n];
   const bits = [BLOCK, LEAF | READ_ONLY, BLOCK | READ_ONLY, LEAF ^ 0x40n, 3n, 0n, 2n];
   return {
-    fill: () =>
+    fill: () => {
+      one.unit.invalidateTlb();
       eachSlot(tables, (n, place) => {
         const to = draw.chance(80) ? onward(tables, n) : draw.of(others);
         const limits = draw.chance(90) ? 0n : draw.of([1n << 61n, 1n << 62n]);
         one.poke(place, to | (draw.chance(75) ? LEAF : draw.of(bits)) | limits);
-      }),
+      });
+    },
     ask: () => {
       const address = draw.address(4, SLOTS);
       const isWrite = draw.chance(50);
       const expected = plainStage1(one, address, isWrite);
       const actual = twice(
-        () => one.cold(address, isWrite),
+        () => (structures === 0 ? one.cold(address, isWrite) : one.known(address, isWrite)),
         () => one.go(address, isWrite),
       );
       return { actual, expected };
@@ -206,9 +225,9 @@ export function smmuStage1(core: Core, draw: Draw): Format {
 }
 
 /** Stage 2 of an SMMUv3, alone or below stage 1: three levels with two top tables. */
-export function smmuStage2(isNested: boolean): (core: Core, draw: Draw) => Format {
-  return (core, draw) => {
-    const one = new smmu.Smmu(core);
+export function smmuStage2(isNested: boolean): MakeFormat {
+  return (core, draw, structures = 0) => {
+    const one = new smmu.Smmu(core, optionsOf(structures));
     const { BLOCK, BLOCK_2, LEAF, LEAF_2, SID, TABLE, TOP_2, stage2Word } = smmu;
     const firsts = [smmu.TOP, 0x8000n, 0x9000n, 0xa000n];
     const seconds = [TOP_2, 0x2_8000n, 0x2_9000n];
@@ -231,6 +250,7 @@ export function smmuStage2(isNested: boolean): (core: Core, draw: Draw) => Forma
     for (let n = 0n; n < 16n; n++) one.poke(0x2_a000n + 8n * n, (n << 12n) | LEAF_2);
     return {
       fill: () => {
+        one.unit.invalidateTlb();
         eachSlot(firsts, (n, place) => {
           const to = draw.chance(80) ? (firsts[n + 1] ?? draw.of(middles)) : draw.of(others1);
           one.poke(place, to | (draw.chance(85) ? LEAF : draw.of(bits1)));
@@ -250,7 +270,7 @@ export function smmuStage2(isNested: boolean): (core: Core, draw: Draw) => Forma
           ? plainBoth(one, address, isWrite)
           : plainStage2(one, address, isWrite, 'input');
         const actual = twice(
-          () => one.cold(address, isWrite),
+          () => (structures === 0 ? one.cold(address, isWrite) : one.known(address, isWrite)),
           () => one.go(address, isWrite),
         );
         return { actual: actual.startsWith('event') ? smmu.describeEvent(one) : actual, expected };

@@ -1,0 +1,286 @@
+/** Paging-structure caches of the units: what they save, whom they serve, what drops them (iommu.md 5). */
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Core } from '../../src/core/core.js';
+import { Draw } from '../soak/random.js';
+import { amdHost, smmuStage1, smmuStage2, vtdFirst, vtdSecond } from '../soak/unit-formats.js';
+import { BUILDS, useBuild } from '../support/builds.js';
+import { FIRST, GUEST, NESTED, PAGE1, ScalableLab, SECOND, SRE } from './scalable-lab.js';
+import * as smmu from './smmu-lab.js';
+import {
+  DID,
+  ECAP,
+  hex,
+  IOVA,
+  LARGE,
+  type LabInput,
+  PAGE,
+  READ,
+  RW,
+  reads,
+  SID,
+  UnitLab,
+  WRITE,
+} from './unit-lab.js';
+
+const OTHER = PAGE + 0x7000n;
+const KNOWN = { pagingStructureEntries: 16 };
+/** Pages that share all tables with the first one, all but the lowest, all but the two lowest. */
+const NEXT = IOVA + 0x1000n;
+const FAR = IOVA + 0x20_0000n;
+const FARTHER = IOVA + 0x4000_0000n;
+
+describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
+  const module = useBuild(build);
+  let core: Core;
+  beforeAll(async () => {
+    core = await UnitLab.load(module());
+  });
+
+  /** A VT-d unit in legacy mode whose context is known, with pages at each distance. */
+  function lab({ options = KNOWN, ...input }: LabInput = {}): UnitLab {
+    const one = UnitLab.on(core, { ...input, options });
+    for (const [n, at] of [IOVA, NEXT, FAR, FARTHER].entries())
+      one.map(at, (PAGE + BigInt(n) * 0x1000n) | RW);
+    return one;
+  }
+  const saved = (one: UnitLab, address: bigint, isWrite = false): number =>
+    reads(one.unit, () => one.go(address, isWrite))[1];
+
+  it('iommu.md 5: a walk begins at the lowest table that is known, and each level has its own cache', () => {
+    const one = lab();
+    // Root and context entry, four levels.
+    expect(reads(one.unit, () => one.go(IOVA))).toEqual([8, 0]);
+    expect(reads(one.unit, () => one.go(NEXT))).toEqual([1, 3]);
+    expect(one.unit.steps.map(({ what }) => what)).toEqual(['level 1']);
+    expect(reads(one.unit, () => one.go(FAR))).toEqual([2, 2]);
+    expect(reads(one.unit, () => one.go(FARTHER))).toEqual([3, 1]);
+    expect(reads(one.unit, () => one.go(FARTHER))).toEqual([0, 0]);
+    expect(one.unit.counters).toMatchObject({ walkReads: 14, savedReads: 6, misses: 4, hits: 1 });
+    one.unit.reset();
+    expect(one.unit.counters.savedReads).toBe(0);
+  });
+
+  it('iommu.md 5: they are off unless they are asked for, and the reference models have none', () => {
+    for (const options of [{}, { ...KNOWN, vtdModel: 'qemu72' }] as const) {
+      const one = lab({ options });
+      one.go(IOVA);
+      expect(reads(one.unit, () => one.go(NEXT))).toEqual([4, 0]);
+    }
+    const arm = new smmu.Smmu(core, { ...KNOWN, smmuModel: 'qemu72' });
+    for (const at of [0x5000n, 0x6000n]) arm.map(at, PAGE | smmu.LEAF);
+    arm.go(0x5000n);
+    expect(reads(arm.unit, () => arm.go(0x6000n))).toEqual([4, 0]);
+  });
+
+  it('the table that was used longest ago leaves a full cache of its level alone', () => {
+    const one = lab({ options: { pagingStructureEntries: 2 } });
+    const places = [0n, 1n, 2n].map((n) => IOVA + n * 0x20_0000n);
+    for (const at of places) for (const page of [0n, 1n, 2n, 3n]) one.map(at + page * 0x1000n, PAGE | RW);
+    const [first, second, third] = places as [bigint, bigint, bigint];
+    one.go(first);
+    one.go(second);
+    expect(saved(one, first + 0x1000n)).toBe(3);
+    // The second one goes. Its directory is known still.
+    one.go(third);
+    expect([saved(one, first + 0x2000n), saved(one, second + 0x1000n)]).toEqual([3, 2]);
+    // It came back in the place of the third.
+    expect([saved(one, first + 0x3000n), saved(one, third + 0x1000n)]).toEqual([3, 2]);
+  });
+
+  it('iommu.md 5: a changed table is seen after an invalidation that covers it, not with IH, not before', () => {
+    const drops: [string, boolean, (one: UnitLab) => void][] = [
+      ['nothing', false, () => undefined],
+      ['global', true, (one) => one.unit.invalidateIotlb()],
+      ['domain', true, (one) => one.unit.invalidateIotlb(DID)],
+      ['another domain', false, (one) => one.unit.invalidateIotlb(DID + 1)],
+      ['a page of the table', true, (one) => one.unit.invalidatePages(DID, NEXT, 0)],
+      ['the same with IH', false, (one) => one.unit.invalidatePages(DID, NEXT, 0, true)],
+      ['that page of another domain', false, (one) => one.unit.invalidatePages(DID + 1, NEXT, 0)],
+      ['contexts alone', false, (one) => one.unit.invalidateContexts()],
+      [
+        'translation off and on',
+        true,
+        (one) => {
+          one.unit.isOn = false;
+          one.unit.isOn = true;
+        },
+      ],
+    ];
+    for (const [name, isSeen, drop] of drops) {
+      const one = lab();
+      one.go(IOVA);
+      // Another page table, with another page.
+      one.poke(0x9_0000n + ((NEXT >> 9n) & 0xff8n), OTHER | RW);
+      one.map(IOVA, 0x9_0000n | RW, { level: 2 });
+      drop(one);
+      expect([name, one.go(NEXT)]).toEqual([name, hex(isSeen ? OTHER : PAGE + 0x1000n)]);
+      expect([name, one.cold(NEXT)]).toEqual([name, hex(OTHER)]);
+    }
+  });
+
+  it('a page invalidation leaves what is known above other pages, and drops every level above its own', () => {
+    const one = lab();
+    for (const at of [IOVA, FAR]) one.go(at);
+    one.unit.invalidatePages(DID, FAR, 0);
+    one.map(FAR + 0x1000n, PAGE | RW);
+    // Its table, and with it the two levels that both share; the table of the first page stays.
+    expect([saved(one, NEXT), saved(one, FAR + 0x1000n)]).toEqual([3, 0]);
+  });
+
+  it('a write is not led by a table whose entries are read-only, and faults where a whole walk does', () => {
+    const one = lab();
+    const place = one.map(IOVA, 0x9_0000n | READ, { level: 2 });
+    for (const at of [IOVA, NEXT]) one.poke(0x9_0000n + ((at >> 9n) & 0xff8n), PAGE | RW);
+    one.go(IOVA);
+    expect(saved(one, NEXT)).toBe(3);
+    one.unit.invalidatePages(DID, IOVA, 4, true);
+    // The two levels above are writable.
+    expect([saved(one, IOVA, true), one.go(IOVA, true)]).toEqual([2, 'fault 5']);
+    // What a table does not allow, it does not allow through what is known of it either.
+    expect(one.unit.translate({ sid: SID, address: NEXT, isWrite: false })).toMatchObject({
+      permissions: { read: true, write: false },
+    });
+    one.poke(place, 0x9_0000n | RW);
+    one.unit.invalidatePages(DID, IOVA, 4, true);
+    expect([one.go(IOVA, true), saved(one, NEXT, true)]).toEqual([hex(PAGE), 3]);
+  });
+
+  it('only walks that find a page leave tables behind', () => {
+    const one = lab();
+    one.map(IOVA, 0n);
+    expect([one.go(IOVA), saved(one, NEXT)]).toEqual(['fault 6', 0]);
+  });
+
+  it('an endpoint that asks for a translation is told what the known tables leave', () => {
+    const one = lab({ ecap: ECAP | 4n });
+    one.context({ low: 1n | (1n << 2n) });
+    const place = one.map(IOVA, 0x9_0000n | READ, { level: 2 });
+    for (const at of [IOVA, NEXT]) one.poke(0x9_0000n + ((at >> 9n) & 0xff8n), PAGE | RW);
+    const ask = (address: bigint): unknown =>
+      one.unit.translate({ sid: SID, address, isWrite: false, at: 'translation' });
+    ask(IOVA);
+    expect(reads(one.unit, () => ask(NEXT))).toEqual([1, 3]);
+    expect(ask(NEXT)).toMatchObject({ permissions: { read: true, write: false } });
+    // A table that can only be written, and a page that can only be read: nothing is left.
+    one.poke(place, 0x9_0000n | WRITE);
+    one.poke(0x9_0000n + ((NEXT >> 9n) & 0xff8n), PAGE | READ);
+    one.unit.invalidateIotlb();
+    ask(IOVA);
+    expect(ask(NEXT)).toMatchObject({ permissions: { read: false, write: false } });
+  });
+
+  describe('scalable mode', () => {
+    const PASID = 5;
+    /** The same tables for a PASID and for requests without one, in a domain of their own. */
+    function stages(type: bigint): ScalableLab {
+      const one = new ScalableLab(core, { options: KNOWN });
+      for (const pasid of [63, PASID]) one.pasid({ type, pasid });
+      // Nested: tables and pages of the first stage go through pages of 2 MiB of the second.
+      const offset = type === NESTED ? GUEST : 0n;
+      for (const [n, at] of [IOVA, NEXT].entries()) {
+        const to = PAGE + BigInt(n) * 0x1000n;
+        if (type === SECOND) one.lab.map(at, to | RW);
+        else one.map(at, to | PAGE1, { offset });
+      }
+      if (type === NESTED) {
+        one.lab.map(GUEST, 0n | RW | LARGE, { level: 2 });
+        one.lab.map(PAGE, (PAGE & ~0x1f_ffffn) | RW | LARGE, { level: 2 });
+      }
+      return one;
+    }
+    const find = (one: ScalableLab, address: bigint, pasid?: number): number =>
+      reads(one.lab.unit, () =>
+        expect(one.go(address, pasid === undefined ? {} : { pasid })).toMatch(/^0x/),
+      )[1];
+
+    it('what is known is saved: the rest of the walk reads as much less', () => {
+      for (const [type, whole, rest] of [
+        [SECOND, 4, 1],
+        [FIRST, 4, 1],
+        // Five walks of the second stage, of three entries each; then one entry for the table, and one for the page.
+        [NESTED, 4 + 5 * 3, 1 + 2],
+      ] as const) {
+        const one = stages(type);
+        one.go(IOVA);
+        expect([type, ...reads(one.lab.unit, () => one.go(NEXT))]).toEqual([type, rest, whole - rest]);
+      }
+    });
+
+    it('a first stage is that of its PASID and its privilege, a second one that of the domain', () => {
+      for (const [type, others] of [
+        [SECOND, 3],
+        [FIRST, 0],
+        // Tables of the second stage alone: two of each walk's three entries.
+        [NESTED, 5 * 2],
+      ] as const) {
+        const one = stages(type);
+        one.go(IOVA);
+        expect([type, find(one, NEXT, PASID)]).toEqual([type, others]);
+        const two = stages(type);
+        for (const pasid of [63, PASID]) two.pasid({ type, pasid, first: SRE });
+        two.go(IOVA, { pasid: PASID });
+        const privileged = reads(two.lab.unit, () => two.go(NEXT, { pasid: PASID, isPrivileged: true }))[1];
+        expect([type, privileged]).toEqual([type, others]);
+      }
+    });
+
+    it('iommu.md 5: PASID-based invalidations drop the tables that they cover, with IH none', () => {
+      const drops: [string, readonly [number, number, number], (one: ScalableLab) => void][] = [
+        ['nothing', [3, 3, 16], () => undefined],
+        ['a page', [3, 0, 10], (one) => one.lab.unit.invalidatePasidPages(3, 63, { address: NEXT, mask: 0 })],
+        [
+          'the same with IH',
+          [3, 3, 16],
+          (one) => one.lab.unit.invalidatePasidPages(3, 63, { address: NEXT, mask: 0, keepTables: true }),
+        ],
+        [
+          'of another PASID',
+          [3, 3, 16],
+          (one) => one.lab.unit.invalidatePasidPages(3, PASID, { address: NEXT, mask: 0 }),
+        ],
+        [
+          'of another domain',
+          [3, 3, 16],
+          (one) => one.lab.unit.invalidatePasidPages(4, 63, { address: NEXT, mask: 0 }),
+        ],
+        [
+          'another page',
+          [3, 3, 16],
+          (one) => one.lab.unit.invalidatePasidPages(3, 63, { address: 1n << 46n, mask: 0 }),
+        ],
+        ['the PASID', [0, 0, 0], (one) => one.lab.unit.invalidatePasidPages(3, 63)],
+        // First-stage tables of a domain have addresses that it does not know.
+        ['a page of the domain', [0, 0, 10], (one) => one.lab.unit.invalidatePages(3, NEXT, 0)],
+        ['the same with IH', [3, 3, 16], (one) => one.lab.unit.invalidatePages(3, NEXT, 0, true)],
+        ['the domain', [0, 0, 0], (one) => one.lab.unit.invalidateIotlb(3)],
+      ];
+      for (const [name, left, drop] of drops)
+        for (const [n, type] of [SECOND, FIRST, NESTED].entries()) {
+          const one = stages(type);
+          one.go(IOVA);
+          drop(one);
+          expect([name, type, find(one, NEXT)]).toEqual([name, type, left[n]]);
+        }
+    });
+  });
+
+  it('random tables lead to the same pages when they are known', () => {
+    for (const [name, make] of [
+      ['VT-d second stage', vtdSecond],
+      ['VT-d first stage', vtdFirst(false)],
+      ['VT-d nested', vtdFirst(true)],
+      ['AMD', amdHost],
+      ['SMMU stage 1', smmuStage1],
+      ['SMMU stage 2', smmuStage2(false)],
+      ['SMMU nested', smmuStage2(true)],
+    ] as const)
+      for (const structures of [1, 16]) {
+        const format = make(core, new Draw(7), structures);
+        for (let n = 0; n < 1500; n++) {
+          if (n % 16 === 0) format.fill();
+          const { actual, expected } = format.ask();
+          expect([name, structures, n, actual]).toEqual([name, structures, n, expected]);
+        }
+      }
+  });
+});
