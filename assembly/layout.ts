@@ -221,7 +221,8 @@ export const RECORD_ENABLES = 16; // Last DW BE in 7:4, First DW BE in 3:0, as i
 export const RECORD_DATA = 20; // core address: bytes to write, or where the bytes read go
 export const RECORD_STATUS = 24; // CPL_*: the host's answer, CPL_SC before
 export const RECORD_REQUEST = 28; // descriptor of the request to complete; 0: nothing waits
-export const RECORD_STRIDE = 32;
+export const RECORD_OFFSET_HI = 32; // bits 63:32 of the offset, or of an address
+export const RECORD_STRIDE = 40;
 export const RECORD_SLOTS = 1024;
 
 export const RECORD_WRITE = 0; // a memory write TLP arrived
@@ -233,11 +234,10 @@ export const RECORD_CONFIG_READ = 5;
 export const RECORD_MESSAGE = 6; // a memory write to the interrupt address range: MSI
 /** A PCI instruction asks whether the model accepts it; the answer is 0 (yes) or what the instruction answers, packed. */
 export const RECORD_INSTRUCTION = 7;
-// Its fields that differ: offset bits 63:32, and which instruction.
-export const RECORD_OFFSET_HI = RECORD_ENABLES;
+/** There: which instruction. */
 export const RECORD_INSTRUCTION_KIND = RECORD_DATA;
 
-/** A function went into error: space 1 for a read; offset and RECORD_OFFSET_HI the failing address. */
+/** A function went into error: space 1 for a read; the offset is the failing address. */
 export const RECORD_EVENT = 8;
 export const RECORD_EVENT_CODE = RECORD_BYTES; // EVENT_*
 
@@ -411,11 +411,11 @@ export const FUNCTION_BARS = 152;
 /** Memory Space Enable: without it no BAR claims an address (PCI local bus specification 3.0, 6.2.2). */
 export const COMMAND_MEMORY = 2;
 export const BAR_BASE = 0; // u64 bus address
-export const BAR_BYTES = 8; // 0: not implemented
-export const BAR_MEMORY = 12; // core memory behind it
-export const BAR_VALID = 16; // accepted sizes: min | max << 8 | unaligned << 16
-export const BAR_IMPL = 20; // sizes of the device calls
-export const BAR_SERVER = 24; // SERVED_BY_*
+export const BAR_BYTES = 8; // u64; 0: not implemented
+export const BAR_MEMORY = 16; // core memory behind it, below 4 GiB
+export const BAR_VALID = 20; // accepted sizes: min | max << 8 | unaligned << 16
+export const BAR_IMPL = 24; // sizes of the device calls
+export const BAR_SERVER = 28; // SERVED_BY_*
 export const BAR_STRIDE = 32;
 /** The BAR is memory of the core. */
 export const SERVED_BY_CORE = 0;

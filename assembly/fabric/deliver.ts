@@ -260,7 +260,7 @@ function toConfiguration(at: usize, kind: u32): void {
 function toModel(at: usize, kind: u32, length: u32): void {
   const isRead = kind == KIND_MRD32 || kind == KIND_MRD64;
   const posted = kind == KIND_MWR32 || kind == KIND_MWR64;
-  const data = isRead ? reservePayload(length << 2, routedOffset) : load<u32>(at, DESCRIPTOR_PAYLOAD);
+  const data = isRead ? reservePayload(length << 2, <u32>routedOffset) : load<u32>(at, DESCRIPTOR_PAYLOAD);
   const enables = load<u32>(at, DESCRIPTOR_H1) & 0xff;
   const record: u32 = isRead ? RECORD_READ : RECORD_WRITE;
   const request: usize = posted ? 0 : at;

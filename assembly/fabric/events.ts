@@ -7,6 +7,5 @@ import { slotOf } from './functions';
 /** `event` EVENT_*, `address` the failing I/O address (zpci.md 5.6). There has to be room for a record. */
 export function raiseEvent(fn: usize, event: u32, address: u64, isRead: bool): void {
   store<u32>(fn, STATE_ERROR, FUNCTION_STATE);
-  const high = <u32>(address >> 32);
-  pushRecord(RECORD_EVENT, slotOf(fn), isRead ? 1 : 0, <u32>address, event, high, 0, 0, false);
+  pushRecord(RECORD_EVENT, slotOf(fn), isRead ? 1 : 0, address, event, 0, 0, 0, false);
 }

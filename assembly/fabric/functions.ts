@@ -38,7 +38,7 @@ export let routedSlot: u32 = SLOT_NONE;
 export let routedMemory: usize = 0;
 /** BAR and offset in it, for a BAR that a device model serves. */
 export let routedBar: u32 = 0;
-export let routedOffset: u32 = 0;
+export let routedOffset: u64 = 0;
 
 export function functionAt(slot: u32): usize {
   return FUNCTIONS + <usize>slot * FUNCTION_STRIDE;
@@ -71,7 +71,7 @@ export function buildWindows(count: u32): void {
     if (!(load<u32>(functionAt(slot), FUNCTION_COMMAND) & COMMAND_MEMORY)) continue;
     for (let bar: u32 = 0; bar < <u32>BAR_COUNT; bar++) {
       const entry = barAt(functionAt(slot), bar);
-      const bytes = load<u32>(entry, BAR_BYTES);
+      const bytes = load<u64>(entry, BAR_BYTES);
       if (bytes == 0) continue;
       const at = WINDOWS + <usize>(windowCount * WINDOW_STRIDE);
       const base = load<u64>(entry, BAR_BASE);
@@ -122,9 +122,9 @@ export function windowMemory(): usize {
 function take(at: usize, address: u64): bool {
   lastWindow = at;
   routedSlot = load<u32>(at, WINDOW_SLOT);
-  const offset = <u32>(address - load<u64>(at));
+  const offset = address - load<u64>(at);
   if (load<u32>(at, WINDOW_SERVER) == SERVED_BY_CORE) {
-    routedMemory = <usize>load<u32>(at, WINDOW_MEMORY) + offset;
+    routedMemory = <usize>load<u32>(at, WINDOW_MEMORY) + <usize>offset;
   } else {
     routedMemory = 0;
     routedBar = load<u32>(at, WINDOW_BAR);

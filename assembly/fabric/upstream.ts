@@ -306,9 +306,8 @@ function readdress(at: usize): void {
   store<u32>(at, wire, DESCRIPTOR_WIRE);
 }
 
-/** The address is 64 bits long: its upper half stands where byte enables would, of which a message needs none. */
 function recordMessage(at: usize, address: u64, bytes: u32): void {
   const data = load<u32>(at, DESCRIPTOR_PAYLOAD);
   const slot = load<u16>(at, DESCRIPTOR_SLOT);
-  pushRecord(RECORD_MESSAGE, slot, 0, <u32>address, bytes, <u32>(address >> 32), data, 0, false);
+  pushRecord(RECORD_MESSAGE, slot, 0, address, bytes, 0, data, 0, false);
 }

@@ -7,6 +7,7 @@ import {
   RECORD_ENABLES,
   RECORD_KIND,
   RECORD_OFFSET,
+  RECORD_OFFSET_HI,
   RECORD_REQUEST,
   RECORD_SLOT,
   RECORD_SLOTS,
@@ -38,7 +39,7 @@ export function pushRecord(
   kind: u32,
   slot: u32,
   space: u32,
-  offset: u32,
+  offset: u64,
   bytes: u32,
   enables: u32,
   data: usize,
@@ -52,7 +53,8 @@ export function pushRecord(
   store<u32>(at, kind, RECORD_KIND);
   store<u16>(at, <u16>slot, RECORD_SLOT);
   store<u16>(at, <u16>space, RECORD_SPACE);
-  store<u32>(at, offset, RECORD_OFFSET);
+  store<u32>(at, <u32>offset, RECORD_OFFSET);
+  store<u32>(at, <u32>(offset >> 32), RECORD_OFFSET_HI);
   store<u32>(at, bytes, RECORD_BYTES);
   store<u32>(at, enables, RECORD_ENABLES);
   store<u32>(at, <u32>data, RECORD_DATA);

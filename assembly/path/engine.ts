@@ -403,7 +403,7 @@ function zpciAnswer(position: u64, bytes: u32, block: bool): u32 {
     : checkLoadStoreForm(flags, <u32>position, bytes);
   if (form != DONE) return form;
   // Without a machine there is no BAR to end; region rules still hold.
-  if (fn != 0 && !insideBar(load<u32>(bar, BAR_BYTES), position, bytes)) return interruption(PE_OPERAND);
+  if (fn != 0 && !insideBar(load<u64>(bar, BAR_BYTES), position, bytes)) return interruption(PE_OPERAND);
   const target = flags & ZPCI_EMULATED ? regionAnswer(<u32>position, bytes, block) : DONE;
   if (target == DONE && fn != 0) {
     const counter =
@@ -537,7 +537,7 @@ function perform(position: u64, bytes: u32): void {
     const n = deviceCalls(bytes, regionImpl());
     countCalls(n);
     if (live()) {
-      callBar(<u32>position, bytes, dataAt(position), param(PARAM_OP) == OPERATION_READ);
+      callBar(position, bytes, dataAt(position), param(PARAM_OP) == OPERATION_READ);
       store<f64>(fn, load<f64>(fn, FUNCTION_DEVICE_CALLS) + <f64>n, FUNCTION_DEVICE_CALLS);
     }
     return;
@@ -546,12 +546,12 @@ function perform(position: u64, bytes: u32): void {
 }
 
 /** A dispatch of an emulator: memory of the core answers at once, a device model through the host. */
-function callBar(offset: u32, bytes: u32, at: usize, isRead: bool): void {
+function callBar(offset: u64, bytes: u32, at: usize, isRead: bool): void {
   if (load<u32>(bar, BAR_SERVER) == SERVED_BY_HOST) {
     const record: u32 = isRead ? RECORD_CALL_READ : RECORD_CALL_WRITE;
     pushRecord(record, slotOf(fn), barIndex, offset, bytes, 0, at, 0, true);
     return;
   }
   const memoryAt = load<u32>(bar, BAR_MEMORY);
-  callDevice(memoryAt, load<u32>(bar, BAR_BYTES), offset, at, bytes, regionImpl(), isRead);
+  callDevice(memoryAt, <u32>load<u64>(bar, BAR_BYTES), <u32>offset, at, bytes, regionImpl(), isRead);
 }

@@ -11,6 +11,5 @@ export function asks(fn: usize): bool {
 
 /** Records the question; there has to be room. `lastStatus` is the answer once the host has served it: DONE, or packed. */
 export function ask(fn: usize, instruction: u32, space: u32, offset: u64, length: u32): void {
-  const high = <u32>(offset >> 32);
-  pushRecord(RECORD_INSTRUCTION, slotOf(fn), space, <u32>offset, length, high, instruction, 0, true);
+  pushRecord(RECORD_INSTRUCTION, slotOf(fn), space, offset, length, 0, instruction, 0, true);
 }

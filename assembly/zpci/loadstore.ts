@@ -161,7 +161,7 @@ function perform(): u32 {
   if (form != DONE) return form;
   if (flags & ZPCI_QUIRKS) length = quirkLength(length);
   const bar = barAt(fn, space);
-  if (!insideBar(load<u32>(bar, BAR_BYTES), offset, length)) return interruption(PE_OPERAND);
+  if (!insideBar(load<u64>(bar, BAR_BYTES), offset, length)) return interruption(PE_OPERAND);
   data = stage(length, <u32>offset);
   if (!(flags & ZPCI_EMULATED)) return nextPiece();
   if (!regionAccepts(<u32>offset, length, load<u32>(bar, BAR_VALID))) return interruption(PE_OPERAND);
@@ -171,10 +171,18 @@ function perform(): u32 {
   if (load<u32>(bar, BAR_SERVER) == SERVED_BY_HOST) {
     const record: u32 = isRead ? RECORD_CALL_READ : RECORD_CALL_WRITE;
     waitsFor = FOR_CALL;
-    pushRecord(record, slotOf(fn), space, <u32>offset, length, 0, data, 0, true);
+    pushRecord(record, slotOf(fn), space, offset, length, 0, data, 0, true);
     return ANSWER_HOST;
   }
-  callDevice(load<u32>(bar, BAR_MEMORY), load<u32>(bar, BAR_BYTES), <u32>offset, data, length, impl, isRead);
+  callDevice(
+    load<u32>(bar, BAR_MEMORY),
+    <u32>load<u64>(bar, BAR_BYTES),
+    <u32>offset,
+    data,
+    length,
+    impl,
+    isRead,
+  );
   return finish();
 }
 

@@ -36,7 +36,7 @@ export function findMio(address: u64): usize {
   mioOffset = <u32>address;
   if (slot >= functionCount || mioSpace >= <u32>BAR_COUNT) return 0;
   const fn = functionAt(slot);
-  return mioOffset < load<u32>(barAt(fn, mioSpace), BAR_BYTES) ? fn : 0;
+  return mioOffset < load<u64>(barAt(fn, mioSpace), BAR_BYTES) ? fn : 0;
 }
 
 /**

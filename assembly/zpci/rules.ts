@@ -99,8 +99,8 @@ export function blockPiece(offset: u32, left: u32): u32 {
 }
 
 /** First half of step 9 of 2.7: BAR `barBytes` long (0: there is none) holds the range. */
-export function insideBar(barBytes: u32, offset: u64, length: u32): bool {
-  return offset < barBytes && length <= barBytes - <u32>offset;
+export function insideBar(barBytes: u64, offset: u64, length: u32): bool {
+  return offset < barBytes && length <= barBytes - offset;
 }
 
 /**

@@ -109,8 +109,7 @@ function storeAt(fn: usize, space: u32, spaceAndFlags: u32, length: u32, offset:
   let answer = checkBlockForm(flags, load<u32>(fn, FUNCTION_MAXSTBL), <u32>offset, length, <u32>source);
   if (answer != DONE) return answer;
   const bar = barAt(fn, space);
-  const barBytes = load<u32>(bar, BAR_BYTES);
-  if (!insideBar(barBytes, offset, length)) return interruption(PE_OPERAND);
+  if (!insideBar(load<u64>(bar, BAR_BYTES), offset, length)) return interruption(PE_OPERAND);
   if (flags & ZPCI_EMULATED) {
     answer = checkRegion(<u32>offset, length, load<u32>(bar, BAR_VALID));
     if (answer != DONE) return answer;
@@ -145,12 +144,12 @@ function storeAt(fn: usize, space: u32, spaceAndFlags: u32, length: u32, offset:
     const address = load<u64>(bar, BAR_BASE) + offset;
     if (flags & ZPCI_EMULATED) {
       if (load<u32>(bar, BAR_SERVER) == SERVED_BY_HOST) {
-        beginPieces(FOR_CALL, fn, bar, space, <u32>offset, length, data);
+        beginPieces(FOR_CALL, fn, bar, space, offset, length, data);
         return nextCall();
       }
       callPieces(fn, bar, <u32>offset, length, data);
     } else if (flags & ZPCI_INTERCEPTED && flags & ZPCI_ASKS) {
-      beginPieces(FOR_PIECE, fn, bar, space, <u32>offset, length, data);
+      beginPieces(FOR_PIECE, fn, bar, space, offset, length, data);
       return nextPiece();
     } else if (flags & ZPCI_INTERCEPTED) answer = passOn(fn, address, <u32>offset, length, data);
     else answer = sendBlock(address, length, data);
@@ -216,7 +215,7 @@ function passOn(fn: usize, address: u64, offset: u32, length: u32, data: usize):
 /** Emulated: doubleword by doubleword in ascending order, each as the device calls its region wants. */
 function callPieces(fn: usize, bar: usize, offset: u32, length: u32, data: usize): void {
   const memoryAt: usize = load<u32>(bar, BAR_MEMORY);
-  const barBytes = load<u32>(bar, BAR_BYTES);
+  const barBytes = <u32>load<u64>(bar, BAR_BYTES);
   const impl = load<u32>(bar, BAR_IMPL);
   let calls: u32 = 0;
   let done: u32 = 0;
@@ -239,7 +238,7 @@ let waitsFor: u32 = FOR_NOTHING;
 let callFn: usize = 0;
 let callBar: usize = 0;
 let callSpace: u32 = 0;
-let callOffset: u32 = 0;
+let callOffset: u64 = 0;
 let callLeft: u32 = 0;
 let callData: usize = 0;
 
@@ -276,7 +275,7 @@ function beginPieces(
   fn: usize,
   bar: usize,
   space: u32,
-  offset: u32,
+  offset: u64,
   length: u32,
   data: usize,
 ): void {
@@ -292,7 +291,7 @@ function beginPieces(
 /** Size of the next PCISTG with which the host passes a block on. */
 function hostPiece(): u32 {
   const width = load<u32>(callFn, FUNCTION_HOST_WIDTH);
-  const piece = blockPiece(callOffset, callLeft);
+  const piece = blockPiece(<u32>callOffset, callLeft);
   return width == 0 ? piece : min(piece, width);
 }
 
@@ -327,7 +326,7 @@ function nextCall(): u32 {
     countStore(callFn);
     return DONE;
   }
-  const piece = blockPiece(callOffset, callLeft);
+  const piece = blockPiece(<u32>callOffset, callLeft);
   const slot = slotOf(callFn);
   pushRecord(RECORD_CALL_WRITE, slot, callSpace, callOffset, piece, 0, callData, 0, true);
   const calls = deviceCalls(piece, load<u32>(callBar, BAR_IMPL));

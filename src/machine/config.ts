@@ -232,8 +232,9 @@ class Layout {
     const [region] = bar.regions;
     const isMemory = bar.regions.length === 1 && region?.kind === 'memory' && region.size === bar.size;
     const { valid, impl } = isMemory ? region : { valid: ANY_SIZES, impl: ANY_SIZES };
-    checkInteger(`${field}.size`, bar.size, 4, 2 ** 31);
     const hasMemory = bar.regions.some(({ kind }) => kind === 'memory');
+    // What a model serves takes no memory of the core.
+    checkInteger(`${field}.size`, bar.size, 4, hasMemory ? 2 ** 31 : 2 ** 52);
     return { ...this.place(field, bar, given, hasMemory), valid, impl, isMemory };
   }
 

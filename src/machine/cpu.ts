@@ -236,7 +236,7 @@ export class Cpu {
     const alwaysBlock = (plan.check & L.CHECK_KIND) === L.CHECK_ZPCI_BLOCK;
     const run = (): AccessResult => {
       const begun = timing?.cpuTicks ?? 0;
-      this.core.x.accessBegin(fn.slot, input.bar, 0, 0, span.offset, 0, span.bytes);
+      this.core.x.accessBegin(fn.slot, input.bar, 0, 0, low32(span.offset), high32(span.offset), span.bytes);
       this.parts.models.run();
       const totals = this.core.totals();
       const completion = COMPLETIONS[this.core.x.completionStatus()] ?? 'completer-abort';

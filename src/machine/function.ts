@@ -420,7 +420,8 @@ export class PciFunction {
   }
 
   private writeBar(at: number, bar: CheckedBar): void {
-    this.set(at + L.BAR_BYTES, bar.size);
+    this.set(at + L.BAR_BYTES, low32(bar.size));
+    this.set(at + L.BAR_BYTES + 4, high32(bar.size));
     this.set(at + L.BAR_MEMORY, this.core.at(L.PLACE_BAR_MEMORY) + (bar.memoryOffset ?? 0));
     this.set(at + L.BAR_VALID, packSizes(bar.valid));
     this.set(at + L.BAR_IMPL, packSizes(bar.impl));

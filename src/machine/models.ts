@@ -342,14 +342,15 @@ export class Models {
     const kind = word(L.RECORD_KIND);
     const slot = word(L.RECORD_SLOT) & 0xffff;
     const bar = word(L.RECORD_SLOT) >>> 16;
-    const offset = word(L.RECORD_OFFSET);
+    const address = join64(word(L.RECORD_OFFSET), word(L.RECORD_OFFSET_HI));
+    // BARs end below 2^53.
+    const offset = Number(address);
     const bytes = word(L.RECORD_BYTES);
     const data = word(L.RECORD_DATA);
     const fn = this.functions[slot] as PciFunction;
     if (kind === L.RECORD_MESSAGE) {
       const message = core.u32[data >>> 2] as number;
       if (this.parts.interrupt(fn, message)) return L.CPL_SC;
-      const address = join64(offset, word(L.RECORD_OFFSET_HI));
       this.interrupts.push({ slot, address, data: message, ns: this.parts.clock.ns });
       return L.CPL_SC;
     }
@@ -360,7 +361,6 @@ export class Models {
     }
     if (kind === L.RECORD_EVENT) {
       fn.state = 'error';
-      const address = join64(offset, word(L.RECORD_OFFSET_HI));
       this.parts.events.error(fn, word(L.RECORD_EVENT_CODE), address, bar === 1);
       return L.CPL_SC;
     }
@@ -370,7 +370,7 @@ export class Models {
       const answer = fn.instance?.acceptInstruction({
         op: INSTRUCTIONS[instruction] ?? 'pcistb',
         as: bar,
-        offset: join64(offset, word(L.RECORD_OFFSET_HI)),
+        offset: address,
         length: bytes,
       });
       const isTaken = answer === undefined || answer === true;
