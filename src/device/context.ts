@@ -1,5 +1,6 @@
 /** Builds the context of one instance: what a model can ask of the machine, each request counted and checked. */
 import { inRange, invalid, ZtlpError } from '../base/errors.js';
+import { defaultOptions } from '../base/options.js';
 import { checkU64, type U64 } from '../core/u64.js';
 import { booleanOr, checkFields, checkFunction, choiceOr, integerOr, typed } from './check.js';
 import type { Guard } from './guard.js';
@@ -125,6 +126,19 @@ export function createContext<S>(
       host.after(ns, () => finish('after', ends, callback));
       return () => void ends();
     },
+    entry: (name, callback) => {
+      if (typeof name !== 'string' || name === '') throw invalid('entry name', name, 'a name');
+      if (typeof callback !== 'function') throw invalid('entry callback', callback, 'a function');
+      return (...args) => {
+        guard.defer(() =>
+          guard.run({ callback: name, effect: 'ignored', isAccess: true }, undefined, () =>
+            callback(...args),
+          ),
+        );
+        host.entered?.();
+      };
+    },
+    options: Object.freeze({ ...(host.deviceOptions ?? defaultOptions()) }),
     log: (text) => {
       if (guard.operation('log')) parts.log(String(text));
     },

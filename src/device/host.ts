@@ -1,6 +1,6 @@
 /** What a device instance needs of the machine that it is plugged into. */
 import type { U64 } from '../core/u64.js';
-import type { DmaFailure, DmaOptions } from './types.js';
+import type { DeviceOptions, DmaFailure, DmaOptions } from './types.js';
 
 /** How the machine answers a DMA read. */
 export type HostReadResult =
@@ -31,6 +31,10 @@ export interface DeviceHost {
   /** An interrupt condition of an MSI vector; masking is the configuration space's. */
   msi(vector: number): void;
   log(text: string): void;
+  /** The model was called through an entry, in nobody's access: what it asked for may be done now. */
+  entered?(): void;
+  /** Default: the defaults of the options. */
+  readonly deviceOptions?: DeviceOptions;
   /**
    * The memory regions of BARs, when the machine serves them itself. Without it the instance holds them. Offsets are in
    * the BAR and lie in one memory region.

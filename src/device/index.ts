@@ -12,6 +12,7 @@ export type {
   DeviceBar,
   DeviceContext,
   DeviceDefinition,
+  DeviceOptions,
   DeviceRegion,
   DmaFailure,
   DmaOptions,

@@ -1,5 +1,6 @@
 /** The plug-in interface: what a device model declares, and what it is given. */
 import type { AccessSizes } from '../base/device.js';
+import type { Options } from '../base/options.js';
 import type { U64 } from '../core/u64.js';
 import type { ZpciTraits } from '../zpci/identity.js';
 import type { Capabilities } from './capabilities.js';
@@ -180,6 +181,11 @@ export interface DmaWriteResult {
   readonly status: 'ok' | DmaFailure;
 }
 
+/** Named options that device models look at (docs/options.md, scope D). */
+export type DeviceOptions = Readonly<
+  Pick<Options, 'ismForbiddenAccess' | 'ismMaskBitOrder' | 'ismRejectStatus' | 'ismSuppressMsi'>
+>;
+
 /** Memory of a BAR's memory regions, for the device itself. Offsets in bytes from the start of the BAR. */
 export interface BarMemory {
   read(offset: number, length: number): Uint8Array;
@@ -218,6 +224,13 @@ export interface DeviceContext<S = unknown> {
   readonly time: { readonly ns: number };
   /** Calls back `ns` (0 or more) later; returns what cancels it. A reset cancels it too. */
   after(ns: number, callback: () => void): () => void;
+  /**
+   * A function that others may call at any time: a model that is wired to this one, or a script. What it does runs as the callback
+   * `name` of this model, at once or when the callback that is running has returned. Keep it outside of `state`.
+   */
+  entry<A extends readonly unknown[]>(name: string, callback: (...args: A) => void): (...args: A) => void;
+  /** As the slot of the function has them. */
+  readonly options: DeviceOptions;
   /** One line of the report. */
   log(text: string): void;
   readonly stats: {

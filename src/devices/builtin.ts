@@ -1,6 +1,7 @@
 /** The models that come with ztlp, by the names that a command takes. */
 import { type Device, defineDevice } from '../device/define.js';
 import { copyEngine } from './copy-engine.js';
+import { ism } from './ism/ism.js';
 import { memoryDevice } from './memory.js';
 import { virtioLike } from './virtio-like.js';
 
@@ -14,4 +15,5 @@ export const BUILTIN_DEVICES: Readonly<Record<string, () => Device>> = {
   },
   'copy-engine': () => copyEngine() as unknown as Device,
   'virtio-like': () => virtioLike(),
+  ism: () => ism() as unknown as Device,
 };

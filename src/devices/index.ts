@@ -1,4 +1,6 @@
 /** `ztlp/devices`: the models that come with ztlp. */
 export { type CopyEngineOptions, type CopyEngineState, copyEngine } from './copy-engine.js';
+export { type Dmb, IsmFabric, type Member } from './ism/fabric.js';
+export { ISM_GROUP, type IsmOptions, ism } from './ism/ism.js';
 export { type MemoryDeviceOptions, memoryDevice } from './memory.js';
 export { type VirtioLikeOptions, virtioLike } from './virtio-like.js';

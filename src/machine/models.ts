@@ -477,6 +477,10 @@ export class Models {
         if (!msi.raise(vector)) this.log.push(`${fn.name}: MSI vector ${vector} is lost: MSI is not enabled`);
       },
       log: (text) => void this.log.push(`${fn.name}: ${text}`),
+      entered: () => {
+        if (this.canWait) this.settle();
+      },
+      deviceOptions: fn.options,
       memory: {
         read: (bar, offset, length) => fn.barMemory(bar).slice(offset, offset + length),
         write: (bar, offset, bytes) => fn.barMemory(bar).set(bytes, offset),

@@ -179,7 +179,14 @@ export class ZpciControl {
         problemState,
       },
       current,
-      { sdma, edma, dtsm, rtr, mapsIndicators: (indicators) => this.mapsIndicators(indicators) },
+      {
+        sdma,
+        edma,
+        dtsm,
+        rtr,
+        type: entry?.fn.identity.type ?? 0,
+        mapsIndicators: (indicators) => this.mapsIndicators(indicators),
+      },
     );
     if (entry !== undefined) this.take(entry.fn, result);
     if (entry !== undefined && oc === MPCIFC_OC.SET_MEASUREMENT && result.next !== undefined)

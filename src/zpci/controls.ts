@@ -47,6 +47,8 @@ export interface RegistrationLimits {
   /** First and last DMA address of the function (zpci.md 4.4). */
   readonly sdma: U64;
   readonly edma: U64;
+  /** Function type (pft). Default 0. */
+  readonly type?: number;
   /** Supported designation types: bit 0x80 >> type (zpci.md 4.5). */
   readonly dtsm: number;
   /** A translation without a table (T = 0) may be registered (zpci.md 5.1). */
@@ -83,6 +85,8 @@ export interface StoreResult {
 }
 
 const PAGE_MASK = 0xfffn;
+/** Function type of ISM. */
+const ISM = 5;
 const IOTA_TRANSLATED = 0x800n;
 
 const DONE: ZpciOutcome = { cc: 0, status: 0 };
@@ -204,7 +208,9 @@ function registerIoat(
 ): ModifyResult {
   const pba = base & ~PAGE_MASK;
   const pal = limit | PAGE_MASK;
-  if (pba > pal || pba < BigInt(limits.sdma) || pal > BigInt(limits.edma)) return { answer: OPERAND };
+  // Linux registers a page too many for ISM, whose limit check is off by one (ism.md 1).
+  const end = BigInt(limits.edma) + (limits.type === ISM ? PAGE_MASK + 1n : 0n);
+  if (pba > pal || pba < BigInt(limits.sdma) || pal > end) return { answer: OPERAND };
   if (!isDesignationSupported(iota, limits)) return { answer: OPERAND };
   return { answer: DONE, next: { ...current, ioat: { pba, pal, iota } } };
 }

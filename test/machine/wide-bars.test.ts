@@ -58,7 +58,7 @@ describe.each(BUILDS)('wide BARs on the %s core', (build) => {
       });
       const [fn] = machine.functions;
       if (fn === undefined) throw new Error('no function');
-      const store = (offset: number | bigint): number =>
+      const store = (offset: number | bigint): number | null =>
         machine.cpu.pcistb({ fh: fn.handle, as: 0, offset, length: 16, source: new Uint8Array(16).fill(7) })
           .cc;
       const [far, end] = [0xab_c280_1010n, 2n ** 40n];
