@@ -54,7 +54,7 @@ describe('the benchmark command', () => {
 
   it('says in one line that there is no compiler, goes on, and compares with the run before', async () => {
     const to = out('compare');
-    const args = ['--quick', '--filter', 'encode', '--out', to];
+    const args = ['--quick', '--filter', 'decode', '--out', to];
     const first = await bench([...args, '--json'], { PATH: EMPTY });
     expect(first).toMatchObject({
       code: 0,

@@ -131,11 +131,6 @@ export function decodeMove(offset: number | bigint): MoveRequest {
   };
 }
 
-/** Offset of a move in BAR 0. Throws nothing: parts that are too wide run into each other, as the driver's do. */
-export function encodeMove({ token, element, isSignal, offset }: MoveRequest): bigint {
-  return token | (BigInt(element) << 24n) | (isSignal ? 0x80_0000n : 0n) | BigInt(offset);
-}
-
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
