@@ -4,7 +4,19 @@ import type { Core } from '../../src/core/core.js';
 import { Draw } from '../soak/random.js';
 import { amdHost, smmuStage1, smmuStage2, vtdFirst, vtdSecond } from '../soak/unit-formats.js';
 import { BUILDS, useBuild } from '../support/builds.js';
-import { FIRST, GUEST, NESTED, PAGE1, ScalableLab, SECOND, SRE } from './scalable-lab.js';
+import {
+  CAP_FIRST,
+  FIRST,
+  FIRST_TOP,
+  FIVE,
+  GUEST,
+  NESTED,
+  PAGE1,
+  PASID_TABLE,
+  ScalableLab,
+  SECOND,
+  SRE,
+} from './scalable-lab.js';
 import * as smmu from './smmu-lab.js';
 import {
   DID,
@@ -222,6 +234,45 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
         const privileged = reads(two.lab.unit, () => two.go(NEXT, { pasid: PASID, isPrivileged: true }))[1];
         expect([type, privileged]).toEqual([type, others]);
       }
+    });
+
+    it('nested: known tables of the second stage let no flag be set that a whole walk may not set', () => {
+      const one = new ScalableLab(core, { options: KNOWN });
+      const { lab } = one;
+      one.pasid({ type: NESTED });
+      const place = one.map(NEXT, OTHER | PAGE1, { offset: GUEST });
+      one.map(IOVA, PAGE | PAGE1, { offset: GUEST });
+      lab.map(PAGE, (PAGE & ~0x1f_ffffn) | RW | LARGE, { level: 2 });
+      // Tables of the first stage stand behind pages of 4 KiB, which can be written as their table can.
+      for (let n = 0n; n < 256n; n++) lab.poke(0xa_0000n + 8n * n, (n << 12n) | RW);
+      lab.map(GUEST, 0xa_0000n | RW, { level: 2 });
+      one.go(IOVA);
+      lab.map(GUEST, 0xa_0000n | READ, { level: 2 });
+      lab.unit.invalidateIotlb();
+      // All that this one needs has its flags; it leaves the read-only table behind.
+      expect(one.go(IOVA)).toBe(hex(PAGE));
+      for (const go of [one.go, one.known, one.cold])
+        expect([go.call(one, NEXT), lab.peek(place)]).toEqual(['fault 77', OTHER | PAGE1]);
+    });
+
+    it('nested: the tables of five levels of each stage are known after one walk, and what they cost', () => {
+      const one = new ScalableLab(core, { cap: CAP_FIRST | (1n << 11n), options: KNOWN });
+      const { lab } = one;
+      one.pasid({ type: NESTED, first: FIVE });
+      // Word 0: five levels of the second stage, too.
+      lab.poke(PASID_TABLE + 64n * 63n, lab.peek(PASID_TABLE + 64n * 63n) + (1n << 2n));
+      for (const at of [IOVA, NEXT]) one.map(at, PAGE | PAGE1, { levels: 5, offset: GUEST });
+      for (let n = 0n; n < 32n; n++)
+        lab.map(GUEST + FIRST_TOP + (n << 12n), (FIRST_TOP + (n << 12n)) | RW, { levels: 5 });
+      lab.map(PAGE, PAGE | RW, { levels: 5 });
+      const whole = 5 * (5 + 1) + 5;
+      // One entry of the second stage for the last table, one for the page.
+      const rest = 1 + 1 + 1;
+      one.go(IOVA);
+      expect(reads(lab.unit, () => expect(one.go(NEXT)).toBe(hex(PAGE)))).toEqual([rest, whole - rest]);
+      // The first stage alone is dropped: the second one's tables serve each of its five, and the page.
+      lab.unit.invalidatePasidPages(3, 63, { address: NEXT, mask: 0 });
+      expect(reads(lab.unit, () => one.go(NEXT))).toEqual([5 * 2 + 1, 6 * 4]);
     });
 
     it('iommu.md 5: PASID-based invalidations drop the tables that they cover, with IH none', () => {
