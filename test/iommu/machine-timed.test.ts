@@ -5,6 +5,7 @@ import { HOSTS } from '../../src/link/host-presets.js';
 import { machinesOf } from '../machine/support.js';
 import { BUILDS } from '../support/builds.js';
 import { RW, SNP, UnitMachine } from './machine-lab.js';
+import { reads } from './unit-lab.js';
 
 const FIRST = 0x10_0000_0000;
 const TARGET = 0x20_0000;
@@ -153,6 +154,26 @@ describe.each(BUILDS)('translation in time on the %s core', (build) => {
     expect(await at(1)).toEqual([0, 200, 400]);
     // The third finds the first one's walker free, and its tables there.
     expect(await at(2)).toEqual([0, 0, 200]);
+  });
+
+  it('a walk that is refused before it begins leaves known tables as they are', async () => {
+    const m = await create({ pagingStructureEntries: 16, iotlbWalkNs: 800, iotlbWalkers: 4 });
+    m.read(page(0), 64);
+    m.act((ctx) => {
+      // Wider than the addresses of the unit.
+      for (const address of [2 ** 50, page(1)]) ctx.dma.read(address, 4, {}, () => undefined);
+    });
+    expect(m.unit.counters).toMatchObject({ faults: 1, misses: 3, savedReads: 3 });
+  });
+
+  it('whoever asks the unit itself finds the tables that requests have left', async () => {
+    const m = await create({ pagingStructureEntries: 16 });
+    m.read(page(0), 64);
+    const ask = (n: number): void =>
+      void m.unit.translate({ sid: m.fn().id, address: page(n), isWrite: false });
+    expect(reads(m.unit, () => ask(1))).toEqual([1, 3]);
+    expect(reads(m.unit, () => m.read(page(2), 64))).toEqual([1, 3]);
+    expect(reads(m.unit, () => ask(3))).toEqual([1, 3]);
   });
 
   it('writes are performed in their order, though the second one hits', async () => {
