@@ -100,6 +100,13 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       }
     });
 
+    it('a privileged request leaves no tables, nor those of a request before it that failed', () => {
+      const one = arm();
+      expect(one.go(FAR - 0x1000n)).toBe('event 10');
+      expect(one.go(IOVA, false, true)).toBe(hex(PAGE));
+      expect(find(one, NEXT)).toBe(0);
+    });
+
     it('stage 2 alone: TLBI_S2_IPA', () => {
       const make = (): smmu.Smmu => {
         const one = new smmu.Smmu(core, KNOWN);
