@@ -157,6 +157,20 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
     expect([one.go(IOVA, true), saved(one, NEXT, true)]).toEqual([hex(PAGE), 3]);
   });
 
+  it('a table that allows more than before takes the place of what was known of it', () => {
+    const one = lab({ options: { pagingStructureEntries: 1 } });
+    const place = one.map(IOVA, 0x9_0000n | READ, { level: 2 });
+    for (const at of [IOVA, NEXT]) one.poke(0x9_0000n + ((at >> 9n) & 0xff8n), PAGE | RW);
+    one.go(IOVA);
+    one.poke(place, 0x9_0000n | RW);
+    one.unit.invalidatePages(DID, IOVA, 0, true);
+    expect([saved(one, IOVA, true), saved(one, NEXT, true)]).toEqual([2, 3]);
+    // There is still room for one table of the level alone.
+    one.go(FAR);
+    one.unit.invalidatePages(DID, IOVA, 0, true);
+    expect(saved(one, IOVA, true)).toBe(2);
+  });
+
   it('only walks that find a page leave tables behind', () => {
     const one = lab();
     one.map(IOVA, 0n);
@@ -273,6 +287,27 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
       // The first stage alone is dropped: the second one's tables serve each of its five, and the page.
       lab.unit.invalidatePasidPages(3, 63, { address: NEXT, mask: 0 });
       expect(reads(lab.unit, () => one.go(NEXT))).toEqual([5 * 2 + 1, 6 * 4]);
+    });
+
+    it('nested: a table that one walk passes twice was used with the second time', () => {
+      // Both stages share the entries of a level: there is one for a table of the first.
+      const one = new ScalableLab(core, { options: { pagingStructureEntries: 3 } });
+      const { lab } = one;
+      // Where the four tables of the first stage are for it: the first 2 MiB twice, with others between and behind.
+      const [first, second, third] = [GUEST, GUEST + 0x20_0000n, GUEST + 0x40_0000n];
+      const places = [first, second, first, third].map((base, n) => base | (FIRST_TOP + BigInt(n) * 0x1000n));
+      one.pasid({ type: NESTED, top: places[0] as bigint });
+      for (const [n, middle] of places.entries()) {
+        const table = middle & 0xf_ffffn;
+        lab.map(middle, table | RW);
+        const entry = table + 8n * ((IOVA >> BigInt(39 - 9 * n)) & 511n);
+        lab.poke(entry, (places[n + 1] ?? third | 0xa_0000n) | PAGE1);
+      }
+      lab.map(third | 0xa_0000n, PAGE | RW);
+      expect(one.go(IOVA)).toBe(hex(PAGE));
+      lab.unit.invalidatePasidPages(3, 63, { address: IOVA, mask: 0 });
+      // The second stage knows the first and the third: of the second one its directory.
+      expect(reads(lab.unit, () => one.go(IOVA))[0]).toBe(4 + (1 + 2 + 1 + 1) + 1);
     });
 
     it('iommu.md 5: PASID-based invalidations drop the tables that they cover, with IH none', () => {
