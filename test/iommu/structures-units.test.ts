@@ -107,6 +107,53 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       expect(find(one, NEXT)).toBe(0);
     });
 
+    it('tables are those of an ASID and a VMID, whichever stream asked', () => {
+      const OTHER = 0x3400n;
+      for (const [vmid, asid, left] of [
+        [0n, smmu.ASID, 3],
+        [0n, smmu.ASID + 1n, 0],
+        [1n, smmu.ASID, 0],
+      ] as const) {
+        const one = arm();
+        one.stream(smmu.SID + 1, OTHER | 0xbn, 0n, vmid);
+        for (const word of [0n, 8n, 16n, 24n]) one.poke(OTHER + word, one.peek(smmu.DESCRIPTOR + word));
+        one.poke(OTHER, (one.peek(OTHER) & ~(0xffffn << 48n)) | (asid << 48n));
+        one.go(IOVA);
+        const known = reads(one.unit, () =>
+          expect(one.go(NEXT, false, false, smmu.SID + 1)).toBe(hex(PAGE + 0x1000n)),
+        )[1];
+        expect([vmid, asid, known]).toEqual([vmid, asid, left]);
+      }
+    });
+
+    it('stage 2: tables are those of a VMID, of privileged requests and with stage 1 as well', () => {
+      const one = new smmu.Smmu(core, KNOWN);
+      const second = smmu.nest(one);
+      // Stage 2 alone: one stream of the same VMID, one of another.
+      one.stream(smmu.SID + 1, STAGE_2, 0n, smmu.stage2Word(), smmu.TOP_2);
+      one.stream(smmu.SID + 2, STAGE_2, 0n, smmu.stage2Word() + 1n, smmu.TOP_2);
+      for (const n of [0n, 1n]) second.map(MIDDLE + n * 0x1000n, PAGE | smmu.LEAF_2);
+      for (const at of [IOVA, NEXT]) one.map(at, MIDDLE | smmu.LEAF);
+      one.poke(
+        smmu.TOP + ((IOVA >> 36n) & 0xff8n),
+        one.peek(smmu.TOP + ((IOVA >> 36n) & 0xff8n)) | smmu.NESTED,
+      );
+      for (const n of [0n, 1n]) {
+        const at = 0x8000n + n * 0x1000n + ((IOVA >> (27n - 9n * n)) & 0xff8n);
+        one.poke(at, one.peek(at) | smmu.NESTED);
+      }
+      const ask = (address: bigint, sid: number, isPrivileged: boolean): number =>
+        reads(one.unit, () => expect(one.go(address, false, isPrivileged, sid)).toBe(hex(PAGE)))[1];
+      expect(ask(IOVA, smmu.SID, false)).toBe(0);
+      expect(ask(MIDDLE + 0x1000n, smmu.SID + 2, false)).toBe(0);
+      expect(ask(MIDDLE + 0x1000n, smmu.SID + 1, true)).toBe(2);
+      one.unit.invalidateVm(Number(smmu.VMID), true);
+      expect(ask(MIDDLE, smmu.SID + 1, true)).toBe(0);
+      expect(ask(MIDDLE + 0x1000n, smmu.SID + 1, false)).toBe(2);
+      // Two on the way to the page, and one on the way to each of four tables of stage 1.
+      expect(ask(NEXT, smmu.SID, false)).toBe(2 + 4);
+    });
+
     it('stage 2 alone: TLBI_S2_IPA', () => {
       const make = (): smmu.Smmu => {
         const one = new smmu.Smmu(core, KNOWN);
@@ -176,6 +223,20 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
         one.go(IOVA);
         drop(one);
         expect([name, reads(one.unit, () => expect(one.go(NEXT)).toBe(hex(PAGE)))[1]]).toEqual([name, left]);
+      }
+    });
+
+    it('tables are those of a domain, whichever device asked', () => {
+      for (const [domain, left] of [
+        [amd.DOMAIN, 3],
+        [amd.DOMAIN + 1, 0],
+      ] as const) {
+        const one = new amd.AmdLab(core, {}, KNOWN);
+        one.device({ sid: amd.SID + 1, domain });
+        for (const at of [IOVA, NEXT]) one.map(at, PAGE | amd.PRESENT | amd.RW);
+        one.go(IOVA);
+        const known = reads(one.unit, () => expect(one.go(NEXT, false, amd.SID + 1)).toBe(hex(PAGE)))[1];
+        expect([domain, known]).toEqual([domain, left]);
       }
     });
 

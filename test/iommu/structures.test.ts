@@ -13,6 +13,7 @@ import {
   NESTED,
   PAGE1,
   PASID_TABLE,
+  SCALABLE_CONTEXT,
   ScalableLab,
   SECOND,
   SRE,
@@ -127,6 +128,30 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
       drop(one);
       expect([name, one.go(NEXT)]).toEqual([name, hex(isSeen ? OTHER : PAGE + 0x1000n)]);
       expect([name, one.cold(NEXT)]).toEqual([name, hex(OTHER)]);
+    }
+  });
+
+  it('iommu.md 5: tables are those of a domain, whoever asked, and whatever the IOTLB is keyed by', () => {
+    for (const iotlbKey of ['domain', 'requester'] as const) {
+      const one = lab({ options: { ...KNOWN, iotlbKey } });
+      // One of the same domain; one of another, whose tables have another page there.
+      one.context({ sid: SID + 1 });
+      one.context({ sid: SID + 2, did: BigInt(DID + 1), top: 0x9_0000n });
+      for (const level of [4n, 3n, 2n]) {
+        const table = 0x9_0000n + (4n - level) * 0x1000n;
+        one.poke(table + ((NEXT >> (9n * level)) & 0xff8n), (table + 0x1000n) | RW);
+      }
+      one.poke(0x9_3000n + ((NEXT >> 9n) & 0xff8n), OTHER | RW);
+      one.go(IOVA);
+      const ask = (sid: number): [string, number] => {
+        let answer = '';
+        const known = reads(one.unit, () => {
+          answer = one.go(NEXT, false, sid);
+        });
+        return [answer, known[1]];
+      };
+      expect([iotlbKey, ask(SID + 2)]).toEqual([iotlbKey, [hex(OTHER), 0]]);
+      expect([iotlbKey, ask(SID + 1)]).toEqual([iotlbKey, [hex(PAGE + 0x1000n), 3]]);
     }
   });
 
@@ -308,6 +333,28 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
       lab.unit.invalidatePasidPages(3, 63, { address: IOVA, mask: 0 });
       // The second stage knows the first and the third: of the second one its directory.
       expect(reads(lab.unit, () => one.go(IOVA))[0]).toBe(4 + (1 + 2 + 1 + 1) + 1);
+    });
+
+    it('a first stage is that of the PASID that stands for a requester, also with an IOTLB by requester', () => {
+      for (const iotlbKey of ['domain', 'requester'] as const) {
+        const one = new ScalableLab(core, { options: { ...KNOWN, iotlbKey } });
+        const { lab } = one;
+        const top = 0xa_0000n;
+        one.pasid({ type: FIRST });
+        one.pasid({ type: FIRST, pasid: 62, top });
+        for (const n of [1n, 2n]) {
+          const context = SCALABLE_CONTEXT + n * 32n;
+          lab.poke(context, lab.peek(SCALABLE_CONTEXT));
+          lab.poke(context + 8n, 61n + n);
+        }
+        for (const at of [IOVA, NEXT]) one.map(at, PAGE | PAGE1);
+        one.map(NEXT, OTHER | PAGE1, { top });
+        one.go(IOVA);
+        const other = reads(lab.unit, () => expect(one.go(NEXT, { sid: SID + 1 })).toBe(hex(OTHER)));
+        expect([iotlbKey, other[1]]).toEqual([iotlbKey, 0]);
+        const same = reads(lab.unit, () => expect(one.go(NEXT, { sid: SID + 2 })).toBe(hex(PAGE)));
+        expect([iotlbKey, same[1]]).toEqual([iotlbKey, 3]);
+      }
     });
 
     it('iommu.md 5: PASID-based invalidations drop the tables that they cover, with IH none', () => {
