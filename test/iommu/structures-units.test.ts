@@ -240,6 +240,25 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       }
     });
 
+    it('six levels: each is known, and goes with all the others', () => {
+      const drops: [number, (one: amd.AmdLab) => void][] = [
+        [1, () => undefined],
+        [0, () => core.x.unitDropAll(0)],
+        [0, (one) => one.unit.invalidateDomain()],
+        [0, (one) => one.unit.invalidatePages(amd.DOMAIN, IOVA)],
+      ];
+      for (const [n, [left, drop]] of drops.entries()) {
+        const one = new amd.AmdLab(core, {}, KNOWN);
+        one.device({ mode: 6 });
+        // They have the table in common that an entry of level 6 names.
+        const other = IOVA | (1n << 50n);
+        for (const at of [IOVA, other]) one.map(at, PAGE | amd.PRESENT | amd.RW, { mode: 6 });
+        one.go(IOVA);
+        drop(one);
+        expect([n, reads(one.unit, () => expect(one.go(other)).toBe(hex(PAGE)))[1]]).toEqual([n, left]);
+      }
+    });
+
     it('a table below a level that is left out serves no address with bits of that level', () => {
       const one = new amd.AmdLab(core, {}, KNOWN);
       // From level 4 to level 2, whose table serves the first gigabyte alone.

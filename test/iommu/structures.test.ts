@@ -182,6 +182,12 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
     expect([one.go(IOVA, true), saved(one, NEXT, true)]).toEqual([hex(PAGE), 3]);
   });
 
+  it('iommu.md 5: a full IOTLB that drops all of its pages drops no tables', () => {
+    const one = lab({ options: { ...KNOWN, iotlbEntries: 1, iotlbReplacement: 'flushWhenFull' } });
+    for (const at of [IOVA, NEXT, FAR]) one.go(at);
+    expect([saved(one, IOVA), saved(one, NEXT)]).toEqual([3, 3]);
+  });
+
   it('a table that allows more than before takes the place of what was known of it', () => {
     const one = lab({ options: { pagingStructureEntries: 1 } });
     const place = one.map(IOVA, 0x9_0000n | READ, { level: 2 });
