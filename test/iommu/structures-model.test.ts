@@ -104,4 +104,31 @@ describe.each(BUILDS)('known tables and a plain model on the %s core', (build) =
       expect([n, hex(address), ...known]).toEqual([n, hex(address), LEVELS - saved, saved]);
     }
   });
+
+  it('a unit without tables drops nothing of the unit behind it', async () => {
+    const two = await Core.load(module(), MEMORY, 0, 0, (x) => x.unitReserve(2, 64, 0));
+    const poke = (address: bigint, value: bigint): void =>
+      two.setLong(L.PLACE_HOST_MEMORY, Number(address), value);
+    two.x.unitMemory(0, 0, low32(RAM_END), high32(RAM_END), 0, 0);
+    for (let n = 0n; n < 512n; n++) poke(TOP + 8n * n, TOP | RW);
+    poke(ROOT, CONTEXT | 1n);
+    poke(CONTEXT + 16n * BigInt(SID), TOP | 1n);
+    poke(CONTEXT + 16n * BigInt(SID) + 8n, 2n | (7n << 8n));
+    const options = { ...defaultOptions(), iotlbEntries: 64 };
+    const [first, second] = [0, 1].map((n) => {
+      const unit = new VtdUnit(two, n, { cap: CAP, ecap: ECAP, hostWidth: 48, seed: 1 }, options);
+      unit.rootTable = ROOT;
+      unit.isOn = true;
+      return unit;
+    }) as [VtdUnit, VtdUnit];
+    const touch = (): void => {
+      for (let n = 0n; n < 64n; n++) second.translate({ sid: SID, address: n << 12n, isWrite: false });
+    };
+    touch();
+    first.isOn = false;
+    // Entries that answered are found again without their chains: contexts that are read anew end that.
+    second.invalidateContexts();
+    touch();
+    expect(second.counters).toMatchObject({ hits: 64, misses: 64 });
+  });
 });

@@ -179,14 +179,14 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       }
     });
 
-    it('nested: each stage has its own', () => {
-      const make = (): smmu.Smmu => {
-        const one = new smmu.Smmu(core, KNOWN);
+    it.each([16, 20])('nested: each stage has its own, T0SZ %i', (t0sz) => {
+      const make = (bits = 0n): smmu.Smmu => {
+        const one = new smmu.Smmu(core, KNOWN, t0sz);
         const second = smmu.nest(one);
         let table = smmu.TOP;
         for (const [n, shift] of [39n, 30n, 21n].entries()) {
           const below = 0x1_0000n + BigInt(n) * 0x1000n;
-          one.poke(table + (((IOVA >> shift) & 511n) << 3n), smmu.NESTED | below | smmu.TABLE);
+          one.poke(table + (((IOVA >> shift) & 511n) << 3n), smmu.NESTED | below | smmu.TABLE | bits);
           table = below;
         }
         for (const at of [IOVA, NEXT]) one.poke(table + (((at >> 12n) & 511n) << 3n), MIDDLE | smmu.LEAF);
@@ -201,6 +201,10 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       const two = make();
       two.unit.invalidateVm(Number(smmu.VMID));
       expect(reads(two.unit, () => two.go(NEXT))).toEqual([4 + 4 + 1, 4 + 2]);
+      // Tables without permission to write (APTable): pages below them have none either.
+      const three = make(1n << 62n);
+      expect(find(three, NEXT)).toBe(whole - 3);
+      expect(three.go(NEXT, true)).toBe('event 13');
     });
   });
 
@@ -268,6 +272,9 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       expect(one.go(0x5000n)).toBe(hex(PAGE));
       expect(reads(one.unit, () => one.go(0x6000n))).toEqual([1, 2]);
       expect(one.go(0x4000_6000n)).toBe('event 2');
+      // Another entry of level 2 is found from the top.
+      one.poke(0x8008n, 0x9000n | amd.PRESENT | amd.RW | amd.next(1));
+      expect(reads(one.unit, () => expect(one.go(0x20_5000n)).toBe(hex(PAGE)))).toEqual([3, 0]);
     });
   });
 

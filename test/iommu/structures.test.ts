@@ -13,6 +13,7 @@ import {
   NESTED,
   PAGE1,
   PASID_TABLE,
+  RW1,
   SCALABLE_CONTEXT,
   ScalableLab,
   SECOND,
@@ -300,6 +301,15 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
         expect([go.call(one, NEXT), lab.peek(place)]).toEqual(['fault 77', OTHER | PAGE1]);
     });
 
+    it('nested: what a known table of the first stage does not allow, no page below it allows', () => {
+      const one = stages(NESTED);
+      const place = one.place(IOVA, 2, { offset: GUEST });
+      one.lab.poke(place, one.lab.peek(place) & ~RW1);
+      one.go(IOVA);
+      expect(find(one, NEXT)).toBe(16);
+      expect(one.go(NEXT, { isWrite: true })).toBe('fault 85');
+    });
+
     it('nested: the tables of five levels of each stage are known after one walk, and what they cost', () => {
       const one = new ScalableLab(core, { cap: CAP_FIRST | (1n << 11n), options: KNOWN });
       const { lab } = one;
@@ -318,6 +328,9 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
       // The first stage alone is dropped: the second one's tables serve each of its five, and the page.
       lab.unit.invalidatePasidPages(3, 63, { address: NEXT, mask: 0 });
       expect(reads(lab.unit, () => one.go(NEXT))).toEqual([5 * 2 + 1, 6 * 4]);
+      // What its tables cost is what a walk from the top reads, not what that one did.
+      lab.unit.invalidatePages(3, IOVA, 0, true);
+      expect(reads(lab.unit, () => one.go(IOVA))).toEqual([rest, whole - rest]);
     });
 
     it('nested: a table that one walk passes twice was used with the second time', () => {
@@ -390,6 +403,7 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
         ['the PASID', [0, 0, 0], (one) => one.lab.unit.invalidatePasidPages(3, 63)],
         // First-stage tables of a domain have addresses that it does not know.
         ['a page of the domain', [0, 0, 10], (one) => one.lab.unit.invalidatePages(3, NEXT, 0)],
+        ['another page of the domain', [3, 0, 10], (one) => one.lab.unit.invalidatePages(3, 1n << 46n, 0)],
         ['the same with IH', [3, 3, 16], (one) => one.lab.unit.invalidatePages(3, NEXT, 0, true)],
         ['the domain', [0, 0, 0], (one) => one.lab.unit.invalidateIotlb(3)],
       ];
