@@ -205,6 +205,11 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       const three = make(1n << 62n);
       expect(find(three, NEXT)).toBe(whole - 3);
       expect(three.go(NEXT, true)).toBe('event 13');
+      // With TBI they are known by addresses without a tag.
+      const four = make();
+      four.poke(smmu.DESCRIPTOR, four.peek(smmu.DESCRIPTOR) | (1n << 38n));
+      four.unit.invalidateConfig();
+      expect(find(four, (0xabn << 56n) | NEXT)).toBe(whole - 3);
     });
   });
 
