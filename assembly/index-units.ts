@@ -3,6 +3,7 @@
 import { setSnoop } from './fabric/inbound';
 import { dropAll, dropUnitContexts, dropUnitPasids, startUnit, switchUnit, Unit } from './iommu/control';
 import { clearFault, clearOverflow } from './iommu/faults';
+import { walkFrom } from './iommu/structures';
 import { describeMemory, keepSteps, listOwner, ownList, steps } from './iommu/tables';
 import { dropPages, dropPasidPages, dropTagged } from './iommu/unit-drop';
 import { iotlbBytes } from './iommu/unit-iotlb';
@@ -42,6 +43,8 @@ export function unitStart(index: u32): void {
 /** Translates a request within a 4 KiB page and lists its steps. Answers TRANSLATED, or why not; RESULT says more. */
 export function unitTranslate(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
   keepSteps(true);
+  // Who asks is outside of simulated time, and finds what there is, as in the IOTLB.
+  walkFrom(~0);
   const status = Unit.translate(index, sid, pasid, pair(lo, hi), flags);
   keepSteps(false);
   ownList(index + 1);
@@ -51,6 +54,7 @@ export function unitTranslate(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32
 /** The same as requests of functions are translated: without a list. */
 export function unitRequest(index: u32, sid: u32, pasid: u32, lo: u32, hi: u32, flags: u32): u32 {
   ownList(0);
+  walkFrom(~0);
   return Unit.translate(index, sid, pasid, pair(lo, hi), flags);
 }
 

@@ -231,7 +231,9 @@ export function walkSecond(address: u64, isWrite: bool, isTable: bool): u32 {
   isOfSecond = true;
   if (secondWidth < 64 && address >> secondWidth != 0) return ENTRY_TOO_WIDE;
   Entry.needs(secondFormat, isWrite, isTable);
-  needSecond(!isTable ? requestNeeds : isWrite ? PERMISSION_WRITE : PERMISSION_READ);
+  // Who sets a flag in a structure of the first stage asks each entry of the second one whether it may be written. Entries that
+  // were not read cannot be asked: only tables whose entries take nothing away serve here.
+  needSecond(isTable ? ALL_PERMISSIONS : requestNeeds);
   stage = WHAT_SECOND;
   const kind = walk(secondFormat, secondRoot, secondTop, secondMask, address);
   stage = 0;

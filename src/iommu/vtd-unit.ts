@@ -261,7 +261,8 @@ export class VtdUnit extends TranslationUnit {
 
   /**
    * PASID-based invalidation of the IOTLB in domain `did`: of all that the PASID uses, or with `pages` of 2^`mask` pages of its
-   * first stage, aligned, around `address`, with `keepTables` (IH) but not of its tables. Second-stage pages do not know who used them: without `pages` those of the domain go.
+   * first stage, aligned, around `address`, with `keepTables` (IH) but not of its tables. Second-stage pages do not know who used
+   * them: without `pages` those of the domain go.
    */
   invalidatePasidPages(
     did: number,

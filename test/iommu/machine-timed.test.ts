@@ -1,10 +1,12 @@
 /** Translation in simulated time: hits, walks, walkers, and what asking the caches costs (timing.md 8 and 10, IOM-53). */
 import { describe, expect, it } from 'vitest';
 import type { MachineConfig, OptionInput } from '../../src/index.js';
+import type { VtdUnit } from '../../src/iommu/vtd-unit.js';
 import { HOSTS } from '../../src/link/host-presets.js';
 import { machinesOf } from '../machine/support.js';
 import { BUILDS } from '../support/builds.js';
 import { RW, SNP, UnitMachine } from './machine-lab.js';
+import { reads } from './unit-lab.js';
 
 const FIRST = 0x10_0000_0000;
 const TARGET = 0x20_0000;
@@ -138,8 +140,13 @@ describe.each(BUILDS)('translation in time on the %s core', (build) => {
   });
 
   it('a walk cannot begin at a table that another one is still fetching', async () => {
-    const at = async (iotlbWalkers: number): Promise<number[]> => {
-      const m = await create({ pagingStructureEntries: 16, iotlbWalkNs: 800, iotlbWalkers });
+    const at = async (iotlbWalkers: number, iommu = 0): Promise<number[]> => {
+      const iommus = [{ kind: 'vtd' }, { kind: 'vtd' }] as const;
+      const options = { pagingStructureEntries: 16, iotlbWalkNs: 800, iotlbWalkers };
+      const m = await create(options, { iommus }, [{ link: 'gen3x8', iommu }]);
+      const unit = m.machine.iommus[iommu] as VtdUnit;
+      unit.rootTable = 0x1000;
+      unit.isOn = true;
       const times: number[] = [];
       m.act((ctx) => {
         const begun = ctx.time.ns;
@@ -151,8 +158,30 @@ describe.each(BUILDS)('translation in time on the %s core', (build) => {
     // Side by side each walks from the top; one after the other, two of them read one level of four.
     expect(await at(4)).toEqual([0, 0, 0]);
     expect(await at(1)).toEqual([0, 200, 400]);
+    // The walkers are those of the unit that is asked.
+    expect(await at(1, 1)).toEqual([0, 200, 400]);
     // The third finds the first one's walker free, and its tables there.
     expect(await at(2)).toEqual([0, 0, 200]);
+  });
+
+  it('a walk that is refused before it begins leaves known tables as they are', async () => {
+    const m = await create({ pagingStructureEntries: 16, iotlbWalkNs: 800, iotlbWalkers: 4 });
+    m.read(page(0), 64);
+    m.act((ctx) => {
+      // Wider than the addresses of the unit.
+      for (const address of [2 ** 50, page(1)]) ctx.dma.read(address, 4, {}, () => undefined);
+    });
+    expect(m.unit.counters).toMatchObject({ faults: 1, misses: 3, savedReads: 3 });
+  });
+
+  it('whoever asks the unit itself finds the tables that requests have left', async () => {
+    const m = await create({ pagingStructureEntries: 16 });
+    m.read(page(0), 64);
+    const ask = (n: number): void =>
+      void m.unit.translate({ sid: m.fn().id, address: page(n), isWrite: false });
+    expect(reads(m.unit, () => ask(1))).toEqual([1, 3]);
+    expect(reads(m.unit, () => m.read(page(2), 64))).toEqual([1, 3]);
+    expect(reads(m.unit, () => ask(3))).toEqual([1, 3]);
   });
 
   it('writes are performed in their order, though the second one hits', async () => {

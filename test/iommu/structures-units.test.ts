@@ -100,6 +100,60 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       }
     });
 
+    it('a privileged request leaves no tables, nor those of a request before it that failed', () => {
+      const one = arm();
+      expect(one.go(FAR - 0x1000n)).toBe('event 10');
+      expect(one.go(IOVA, false, true)).toBe(hex(PAGE));
+      expect(find(one, NEXT)).toBe(0);
+    });
+
+    it('tables are those of an ASID and a VMID, whichever stream asked', () => {
+      const OTHER = 0x3400n;
+      for (const [vmid, asid, left] of [
+        [0n, smmu.ASID, 3],
+        [0n, smmu.ASID + 1n, 0],
+        [1n, smmu.ASID, 0],
+      ] as const) {
+        const one = arm();
+        one.stream(smmu.SID + 1, OTHER | 0xbn, 0n, vmid);
+        for (const word of [0n, 8n, 16n, 24n]) one.poke(OTHER + word, one.peek(smmu.DESCRIPTOR + word));
+        one.poke(OTHER, (one.peek(OTHER) & ~(0xffffn << 48n)) | (asid << 48n));
+        one.go(IOVA);
+        const known = reads(one.unit, () =>
+          expect(one.go(NEXT, false, false, smmu.SID + 1)).toBe(hex(PAGE + 0x1000n)),
+        )[1];
+        expect([vmid, asid, known]).toEqual([vmid, asid, left]);
+      }
+    });
+
+    it('stage 2: tables are those of a VMID, of privileged requests and with stage 1 as well', () => {
+      const one = new smmu.Smmu(core, KNOWN);
+      const second = smmu.nest(one);
+      // Stage 2 alone: one stream of the same VMID, one of another.
+      one.stream(smmu.SID + 1, STAGE_2, 0n, smmu.stage2Word(), smmu.TOP_2);
+      one.stream(smmu.SID + 2, STAGE_2, 0n, smmu.stage2Word() + 1n, smmu.TOP_2);
+      for (const n of [0n, 1n]) second.map(MIDDLE + n * 0x1000n, PAGE | smmu.LEAF_2);
+      for (const at of [IOVA, NEXT]) one.map(at, MIDDLE | smmu.LEAF);
+      one.poke(
+        smmu.TOP + ((IOVA >> 36n) & 0xff8n),
+        one.peek(smmu.TOP + ((IOVA >> 36n) & 0xff8n)) | smmu.NESTED,
+      );
+      for (const n of [0n, 1n]) {
+        const at = 0x8000n + n * 0x1000n + ((IOVA >> (27n - 9n * n)) & 0xff8n);
+        one.poke(at, one.peek(at) | smmu.NESTED);
+      }
+      const ask = (address: bigint, sid: number, isPrivileged: boolean): number =>
+        reads(one.unit, () => expect(one.go(address, false, isPrivileged, sid)).toBe(hex(PAGE)))[1];
+      expect(ask(IOVA, smmu.SID, false)).toBe(0);
+      expect(ask(MIDDLE + 0x1000n, smmu.SID + 2, false)).toBe(0);
+      expect(ask(MIDDLE + 0x1000n, smmu.SID + 1, true)).toBe(2);
+      one.unit.invalidateVm(Number(smmu.VMID), true);
+      expect(ask(MIDDLE, smmu.SID + 1, true)).toBe(0);
+      expect(ask(MIDDLE + 0x1000n, smmu.SID + 1, false)).toBe(2);
+      // Two on the way to the page, and one on the way to each of four tables of stage 1.
+      expect(ask(NEXT, smmu.SID, false)).toBe(2 + 4);
+    });
+
     it('stage 2 alone: TLBI_S2_IPA', () => {
       const make = (): smmu.Smmu => {
         const one = new smmu.Smmu(core, KNOWN);
@@ -125,14 +179,14 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       }
     });
 
-    it('nested: each stage has its own', () => {
-      const make = (): smmu.Smmu => {
-        const one = new smmu.Smmu(core, KNOWN);
+    it.each([16, 20])('nested: each stage has its own, T0SZ %i', (t0sz) => {
+      const make = (bits = 0n): smmu.Smmu => {
+        const one = new smmu.Smmu(core, KNOWN, t0sz);
         const second = smmu.nest(one);
         let table = smmu.TOP;
         for (const [n, shift] of [39n, 30n, 21n].entries()) {
           const below = 0x1_0000n + BigInt(n) * 0x1000n;
-          one.poke(table + (((IOVA >> shift) & 511n) << 3n), smmu.NESTED | below | smmu.TABLE);
+          one.poke(table + (((IOVA >> shift) & 511n) << 3n), smmu.NESTED | below | smmu.TABLE | bits);
           table = below;
         }
         for (const at of [IOVA, NEXT]) one.poke(table + (((at >> 12n) & 511n) << 3n), MIDDLE | smmu.LEAF);
@@ -147,6 +201,15 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       const two = make();
       two.unit.invalidateVm(Number(smmu.VMID));
       expect(reads(two.unit, () => two.go(NEXT))).toEqual([4 + 4 + 1, 4 + 2]);
+      // Tables without permission to write (APTable): pages below them have none either.
+      const three = make(1n << 62n);
+      expect(find(three, NEXT)).toBe(whole - 3);
+      expect(three.go(NEXT, true)).toBe('event 13');
+      // With TBI they are known by addresses without a tag.
+      const four = make();
+      four.poke(smmu.DESCRIPTOR, four.peek(smmu.DESCRIPTOR) | (1n << 38n));
+      four.unit.invalidateConfig();
+      expect(find(four, (0xabn << 56n) | NEXT)).toBe(whole - 3);
     });
   });
 
@@ -172,6 +235,39 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       }
     });
 
+    it('tables are those of a domain, whichever device asked', () => {
+      for (const [domain, left] of [
+        [amd.DOMAIN, 3],
+        [amd.DOMAIN + 1, 0],
+      ] as const) {
+        const one = new amd.AmdLab(core, {}, KNOWN);
+        one.device({ sid: amd.SID + 1, domain });
+        for (const at of [IOVA, NEXT]) one.map(at, PAGE | amd.PRESENT | amd.RW);
+        one.go(IOVA);
+        const known = reads(one.unit, () => expect(one.go(NEXT, false, amd.SID + 1)).toBe(hex(PAGE)))[1];
+        expect([domain, known]).toEqual([domain, left]);
+      }
+    });
+
+    it('six levels: each is known, and goes with all the others', () => {
+      const drops: [number, (one: amd.AmdLab) => void][] = [
+        [1, () => undefined],
+        [0, () => core.x.unitDropAll(0)],
+        [0, (one) => one.unit.invalidateDomain()],
+        [0, (one) => one.unit.invalidatePages(amd.DOMAIN, IOVA)],
+      ];
+      for (const [n, [left, drop]] of drops.entries()) {
+        const one = new amd.AmdLab(core, {}, KNOWN);
+        one.device({ mode: 6 });
+        // They have the table in common that an entry of level 6 names.
+        const other = IOVA | (1n << 50n);
+        for (const at of [IOVA, other]) one.map(at, PAGE | amd.PRESENT | amd.RW, { mode: 6 });
+        one.go(IOVA);
+        drop(one);
+        expect([n, reads(one.unit, () => expect(one.go(other)).toBe(hex(PAGE)))[1]]).toEqual([n, left]);
+      }
+    });
+
     it('a table below a level that is left out serves no address with bits of that level', () => {
       const one = new amd.AmdLab(core, {}, KNOWN);
       // From level 4 to level 2, whose table serves the first gigabyte alone.
@@ -181,6 +277,9 @@ describe.each(BUILDS)('paging-structure caches by kind on the %s core', (build) 
       expect(one.go(0x5000n)).toBe(hex(PAGE));
       expect(reads(one.unit, () => one.go(0x6000n))).toEqual([1, 2]);
       expect(one.go(0x4000_6000n)).toBe('event 2');
+      // Another entry of level 2 is found from the top.
+      one.poke(0x8008n, 0x9000n | amd.PRESENT | amd.RW | amd.next(1));
+      expect(reads(one.unit, () => expect(one.go(0x20_5000n)).toBe(hex(PAGE)))).toEqual([3, 0]);
     });
   });
 

@@ -4,7 +4,21 @@ import type { Core } from '../../src/core/core.js';
 import { Draw } from '../soak/random.js';
 import { amdHost, smmuStage1, smmuStage2, vtdFirst, vtdSecond } from '../soak/unit-formats.js';
 import { BUILDS, useBuild } from '../support/builds.js';
-import { FIRST, GUEST, NESTED, PAGE1, ScalableLab, SECOND, SRE } from './scalable-lab.js';
+import {
+  CAP_FIRST,
+  FIRST,
+  FIRST_TOP,
+  FIVE,
+  GUEST,
+  NESTED,
+  PAGE1,
+  PASID_TABLE,
+  RW1,
+  SCALABLE_CONTEXT,
+  ScalableLab,
+  SECOND,
+  SRE,
+} from './scalable-lab.js';
 import * as smmu from './smmu-lab.js';
 import {
   DID,
@@ -118,6 +132,30 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
     }
   });
 
+  it('iommu.md 5: tables are those of a domain, whoever asked, and whatever the IOTLB is keyed by', () => {
+    for (const iotlbKey of ['domain', 'requester'] as const) {
+      const one = lab({ options: { ...KNOWN, iotlbKey } });
+      // One of the same domain; one of another, whose tables have another page there.
+      one.context({ sid: SID + 1 });
+      one.context({ sid: SID + 2, did: BigInt(DID + 1), top: 0x9_0000n });
+      for (const level of [4n, 3n, 2n]) {
+        const table = 0x9_0000n + (4n - level) * 0x1000n;
+        one.poke(table + ((NEXT >> (9n * level)) & 0xff8n), (table + 0x1000n) | RW);
+      }
+      one.poke(0x9_3000n + ((NEXT >> 9n) & 0xff8n), OTHER | RW);
+      one.go(IOVA);
+      const ask = (sid: number): [string, number] => {
+        let answer = '';
+        const known = reads(one.unit, () => {
+          answer = one.go(NEXT, false, sid);
+        });
+        return [answer, known[1]];
+      };
+      expect([iotlbKey, ask(SID + 2)]).toEqual([iotlbKey, [hex(OTHER), 0]]);
+      expect([iotlbKey, ask(SID + 1)]).toEqual([iotlbKey, [hex(PAGE + 0x1000n), 3]]);
+    }
+  });
+
   it('a page invalidation leaves what is known above other pages, and drops every level above its own', () => {
     const one = lab();
     for (const at of [IOVA, FAR]) one.go(at);
@@ -145,6 +183,26 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
     expect([one.go(IOVA, true), saved(one, NEXT, true)]).toEqual([hex(PAGE), 3]);
   });
 
+  it('iommu.md 5: a full IOTLB that drops all of its pages drops no tables', () => {
+    const one = lab({ options: { ...KNOWN, iotlbEntries: 1, iotlbReplacement: 'flushWhenFull' } });
+    for (const at of [IOVA, NEXT, FAR]) one.go(at);
+    expect([saved(one, IOVA), saved(one, NEXT)]).toEqual([3, 3]);
+  });
+
+  it('a table that allows more than before takes the place of what was known of it', () => {
+    const one = lab({ options: { pagingStructureEntries: 1 } });
+    const place = one.map(IOVA, 0x9_0000n | READ, { level: 2 });
+    for (const at of [IOVA, NEXT]) one.poke(0x9_0000n + ((at >> 9n) & 0xff8n), PAGE | RW);
+    one.go(IOVA);
+    one.poke(place, 0x9_0000n | RW);
+    one.unit.invalidatePages(DID, IOVA, 0, true);
+    expect([saved(one, IOVA, true), saved(one, NEXT, true)]).toEqual([2, 3]);
+    // There is still room for one table of the level alone.
+    one.go(FAR);
+    one.unit.invalidatePages(DID, IOVA, 0, true);
+    expect(saved(one, IOVA, true)).toBe(2);
+  });
+
   it('only walks that find a page leave tables behind', () => {
     const one = lab();
     one.map(IOVA, 0n);
@@ -166,6 +224,7 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
     one.poke(0x9_0000n + ((NEXT >> 9n) & 0xff8n), PAGE | READ);
     one.unit.invalidateIotlb();
     ask(IOVA);
+    expect(reads(one.unit, () => ask(NEXT))).toEqual([1, 3]);
     expect(ask(NEXT)).toMatchObject({ permissions: { read: false, write: false } });
   });
 
@@ -224,6 +283,102 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
       }
     });
 
+    it('nested: known tables of the second stage let no flag be set that a whole walk may not set', () => {
+      const one = new ScalableLab(core, { options: KNOWN });
+      const { lab } = one;
+      one.pasid({ type: NESTED });
+      const place = one.map(NEXT, OTHER | PAGE1, { offset: GUEST });
+      one.map(IOVA, PAGE | PAGE1, { offset: GUEST });
+      lab.map(PAGE, (PAGE & ~0x1f_ffffn) | RW | LARGE, { level: 2 });
+      // Tables of the first stage stand behind pages of 4 KiB, which can be written as their table can.
+      for (let n = 0n; n < 256n; n++) lab.poke(0xa_0000n + 8n * n, (n << 12n) | RW);
+      lab.map(GUEST, 0xa_0000n | RW, { level: 2 });
+      one.go(IOVA);
+      lab.map(GUEST, 0xa_0000n | READ, { level: 2 });
+      lab.unit.invalidateIotlb();
+      // All that this one needs has its flags; it leaves the read-only table behind.
+      expect(one.go(IOVA)).toBe(hex(PAGE));
+      for (const go of [one.go, one.known, one.cold])
+        expect([go.call(one, NEXT), lab.peek(place)]).toEqual(['fault 77', OTHER | PAGE1]);
+    });
+
+    it('nested: what a known table of the first stage does not allow, no page below it allows', () => {
+      const one = stages(NESTED);
+      const place = one.place(IOVA, 2, { offset: GUEST });
+      one.lab.poke(place, one.lab.peek(place) & ~RW1);
+      one.go(IOVA);
+      expect(find(one, NEXT)).toBe(16);
+      expect(one.lab.unit.translate({ sid: SID, address: NEXT, isWrite: false })).toMatchObject({
+        permissions: { read: true, write: false },
+      });
+    });
+
+    it('nested: the tables of five levels of each stage are known after one walk, and what they cost', () => {
+      const one = new ScalableLab(core, { cap: CAP_FIRST | (1n << 11n), options: KNOWN });
+      const { lab } = one;
+      one.pasid({ type: NESTED, first: FIVE });
+      // Word 0: five levels of the second stage, too.
+      lab.poke(PASID_TABLE + 64n * 63n, lab.peek(PASID_TABLE + 64n * 63n) + (1n << 2n));
+      for (const at of [IOVA, NEXT]) one.map(at, PAGE | PAGE1, { levels: 5, offset: GUEST });
+      for (let n = 0n; n < 32n; n++)
+        lab.map(GUEST + FIRST_TOP + (n << 12n), (FIRST_TOP + (n << 12n)) | RW, { levels: 5 });
+      lab.map(PAGE, PAGE | RW, { levels: 5 });
+      const whole = 5 * (5 + 1) + 5;
+      // One entry of the second stage for the last table, one for the page.
+      const rest = 1 + 1 + 1;
+      one.go(IOVA);
+      expect(reads(lab.unit, () => expect(one.go(NEXT)).toBe(hex(PAGE)))).toEqual([rest, whole - rest]);
+      // The first stage alone is dropped: the second one's tables serve each of its five, and the page.
+      lab.unit.invalidatePasidPages(3, 63, { address: NEXT, mask: 0 });
+      expect(reads(lab.unit, () => one.go(NEXT))).toEqual([5 * 2 + 1, 6 * 4]);
+      // What its tables cost is what a walk from the top reads, not what that one did.
+      lab.unit.invalidatePages(3, IOVA, 0, true);
+      expect(reads(lab.unit, () => one.go(IOVA))).toEqual([rest, whole - rest]);
+    });
+
+    it('nested: a table that one walk passes twice was used with the second time', () => {
+      // Both stages share the entries of a level: there is one for a table of the first.
+      const one = new ScalableLab(core, { options: { pagingStructureEntries: 3 } });
+      const { lab } = one;
+      // Where the four tables of the first stage are for it: the first 2 MiB twice, with others between and behind.
+      const [first, second, third] = [GUEST, GUEST + 0x20_0000n, GUEST + 0x40_0000n];
+      const places = [first, second, first, third].map((base, n) => base | (FIRST_TOP + BigInt(n) * 0x1000n));
+      one.pasid({ type: NESTED, top: places[0] as bigint });
+      for (const [n, middle] of places.entries()) {
+        const table = middle & 0xf_ffffn;
+        lab.map(middle, table | RW);
+        const entry = table + 8n * ((IOVA >> BigInt(39 - 9 * n)) & 511n);
+        lab.poke(entry, (places[n + 1] ?? third | 0xa_0000n) | PAGE1);
+      }
+      lab.map(third | 0xa_0000n, PAGE | RW);
+      expect(one.go(IOVA)).toBe(hex(PAGE));
+      lab.unit.invalidatePasidPages(3, 63, { address: IOVA, mask: 0 });
+      // The second stage knows the first and the third: of the second one its directory.
+      expect(reads(lab.unit, () => one.go(IOVA))[0]).toBe(4 + (1 + 2 + 1 + 1) + 1);
+    });
+
+    it('a first stage is that of the PASID that stands for a requester, also with an IOTLB by requester', () => {
+      for (const iotlbKey of ['domain', 'requester'] as const) {
+        const one = new ScalableLab(core, { options: { ...KNOWN, iotlbKey } });
+        const { lab } = one;
+        const top = 0xa_0000n;
+        one.pasid({ type: FIRST });
+        one.pasid({ type: FIRST, pasid: 62, top });
+        for (const n of [1n, 2n]) {
+          const context = SCALABLE_CONTEXT + n * 32n;
+          lab.poke(context, lab.peek(SCALABLE_CONTEXT));
+          lab.poke(context + 8n, 61n + n);
+        }
+        for (const at of [IOVA, NEXT]) one.map(at, PAGE | PAGE1);
+        one.map(NEXT, OTHER | PAGE1, { top });
+        one.go(IOVA);
+        const other = reads(lab.unit, () => expect(one.go(NEXT, { sid: SID + 1 })).toBe(hex(OTHER)));
+        expect([iotlbKey, other[1]]).toEqual([iotlbKey, 0]);
+        const same = reads(lab.unit, () => expect(one.go(NEXT, { sid: SID + 2 })).toBe(hex(PAGE)));
+        expect([iotlbKey, same[1]]).toEqual([iotlbKey, 3]);
+      }
+    });
+
     it('iommu.md 5: PASID-based invalidations drop the tables that they cover, with IH none', () => {
       const drops: [string, readonly [number, number, number], (one: ScalableLab) => void][] = [
         ['nothing', [3, 3, 16], () => undefined],
@@ -251,6 +406,7 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
         ['the PASID', [0, 0, 0], (one) => one.lab.unit.invalidatePasidPages(3, 63)],
         // First-stage tables of a domain have addresses that it does not know.
         ['a page of the domain', [0, 0, 10], (one) => one.lab.unit.invalidatePages(3, NEXT, 0)],
+        ['another page of the domain', [3, 0, 10], (one) => one.lab.unit.invalidatePages(3, 1n << 46n, 0)],
         ['the same with IH', [3, 3, 16], (one) => one.lab.unit.invalidatePages(3, NEXT, 0, true)],
         ['the domain', [0, 0, 0], (one) => one.lab.unit.invalidateIotlb(3)],
       ];
