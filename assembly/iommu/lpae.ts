@@ -60,15 +60,14 @@ export function beginLpae(write: bool, privileged: bool, flat: bool, strict: boo
   isHidden = false;
 }
 
-/** What tables took away so far: bit 0 to write, bit 1 unprivileged accesses. */
+/** What tables took away so far: 1, to write. Tables that hide pages from others are kept for nobody (smmu.ts). */
 export function lpaeTaken(): u32 {
-  return (isReadOnly ? 1 : 0) | (isHidden ? 2 : 0);
+  return isReadOnly ? 1 : 0;
 }
 
 /** Tables that the walk does not read took `what` away. */
 export function lpaeTake(what: u32): void {
-  isReadOnly = (what & 1) != 0;
-  isHidden = (what & 2) != 0;
+  isReadOnly = what != 0;
 }
 
 /** Which flags hardware sets in the walks to come: access flags (HA), the dirty state of pages (HD). */

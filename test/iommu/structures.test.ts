@@ -432,7 +432,7 @@ describe.each(BUILDS)('paging-structure caches on the %s core', (build) => {
     ] as const)
       for (const structures of [1, 16]) {
         const format = make(core, new Draw(7), structures);
-        for (let n = 0; n < 1500; n++) {
+        for (let n = 0; n < 480; n++) {
           if (n % 16 === 0) format.fill();
           const { actual, expected } = format.ask();
           expect([name, structures, n, actual]).toEqual([name, structures, n, expected]);
