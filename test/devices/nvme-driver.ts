@@ -124,7 +124,13 @@ export class NvmeDriver extends Driver {
     return 4096 << this.mps;
   }
 
-  /** How software sees buffers: the device's addresses are these and `iova`. */
+  /** Added to addresses of host memory for the device: where a domain has mapped it. */
+  iova = 0n;
+
+  at(address: number): bigint {
+    return BigInt(address) + this.iova;
+  }
+
   pair(id: number, entries: number): Pair {
     const room = (bytes: number): number => this.pages(Math.ceil(bytes / this.pageBytes));
     return {
@@ -146,8 +152,8 @@ export class NvmeDriver extends Driver {
     Object.assign(admin, { tail: 0, head: 0, phase: 1 });
     this.machine.memory.write(admin.cq, new Uint8Array(16 * admin.entries));
     this.write32(0, REG.AQA, ((admin.entries - 1) << 16) | (admin.entries - 1));
-    this.write64(0, REG.ASQ, admin.sq);
-    this.write64(0, REG.ACQ, admin.cq);
+    this.write64(0, REG.ASQ, this.at(admin.sq));
+    this.write64(0, REG.ACQ, this.at(admin.cq));
     this.write32(0, REG.CC, (4 << 20) | (6 << 16) | (this.mps << 7) | 1);
     return this.read32(0, REG.CSTS);
   }
@@ -243,10 +249,14 @@ export class NvmeDriver extends Driver {
     const size = ((entries - 1) << 16) | id;
     this.must(this.admin, {
       opcode: ADMIN.CREATE_CQ,
-      prp1: pair.cq,
+      prp1: this.at(pair.cq),
       words: [size, ((vector << 16) | 3) >>> 0],
     });
-    this.must(this.admin, { opcode: ADMIN.CREATE_SQ, prp1: pair.sq, words: [size, ((id << 16) | 1) >>> 0] });
+    this.must(this.admin, {
+      opcode: ADMIN.CREATE_SQ,
+      prp1: this.at(pair.sq),
+      words: [size, ((id << 16) | 1) >>> 0],
+    });
     return pair;
   }
 }
