@@ -333,6 +333,7 @@ describe.each(BUILDS)('an NVMe controller on the %s core', (build) => {
     const { machine } = driver;
     const fetched = (action: () => void): number[] => {
       machine.trace.start();
+      machine.trace.take();
       action();
       const reads = machine.trace.take().filter(({ direction, tlp }) => {
         return (
@@ -363,28 +364,28 @@ describe.each(BUILDS)('an NVMe controller on the %s core', (build) => {
     clean(driver);
   });
 
-  it('takes queues that share a completion queue, deep ones, and doorbells from within', async () => {
-    const driver = await make({ queues: 3, queueEntries: 4096 });
+  it('takes queues that share a completion queue, and deep ones', async () => {
+    const driver = await make({ queues: 3, queueEntries: 1024 });
     const { machine, admin } = driver;
-    const first = driver.create(1, 4096);
-    const second = driver.pair(2, 4096);
+    const first = driver.create(1, 1024);
+    const second = driver.pair(2, 1024);
     driver.must(admin, {
       opcode: ADMIN.CREATE_SQ,
       prp1: second.sq,
-      words: [(4095 << 16) | 2, (1 << 16) | 1],
+      words: [(1023 << 16) | 2, (1 << 16) | 1],
     });
     const command: Fields = { opcode: IO.FLUSH, nsid: 1 };
-    driver.put(first, ...Array<Fields>(2000).fill(command));
-    driver.put(second, ...Array<Fields>(4095).fill(command));
+    driver.put(first, ...Array<Fields>(500).fill(command));
+    driver.put(second, ...Array<Fields>(1023).fill(command));
     driver.ring(first);
     driver.ring(second);
     const done = driver.reap(first);
-    expect(done).toHaveLength(4095);
+    expect(done).toHaveLength(1023);
     const rest = driver.reap(first);
-    expect(rest).toHaveLength(2000);
+    expect(rest).toHaveLength(500);
     const by = [...done, ...rest].map(({ sqid }) => sqid);
-    expect([by.filter((id) => id === 1).length, by.filter((id) => id === 2).length]).toEqual([2000, 4095]);
-    expect(machine.takeInterrupts().length).toBeGreaterThan(6000);
+    expect([by.filter((id) => id === 1).length, by.filter((id) => id === 2).length]).toEqual([500, 1023]);
+    expect(machine.takeInterrupts().length).toBeGreaterThan(1500);
     clean(driver);
   });
 });

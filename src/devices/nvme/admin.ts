@@ -127,7 +127,7 @@ function abort(nvme: Nvme, sqid: number, cid: number): boolean {
   const ring = state.completion.get(0);
   if (kept < 0 || ring === undefined || freeSlots(ring) === 0) return false;
   state.events.asked.splice(kept, 1);
-  logError(nvme, { sqid, cid, status: STATUS.ABORT_REQUESTED, lba: 0, nsid: 0 });
+  logError(nvme, { sqid, cid, status: STATUS.ABORT_REQUESTED, lba: [0, 0], nsid: 0 });
   post(nvme, ring, { sqid, cid }, STATUS.ABORT_REQUESTED | MORE, 0);
   return true;
 }

@@ -27,7 +27,7 @@ export function complete(nvme: Nvme, command: Command, status: Status, dw0 = 0):
       sqid,
       cid,
       status,
-      lba: isIo ? cdw(entry, 10) + cdw(entry, 11) * 2 ** 32 : 0,
+      lba: isIo ? [cdw(entry, 10), cdw(entry, 11)] : [0, 0],
       nsid: nsid(entry),
     });
   nvme.ctx.stats.count(isIo ? 'io commands' : 'admin commands');

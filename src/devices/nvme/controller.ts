@@ -100,6 +100,8 @@ export interface Nvme {
   readonly ctx: Context;
   /** What outlives resets. */
   lasting: Lasting;
+  /** Callbacks of its own that are running: an access that comes now is caused by the controller itself. */
+  depth: number;
   /** Goes on with whatever can go on. */
   wake(): void;
 }
@@ -167,7 +169,7 @@ export function readHost(
   }
   countRequest(ctx);
   ctx.dma.read(address, length, {}, (result) => {
-    if (ctx.state.epoch === epoch) done(result.data);
+    if (ctx.state.epoch === epoch) inside(nvme, () => done(result.data));
   });
 }
 
@@ -186,11 +188,21 @@ export function writeHost(
   }
   countRequest(ctx);
   ctx.dma.write(address, bytes, {}, ({ status }) => {
-    if (ctx.state.epoch === epoch) done(status === 'ok');
+    if (ctx.state.epoch === epoch) inside(nvme, () => done(status === 'ok'));
   });
 }
 
 function countRequest({ state, time }: Context): void {
   if (state.burst.ns === time.ns) state.burst.requests++;
   else state.burst = { ns: time.ns, requests: 1 };
+}
+
+/** Runs a callback of the controller's own. */
+export function inside(nvme: Nvme, body: () => void): void {
+  nvme.depth++;
+  try {
+    body();
+  } finally {
+    nvme.depth--;
+  }
 }

@@ -1,7 +1,15 @@
 /** What goes on in the controller: doorbells, fetches from the rings in turn, commands that begin, time. */
 import { runAdmin } from './admin.js';
 import { complete, freeSlots } from './completion.js';
-import { type Command, CSTS, fatal, type Nvme, readHost, type SubmissionQueue } from './controller.js';
+import {
+  type Command,
+  CSTS,
+  fatal,
+  inside,
+  type Nvme,
+  readHost,
+  type SubmissionQueue,
+} from './controller.js';
 import { ENTRY_BYTES, view } from './entry.js';
 import { EVENT, raise, report } from './events.js';
 import { FEATURE, featureOf } from './features.js';
@@ -68,10 +76,10 @@ export function ringHead(nvme: Nvme, id: number, value: number): void {
   nvme.wake();
 }
 
-/** An access while nothing is under way: what it causes is counted from 0, and needs no pause. */
-function newBurst({ ctx: { state } }: Nvme): void {
+/** An access from outside while nothing is under way: what it causes is counted from 0, and needs no pause. */
+function newBurst({ ctx: { state }, depth }: Nvme): void {
   const isFetching = [...state.submission.values()].some(({ fetching }) => fetching);
-  if (state.active > 0 || isFetching) return;
+  if (depth > 0 || state.active > 0 || isFetching) return;
   state.burst.requests = 0;
   state.pauseNs = 0;
 }
@@ -92,7 +100,11 @@ export function goOn(nvme: Nvme): void {
 /** One fetch from each queue that has something, the queues in turn (round robin, section 4.13.1). */
 function fetchInTurn(nvme: Nvme): void {
   const { state } = nvme.ctx;
-  const ids = [...state.submission.keys()].sort((a, b) => a - b);
+  const ids = [...state.submission.values()]
+    .filter(({ head, tail, fetching }) => head !== tail && !fetching)
+    .map(({ id }) => id)
+    .sort((a, b) => a - b);
+  if (ids.length === 0) return;
   const first = ids.findIndex((id) => id > state.turn);
   const inTurn = first < 0 ? ids : [...ids.slice(first), ...ids.slice(0, first)];
   state.turn = inTurn[0] ?? 0;
@@ -161,9 +173,11 @@ function begin(nvme: Nvme, command: Command): void {
   const { state } = nvme.ctx;
   const queue = state.submission.get(command.sqid);
   if (queue === undefined) return;
+  const { epoch } = state;
   state.active++;
   queue.active++;
   const done = (status: Status | undefined, dw0?: number): void => {
+    if (state.epoch !== epoch) return; // its answer was what broke the controller
     state.active--;
     queue.active--;
     if (status !== undefined) complete(nvme, command, status, dw0);
@@ -198,7 +212,7 @@ function setTimer(nvme: Nvme): void {
   if (atNs === Number.POSITIVE_INFINITY) return;
   const cancel = ctx.after(Math.max(0, atNs - time.ns), () => {
     ctx.state.timer = undefined;
-    nvme.wake();
+    inside(nvme, nvme.wake);
   });
   state.timer = { atNs, cancel };
 }

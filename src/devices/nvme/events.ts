@@ -32,7 +32,8 @@ export function keepRequest(nvme: Nvme, { cid }: Command): Status | undefined {
 export function raise(nvme: Nvme, event: Event): void {
   const { events, running } = nvme.ctx.state;
   if (!running) return;
-  if (event.type === 0) logError(nvme, { sqid: NO_COMMAND, cid: NO_COMMAND, status: 0, lba: 0, nsid: 0 });
+  if (event.type === 0)
+    logError(nvme, { sqid: NO_COMMAND, cid: NO_COMMAND, status: 0, lba: [0, 0], nsid: 0 });
   const isKnown = events.pending.some(({ type, info }) => type === event.type && info === event.info);
   if (isKnown || events.masked.includes(event.type)) return;
   events.pending.push(event);

@@ -29,7 +29,8 @@ function errorLog({ lasting }: Nvme): Uint8Array {
       .u16(at + 10, cid)
       .u16(at + 12, status << 1) // as in the completion; the phase tag may be 0
       .u16(at + 14, 0xffff) // Parameter Error Location: none in particular
-      .u64(at + 16, lba)
+      .u32(at + 16, lba[0])
+      .u32(at + 20, lba[1])
       .u32(at + 24, nsid);
   });
   return log.bytes;

@@ -6,7 +6,7 @@ import { DEVICE_ID, VENDOR_ID } from './identify.js';
 import { layoutOf, registersOf } from './registers.js';
 import { load, save } from './save.js';
 import { type NvmeOptions, resolveSetup } from './setup.js';
-import { freshLasting, loadLasting } from './store.js';
+import { freshLasting } from './store.js';
 
 // Of the NVM Express base specification 1.4, over PCI Express: one namespace, contiguous queues, PRPs, round robin.
 // Sections in the files are those of that specification. Not there: SGLs, metadata, fused commands, namespace
@@ -30,7 +30,7 @@ export function nvme(options: NvmeOptions = {}): Device<NvmeState> {
   const of = (ctx: Context): Nvme => {
     const known = instances.get(ctx);
     if (known !== undefined) return known;
-    const fresh: Nvme = { setup, ctx, lasting: freshLasting(setup), wake: () => goOn(fresh) };
+    const fresh: Nvme = { setup, ctx, lasting: freshLasting(setup), depth: 0, wake: () => goOn(fresh) };
     instances.set(ctx, fresh);
     return fresh;
   };
@@ -58,10 +58,6 @@ export function nvme(options: NvmeOptions = {}): Device<NvmeState> {
     },
     quiesce: (ctx) => quiesce(of(ctx)),
     save: (ctx) => save(of(ctx)),
-    load(saved, ctx) {
-      const instance = of(ctx);
-      instance.lasting = loadLasting(setup, (saved as { readonly lasting: unknown }).lasting);
-      load(instance, saved);
-    },
+    load: (saved, ctx) => load(of(ctx), saved),
   });
 }

@@ -1,4 +1,5 @@
 /** The controller as plain data that JSON can hold: times as what is left of them, addresses in hexadecimal. */
+import { invalid } from '../../base/errors.js';
 import {
   type CompletionQueue,
   type Event,
@@ -6,11 +7,15 @@ import {
   type Nvme,
   type SubmissionQueue,
 } from './controller.js';
-import { saveLasting } from './store.js';
+import { loadLasting, saveLasting } from './store.js';
 
 type SavedQueue<Q extends { readonly base: bigint }> = Omit<Q, 'base'> & { readonly base: string };
 
+/** What a save fits: the rest of the options may differ. */
+const GEOMETRY = ['blocks', 'lbaBytes', 'queues', 'vectors'] as const;
+
 interface SavedNvme {
+  readonly geometry: Readonly<Record<(typeof GEOMETRY)[number], number>>;
   readonly epoch: number;
   readonly running: boolean;
   readonly shutdown: 'none' | 'asked' | 'done';
@@ -33,10 +38,12 @@ interface SavedNvme {
 }
 
 /** Nothing is active and no queue is being fetched: an instance with DMA under way is not saved. */
-export function save({ ctx, lasting }: Nvme): SavedNvme {
+export function save({ ctx, setup, lasting }: Nvme): SavedNvme {
   const { state } = ctx;
   const now = state.heldNs ?? ctx.time.ns;
+  const { blocks, lbaBytes, queues, vectors } = setup;
   return {
+    geometry: { blocks, lbaBytes, queues, vectors },
     epoch: state.epoch,
     running: state.running,
     shutdown: state.shutdown,
@@ -58,9 +65,14 @@ export function save({ ctx, lasting }: Nvme): SavedNvme {
   };
 }
 
-/** Takes what `save` gave, and goes on. Throws for what no `save` gave. */
-export function load({ ctx, wake }: Nvme, given: unknown): void {
+/** Takes what `save` gave, and goes on. Throws for what no `save` of such a controller gave. */
+export function load(nvme: Nvme, given: unknown): void {
+  const { ctx, setup, wake } = nvme;
   const saved = given as SavedNvme;
+  for (const key of GEOMETRY)
+    if (saved.geometry[key] !== setup[key])
+      throw invalid(`save.state.${key}`, saved.geometry[key], String(setup[key]), 'unsupported');
+  nvme.lasting = loadLasting(setup, saved.lasting);
   const { ns } = ctx.time;
   Object.assign(ctx.state, freshState(), {
     epoch: saved.epoch,

@@ -37,7 +37,8 @@ export interface LoggedError {
   readonly sqid: number;
   readonly cid: number;
   readonly status: number;
-  readonly lba: number;
+  /** Lower and upper half. */
+  readonly lba: readonly [low: number, high: number];
   readonly nsid: number;
 }
 
