@@ -17,6 +17,7 @@ import {
   REG,
   rw,
 } from './nvme-driver.js';
+import { MESSAGE_ADDRESS } from './support.js';
 
 const text = (bytes: Uint8Array, at: number, length: number): string =>
   String.fromCharCode(...bytes.subarray(at, at + length));
@@ -363,6 +364,27 @@ describe.each(BUILDS)('an NVMe controller on the %s core', (build) => {
     expect(driver.reap(pair)).toHaveLength(9);
     clean(driver);
   });
+
+  it.each(['functional', 'timed'] as const)(
+    'writes data, then the completion, then the message (%s)',
+    async (fidelity) => {
+      const driver = await driveNvme({}, { core: core(), fidelity });
+      const { machine, admin } = driver;
+      driver.enable();
+      const at = driver.pages(1);
+      machine.trace.start();
+      driver.submit(admin, { opcode: ADMIN.IDENTIFY, prp1: at, words: [1] });
+      if (fidelity === 'timed') machine.settle();
+      const posted = machine.trace
+        .take()
+        .filter(({ direction, tlp }) => direction === 'up' && tlp.flow === 'P')
+        .map(({ tlp }) => Number(tlp.flow === 'P' ? tlp.address : 0));
+      expect(posted[0]).toBe(at);
+      expect(posted.slice(-3)).toEqual([at + 4096 - 256, admin.cq, MESSAGE_ADDRESS]);
+      expect(driver.reap(admin)).toMatchObject([{ status: 0, sqhd: 1, sqid: 0 }]);
+      clean(driver);
+    },
+  );
 
   it('takes queues that share a completion queue, and deep ones', async () => {
     const driver = await make({ queues: 3, queueEntries: 1024 });

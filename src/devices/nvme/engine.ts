@@ -86,7 +86,7 @@ function newBurst({ ctx: { state }, depth }: Nvme): void {
 
 // ------------------------------------------------------------------------------------------------ going on
 
-/** Fetches and begins what it can, and sets the timer for the rest. Never waits, never calls itself. */
+/** Fetches and begins what it can, and sets the timer for the rest. DMA that is done and doorbells call it again. */
 export function goOn(nvme: Nvme): void {
   const { state } = nvme.ctx;
   if (!state.running || state.heldNs !== undefined) return;

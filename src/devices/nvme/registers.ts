@@ -1,7 +1,5 @@
 /** The register file (NVM Express 1.4, section 3.1): capabilities, configuration, status, doorbells. */
-
-import type { MsixCapability } from '../../device/capabilities.js';
-import { tableBytes } from '../../device/capabilities.js';
+import { type MsixCapability, tableBytes } from '../../device/capabilities.js';
 import type { RegisterDefinition, RegisterMap } from '../../device/registers.js';
 import { type Context, CSTS, clear, fatal, type Nvme } from './controller.js';
 import { resume, ringHead, ringTail, shutDown } from './engine.js';
