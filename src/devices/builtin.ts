@@ -3,6 +3,7 @@ import { type Device, defineDevice } from '../device/define.js';
 import { copyEngine } from './copy-engine.js';
 import { ism } from './ism/ism.js';
 import { memoryDevice } from './memory.js';
+import { nvme } from './nvme/nvme.js';
 import { virtioLike } from './virtio-like.js';
 
 /** Each with all defaults. */
@@ -16,4 +17,5 @@ export const BUILTIN_DEVICES: Readonly<Record<string, () => Device>> = {
   'copy-engine': () => copyEngine() as unknown as Device,
   'virtio-like': () => virtioLike(),
   ism: () => ism() as unknown as Device,
+  nvme: () => nvme() as unknown as Device,
 };
