@@ -17,6 +17,7 @@ export type {
   DmaOptions,
   DmaReadResult,
   DmaWriteResult,
+  Entry,
   InstructionAnswer,
   PciInstruction,
   RegionKind,

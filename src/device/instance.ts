@@ -72,6 +72,7 @@ export class DeviceInstance<S = unknown> {
     this.access = access;
     this.msix = msix;
     this.freshState();
+    this.tell('connect', () => device.definition.connect?.({ enter: (body) => this.enter(body) }));
   }
 
   /** Reads `length` bytes of BAR `bar`. */
@@ -210,6 +211,11 @@ export class DeviceInstance<S = unknown> {
     this.tell('state', () => {
       this.state = this.guard.named('state', () => this.device.definition.state?.() as S);
     });
+  }
+
+  /** A call from beside software, as an access from outside. */
+  private enter(body: (ctx: DeviceContext<S>) => void): void {
+    this.guard.defer(() => this.tell('enter', () => body(this.context)));
   }
 
   /** A call whose failure is contained and nothing else. */

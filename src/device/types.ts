@@ -90,6 +90,15 @@ export type InstructionAnswer =
       readonly programInterruption: 'privileged operation' | 'addressing' | 'specification' | 'operand';
     };
 
+/** A way into an instance for what is beside software: another model, or a test. */
+export interface Entry<S = unknown> {
+  /**
+   * Runs `body` as a callback of the instance; while one is running, behind it. DMA that a test sets going this way is done
+   * at the next call of the machine (`machine.settle()`).
+   */
+  enter(body: (ctx: DeviceContext<S>) => void): void;
+}
+
 /**
  * A device model. `S` is the private state of one instance.
  *
@@ -129,6 +138,11 @@ export interface DeviceDefinition<S = unknown> {
 
   /** Fresh state of one instance: called at creation and at each reset. */
   state?(): S;
+  /**
+   * Once, when an instance was made: how something beside software reaches it, such as the other end of a cable. No reset
+   * and no load changes that.
+   */
+  connect?(entry: Entry<S>): void;
   /**
    * A read of a callback region. A number or bigint is little-endian and has to fit in `length` bytes; bytes are exactly
    * `length`.

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { defineDevice } from '../../src/device/define.js';
 import { DeviceInstance } from '../../src/device/instance.js';
-import type { BarOffset, ByteEnables, DeviceContext } from '../../src/device/types.js';
+import type { BarOffset, ByteEnables, DeviceContext, Entry } from '../../src/device/types.js';
 import { bytes, le, plug, TestHost } from './host.js';
 
 const ID = { vendorId: 0x1af4, deviceId: 0x10f0 } as const;
@@ -386,5 +386,55 @@ describe('the same accesses', () => {
       return [host.sent, host.lines, instance.save(), instance.counts];
     };
     expect(run()).toEqual(run());
+  });
+});
+
+describe('what is beside software', () => {
+  const other = (host = new TestHost()) => {
+    const entries: Entry<{ calls: number }>[] = [];
+    const device = defineDevice<{ calls: number }>({
+      name: 'other',
+      ...ID,
+      bars: [{ size: 4096, callback: true }],
+      state: () => ({ calls: 0 }),
+      connect: (entry) => void entries.push(entry),
+      write(_at, _bytes, _enables, ctx) {
+        entries[0]?.enter(({ state }) => {
+          state.calls += 10;
+        });
+        ctx.log(`${ctx.state.calls}`); // not yet
+      },
+    });
+    const instance = new DeviceInstance(device, host);
+    return { host, instance, entry: entries[0] as Entry<{ calls: number }>, entries };
+  };
+
+  it('enters the instance as a callback: with its state of now, DMA and containment', () => {
+    const { host, instance, entry, entries } = other();
+    expect(entries.length).toBe(1);
+    const call = (): void =>
+      entry.enter((ctx) => {
+        ctx.state.calls++;
+        ctx.dma.write(0x10, bytes(ctx.state.calls));
+      });
+    call();
+    call();
+    expect(host.sent).toEqual(['write 16 1', 'write 16 2']);
+    instance.reset('flr');
+    call();
+    expect(host.sent.at(-1)).toBe('write 16 1');
+    expect(instance.errors).toEqual([]);
+    entry.enter(() => {
+      throw new Error('no');
+    });
+    expect(instance.errors).toMatchObject([{ callback: 'enter', effect: 'ignored', message: 'no' }]);
+    expect(entries.length).toBe(1);
+  });
+
+  it('waits for the callback that is running', () => {
+    const { host, instance } = other();
+    instance.write(0, 0, bytes(1));
+    expect(host.lines).toEqual(['0']);
+    expect(instance.save().state).toEqual({ calls: 10 });
   });
 });
