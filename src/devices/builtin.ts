@@ -2,6 +2,7 @@
 import { type Device, defineDevice } from '../device/define.js';
 import { copyEngine } from './copy-engine.js';
 import { memoryDevice } from './memory.js';
+import { mlxNic } from './mlx/nic.js';
 import { virtioLike } from './virtio-like.js';
 
 /** Each with all defaults. */
@@ -14,4 +15,5 @@ export const BUILTIN_DEVICES: Readonly<Record<string, () => Device>> = {
   },
   'copy-engine': () => copyEngine() as unknown as Device,
   'virtio-like': () => virtioLike(),
+  'mlx-nic': () => mlxNic() as unknown as Device,
 };
