@@ -117,12 +117,14 @@ describe('a NIC at its limits', () => {
       { core: core(), hostMemoryBytes: 0x40_0000 },
     );
     const data = [{ address: BUFFERS, length: 14 }];
-    let last = new Uint8Array();
+    const wqe = driver.wqe({ data, ce: 3 });
+    const ring = new Uint8Array(64 * 8192);
     for (let index = 0; index < 8192; index++) {
-      last = driver.wqe({ index, data, ce: 3 }) as Uint8Array<ArrayBuffer>;
-      driver.machine.memory.write(0x10_0000 + 64 * index, last);
+      ring.set(wqe, 64 * index);
+      new DataView(ring.buffer).setUint16(64 * index + 1, index);
     }
-    driver.ring(last);
+    driver.machine.memory.write(0x10_0000, ring);
+    driver.ring(ring.slice(-64));
     expect(driver.stats).toMatchObject({ framesSent: 8192, completions: 8192, events: 8192 });
     expect(driver.errors).toEqual([]);
   });
@@ -317,6 +319,23 @@ describe('a NIC that is saved and loaded', () => {
     one.host.run(1);
     expect(seen.length).toBe(2);
     expect(one.instance.stats.outOfBuffer).toBe(1);
+  });
+
+  it('starts no timer while it is quiesced, also when DMA ends that was under way', () => {
+    const { device, seen } = cabled();
+    const one = plugged(device, undefined, 10);
+    post(one, 0, frame(28));
+    one.instance.quiesce();
+    one.host.run(1000);
+    expect(one.instance.idle).toBe(true);
+    const saved = structuredClone(one.instance.save());
+    const next = plugged(device, one.host.ram);
+    next.instance.load(saved);
+    next.instance.read(0, 0, 4);
+    next.host.run(127);
+    expect(seen).toEqual([]);
+    next.host.run(1);
+    expect(seen).toEqual([0]);
   });
 
   it('is not saved while DMA is outstanding, and takes saves without their like with an error', () => {

@@ -255,8 +255,10 @@ export class NicDriver extends Driver {
   /** Puts a WQE into the ring, and its successor's counter into the record. */
   put(wqe: Uint8Array): Uint8Array {
     const ring = 64 * 2 ** this.logs.sq;
-    for (let at = 0; at < wqe.length; at += 64)
-      this.machine.memory.write(this.sqAt + ((64 * this.pc + at) % ring), wqe.subarray(at, at + 64));
+    const at = (64 * this.pc) % ring;
+    const first = wqe.subarray(0, ring - at);
+    this.machine.memory.write(this.sqAt + at, first);
+    if (first.length < wqe.length) this.machine.memory.write(this.sqAt, wqe.subarray(first.length));
     this.pc = (this.pc + wqe.length / 64) & 0xffff;
     this.machine.memory.write(this.base + RECORDS_AT + 4, be32(this.pc));
     return wqe;

@@ -79,15 +79,18 @@ export function protocolError({ ctx }: Nic, what: string): void {
   ctx.stats.count(`protocolErrors: ${what}`);
 }
 
-/** Lets `ns` pass, then `event` happens. Returns what `cancel` takes. */
-export function later(nic: Nic, ns: number, event: NicEvent): NicEvent {
+/** Lets `ns` pass, then `event` happens. While the NIC is quiesced no time passes for it. */
+export function later(nic: Nic, ns: number, event: NicEvent): void {
   const { ctx } = nic;
+  if (ctx.state.held !== undefined) {
+    ctx.state.held.push({ leftNs: ns, event });
+    return;
+  }
   const cancel = ctx.after(ns, () => {
     ctx.state.timers = ctx.state.timers.filter((timer) => timer.event !== event);
     nic.fire(nic, event);
   });
   ctx.state.timers.push({ atNs: ctx.time.ns + ns, event, cancel });
-  return event;
 }
 
 /** Takes back the timers whose event fits. */
@@ -95,6 +98,7 @@ export function cancel({ ctx }: Nic, fits: (event: NicEvent) => boolean): void {
   const { state } = ctx;
   for (const timer of state.timers) if (fits(timer.event)) timer.cancel();
   state.timers = state.timers.filter(({ event }) => !fits(event));
+  state.held = state.held?.filter(({ event }) => !fits(event));
 }
 
 /** What the timers have left to run. */
