@@ -51,6 +51,7 @@ const IDENTITY = [
 ] as const;
 const CALLBACKS = [
   'state',
+  'connect',
   'read',
   'write',
   'reset',

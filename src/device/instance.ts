@@ -72,6 +72,7 @@ export class DeviceInstance<S = unknown> {
     this.access = access;
     this.msix = msix;
     this.freshState();
+    this.tell('connect', () => device.definition.connect?.(this.context));
   }
 
   /** Reads `length` bytes of BAR `bar`. */

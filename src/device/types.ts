@@ -131,6 +131,11 @@ export interface DeviceDefinition<S = unknown> {
   /** Fresh state of one instance: called at creation and at each reset. */
   state?(): S;
   /**
+   * Once, when an instance was made: a model that is wired to something makes its entry here (`ctx.entry`). No reset and no load
+   * changes that.
+   */
+  connect?(ctx: DeviceContext<S>): void;
+  /**
    * A read of a callback region. A number or bigint is little-endian and has to fit in `length` bytes; bytes are exactly
    * `length`.
    */

@@ -3,6 +3,7 @@ import { type Device, defineDevice } from '../device/define.js';
 import { copyEngine } from './copy-engine.js';
 import { ism } from './ism/ism.js';
 import { memoryDevice } from './memory.js';
+import { mlxNic } from './mlx/nic.js';
 import { nvme } from './nvme/nvme.js';
 import { virtioLike } from './virtio-like.js';
 
@@ -18,4 +19,5 @@ export const BUILTIN_DEVICES: Readonly<Record<string, () => Device>> = {
   'virtio-like': () => virtioLike(),
   ism: () => ism() as unknown as Device,
   nvme: () => nvme() as unknown as Device,
+  'mlx-nic': () => mlxNic() as unknown as Device,
 };

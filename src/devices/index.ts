@@ -3,6 +3,8 @@ export { type CopyEngineOptions, type CopyEngineState, copyEngine } from './copy
 export { type Dmb, IsmFabric, type Member } from './ism/fabric.js';
 export { ISM_GROUP, type IsmOptions, ism } from './ism/ism.js';
 export { type MemoryDeviceOptions, memoryDevice } from './memory.js';
+export { type MlxNicOptions, mlxNic, type QueueSetup } from './mlx/nic.js';
+export { type Port, type Wire, type WireOptions, wire } from './mlx/port.js';
 export { type FileBacking, type FileBackingOptions, fileBacking } from './nvme/file.js';
 export { nvme } from './nvme/nvme.js';
 export type { NvmeOptions } from './nvme/setup.js';

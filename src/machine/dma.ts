@@ -152,9 +152,10 @@ export function setDmaParams(
   options: DmaOptions,
   mode: number,
 ): void {
-  const { noSnoop = false, relaxedOrdering: ro = false, idOrdering: ido = false } = options;
-  // Without Enable No Snoop a function never sets it (iommu.md 8.1).
+  const { noSnoop = false, relaxedOrdering = false, idOrdering: ido = false } = options;
+  // Without Enable No Snoop and Enable Relaxed Ordering a function never sets them (iommu.md 8.1, mlx.md MLX-37).
   const ns = noSnoop && fn.noSnoopEnabled;
+  const ro = relaxedOrdering && fn.relaxedOrderingEnabled;
   setTlpOptions(core, fn.options);
   core.setParam(L.PARAM_OP, isRead ? L.OPERATION_READ : L.OPERATION_WRITE);
   core.setParam(L.PARAM_REQUEST, L.REQUEST_MEMORY);

@@ -150,6 +150,11 @@ export class PciFunction {
     return this.config.deviceControl?.noSnoop ?? false;
   }
 
+  /** Enable Relaxed Ordering in Device Control (PCIe base specification 7.5.3.4). */
+  get relaxedOrderingEnabled(): boolean {
+    return this.config.deviceControl?.relaxedOrdering ?? false;
+  }
+
   /** A function in D1, D2 or D3hot answers configuration requests only (PCI PM 1.2 section 5.4). */
   private get isAwake(): boolean {
     return (this.config.powerState ?? 0) === 0;

@@ -388,3 +388,54 @@ describe('the same accesses', () => {
     expect(run()).toEqual(run());
   });
 });
+
+describe('what is beside software', () => {
+  type Enter = (body: (ctx: DeviceContext<{ calls: number }>) => void) => void;
+  const other = (host = new TestHost()) => {
+    const entries: Enter[] = [];
+    const device = defineDevice<{ calls: number }>({
+      name: 'other',
+      ...ID,
+      bars: [{ size: 4096, callback: true }],
+      state: () => ({ calls: 0 }),
+      connect: (ctx) => void entries.push(ctx.entry('enter', (body) => body(ctx))),
+      write(_at, _bytes, _enables, ctx) {
+        entries[0]?.(({ state }) => {
+          state.calls += 10;
+        });
+        ctx.log(`${ctx.state.calls}`); // not yet
+      },
+    });
+    const instance = new DeviceInstance(device, host);
+    return { host, instance, entry: entries[0] as Enter, entries };
+  };
+
+  it('enters the instance as a callback: with its state of now, DMA and containment', () => {
+    const { host, instance, entry, entries } = other();
+    expect(entries.length).toBe(1);
+    const call = (): void =>
+      entry((ctx) => {
+        ctx.state.calls++;
+        ctx.dma.write(0x10, bytes(ctx.state.calls));
+      });
+    call();
+    call();
+    expect(host.sent).toEqual(['write 16 1', 'write 16 2']);
+    instance.reset('flr');
+    call();
+    expect(host.sent.at(-1)).toBe('write 16 1');
+    expect(instance.errors).toEqual([]);
+    entry(() => {
+      throw new Error('no');
+    });
+    expect(instance.errors).toMatchObject([{ callback: 'enter', effect: 'ignored', message: 'no' }]);
+    expect(entries.length).toBe(1);
+  });
+
+  it('waits for the callback that is running', () => {
+    const { host, instance } = other();
+    instance.write(0, 0, bytes(1));
+    expect(host.lines).toEqual(['0']);
+    expect(instance.save().state).toEqual({ calls: 10 });
+  });
+});
